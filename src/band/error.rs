@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bandmaster_engine::EngineError;
-use bandmaster_hub::{HubError, gib};
+use bandmaster_hub::{HubError, format_memory_size};
 
 /// A band that can't be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -11,8 +11,8 @@ pub enum BandError {
     /// Not even the largest model fits beside a small cache. `shortage` has the numbers.
     #[error("{shortage}: {choose}")]
     TooLarge { shortage: String, choose: String },
-    #[error("{} of memory is too little for any model: raise --memory", gib(*may_bytes))]
-    TooLittle { may_bytes: u64 },
+    #[error("{} of memory is too little for any model: raise --memory", format_memory_size(*usable_bytes))]
+    TooLittleMemory { usable_bytes: u64 },
     #[error("the engine can't be started")]
     Engine(#[from] EngineError),
     /// The model's files are not those that were installed.

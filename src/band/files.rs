@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use bandmaster_hub::{Band as BandNames, Found, Hub, HubError, Role};
+use bandmaster_hub::{Band as BandNames, Hub, HubError, LocalModel, Role};
 
 /// The model files of a band.
 #[derive(Debug, Clone)]
 pub struct BandFiles {
-    pub planner: Found,
-    pub workers: Vec<Found>,
+    pub planner: LocalModel,
+    pub workers: Vec<LocalModel>,
     /// Used to choose a strategy.
-    pub embeddings: Option<Found>,
+    pub embeddings: Option<LocalModel>,
     /// Whether the user named the workers or the planner; if not, they were chosen for this machine.
     pub workers_named: bool,
 }
@@ -18,19 +18,19 @@ pub struct BandFiles {
 impl BandFiles {
     /// The models, each file once.
     #[must_use]
-    pub fn models(&self) -> Vec<&Found> {
-        once(self.writers().into_iter().chain(&self.embeddings))
+    pub fn models(&self) -> Vec<&LocalModel> {
+        without_repeats(self.writers().into_iter().chain(&self.embeddings))
     }
 
     /// The models that write, each file once.
     #[must_use]
-    pub fn writers(&self) -> Vec<&Found> {
-        once(std::iter::once(&self.planner).chain(&self.workers))
+    pub fn writers(&self) -> Vec<&LocalModel> {
+        without_repeats(std::iter::once(&self.planner).chain(&self.workers))
     }
 }
 
-fn once<'a>(models: impl Iterator<Item = &'a Found>) -> Vec<&'a Found> {
-    let mut kept: Vec<&Found> = Vec::new();
+fn without_repeats<'a>(models: impl Iterator<Item = &'a LocalModel>) -> Vec<&'a LocalModel> {
+    let mut kept: Vec<&LocalModel> = Vec::new();
     for model in models {
         if !kept.iter().any(|other| other.path == model.path) {
             kept.push(model);
@@ -44,7 +44,7 @@ fn once<'a>(models: impl Iterator<Item = &'a Found>) -> Vec<&'a Found> {
 ///
 /// # Errors
 /// Unknown names, names that are not installed on a home that has models, failed downloads.
-pub fn find(
+pub fn find_files(
     hub: &Hub,
     names: &BandNames,
     workers_named: bool,
@@ -52,7 +52,7 @@ pub fn find(
 ) -> Result<BandFiles, HubError> {
     for name in std::iter::once(&names.planner).chain(&names.workers) {
         // Refuse models of the wrong kind before downloading anything.
-        match hub.find_writer(name) {
+        match hub.find_text_model(name) {
             Ok(_) | Err(HubError::NotInstalled { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -69,19 +69,19 @@ pub fn find(
         fetch(&missing)?;
     }
     let BandNames { planner, workers, embeddings } = names;
-    let mut planner = hub.find_writer(planner)?;
-    let mut workers: Vec<Found> =
-        workers.iter().map(|name| hub.find_writer(name)).collect::<Result<_, _>>()?;
-    let mut writers: Vec<&mut Found> = std::iter::once(&mut planner).chain(&mut workers).collect();
-    unite(&mut writers);
-    name_apart(&mut writers);
+    let mut planner = hub.find_text_model(planner)?;
+    let mut workers: Vec<LocalModel> =
+        workers.iter().map(|name| hub.find_text_model(name)).collect::<Result<_, _>>()?;
+    let mut writers: Vec<&mut LocalModel> = std::iter::once(&mut planner).chain(&mut workers).collect();
+    unify_same_files(&mut writers);
+    make_names_unique(&mut writers);
     let embeddings = embeddings.as_ref().map(|name| hub.find_embedder(name)).transpose()?;
     Ok(BandFiles { planner, workers, embeddings, workers_named })
 }
 
 /// Treats one file that was named in several ways as one model.
-fn unite(models: &mut [&mut Found]) {
-    let file = |model: &Found| model.path.canonicalize().unwrap_or_else(|_| model.path.clone());
+fn unify_same_files(models: &mut [&mut LocalModel]) {
+    let file = |model: &LocalModel| model.path.canonicalize().unwrap_or_else(|_| model.path.clone());
     for at in 1..models.len() {
         let (earlier, later) = models.split_at_mut(at);
         if let Some(same) = earlier.iter().find(|other| file(other) == file(later[0])) {
@@ -92,15 +92,16 @@ fn unite(models: &mut [&mut Found]) {
 
 /// Renames different files that share a name to the ends of their paths, as long as needed to tell them apart: in
 /// plans, reports and records a name must stand for one model.
-fn name_apart(models: &mut [&mut Found]) {
+fn make_names_unique(models: &mut [&mut LocalModel]) {
     let end = |path: &Path, parts: usize| {
         let parts: Vec<_> = path.iter().rev().take(parts).collect();
         parts.into_iter().rev().collect::<PathBuf>().display().to_string()
     };
     let mut parts = 2;
     loop {
-        let shares_name =
-            |model: &Found| models.iter().any(|other| other.name == model.name && other.path != model.path);
+        let shares_name = |model: &LocalModel| {
+            models.iter().any(|other| other.name == model.name && other.path != model.path)
+        };
         let shared: Vec<bool> = models.iter().map(|model| shares_name(model)).collect();
         let longest = models.iter().map(|model| model.path.iter().count()).max().unwrap_or(0);
         if !shared.contains(&true) || parts > longest {
@@ -117,15 +118,15 @@ fn name_apart(models: &mut [&mut Found]) {
 mod tests {
     use super::*;
 
-    fn found(path: &Path) -> Found {
+    fn found(path: &Path) -> LocalModel {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        Found { name, role: Role::Worker, path: path.to_owned(), bytes: 1, memory_bytes: 1 }
+        LocalModel { name, role: Role::Worker, path: path.to_owned(), bytes: 1, memory_bytes: 1 }
     }
 
     /// The names of models at these paths after they are told apart.
     fn names(paths: &[&str]) -> Vec<String> {
-        let mut models: Vec<Found> = paths.iter().map(|path| found(Path::new(path))).collect();
-        name_apart(&mut models.iter_mut().collect::<Vec<_>>());
+        let mut models: Vec<LocalModel> = paths.iter().map(|path| found(Path::new(path))).collect();
+        make_names_unique(&mut models.iter_mut().collect::<Vec<_>>());
         models.into_iter().map(|model| model.name).collect()
     }
 
@@ -147,7 +148,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let around = dir.path().join("..").join(dir.path().file_name().unwrap()).join("m.gguf");
         let (mut a, mut b) = (found(&file), found(&around));
-        unite(&mut [&mut a, &mut b]);
+        unify_same_files(&mut [&mut a, &mut b]);
         assert_eq!(a, b);
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bandmaster_engine::{Engine, EngineConfig, EngineHandle};
-use bandmaster_hub::{Found, check_unchanged};
+use bandmaster_hub::{LocalModel, check_unchanged};
 use bandmaster_models::embedder::Embedder;
 use bandmaster_models::{Cpu, KvType, LoadOptions, Model, load_gguf};
 use bandmaster_orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
@@ -13,7 +13,7 @@ use bandmaster_text::{LoadedModel, TextEmbedder, WeightsLoader};
 
 use super::error::BandError;
 use super::files::BandFiles;
-use super::memory::Memory;
+use super::memory::MemoryLimits;
 
 /// How models are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +29,10 @@ pub struct LoadSettings {
 }
 
 /// Receives how far a model is loaded, from 0 to 1. It is dropped when the model is loaded.
-pub type Report = Box<dyn Fn(f32) + Send + Sync>;
+pub type LoadProgress = Box<dyn Fn(f32) + Send + Sync>;
 
 /// A band in an engine.
-pub struct Loaded {
+pub struct LoadedBand {
     pub engine: EngineHandle,
     pub band: Band,
 }
@@ -41,21 +41,21 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Files that can't be used, with the reason.
-pub fn load(
+pub fn load_band(
     settings: LoadSettings,
     files: &BandFiles,
-    memory: &Memory,
-    report: &dyn Fn(&Found) -> Option<Report>,
-) -> Result<Loaded, BandError> {
+    memory: &MemoryLimits,
+    report: &dyn Fn(&LocalModel) -> Option<LoadProgress>,
+) -> Result<LoadedBand, BandError> {
     let loader = Loader::start(engine_config(memory), settings)?;
     let mut llms: HashMap<PathBuf, Arc<dyn Llm>> = HashMap::new();
     for model in files.writers() {
         let loaded = loader.model(model, report(model))?;
         llms.insert(model.path.clone(), Arc::new(SessionLlm::new(loaded)));
     }
-    let embed = |model: &Found| loader.embedder(model).map(|embedder| embedder as Arc<dyn Embed>);
+    let embed = |model: &LocalModel| loader.embedder(model).map(|embedder| embedder as Arc<dyn Embed>);
     let embed = files.embeddings.as_ref().map(embed).transpose()?;
-    Ok(Loaded { band: assemble(files, &llms, embed), engine: loader.engine })
+    Ok(LoadedBand { band: assemble_band(files, &llms, embed), engine: loader.engine })
 }
 
 /// The band made of loaded models. `llms` has each of [`BandFiles::writers`], by path.
@@ -63,13 +63,13 @@ pub fn load(
 /// # Panics
 /// When one of them is missing.
 #[must_use]
-pub fn assemble(
+pub fn assemble_band(
     files: &BandFiles,
     llms: &HashMap<PathBuf, Arc<dyn Llm>>,
     embed: Option<Arc<dyn Embed>>,
 ) -> Band {
-    let llm = |model: &Found| Arc::clone(&llms[&model.path]);
-    let worker = |model: &Found| match files.workers_named {
+    let llm = |model: &LocalModel| Arc::clone(&llms[&model.path]);
+    let worker = |model: &LocalModel| match files.workers_named {
         true => Worker::explicit(llm(model)),
         false => Worker::model(llm(model), model.bytes),
     };
@@ -78,7 +78,7 @@ pub fn assemble(
 
 /// The configuration of an engine within these limits.
 #[must_use]
-pub fn engine_config(memory: &Memory) -> EngineConfig {
+pub fn engine_config(memory: &MemoryLimits) -> EngineConfig {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     EngineConfig {
         cache_bytes_max: bytes(memory.kv_bytes),
@@ -115,7 +115,11 @@ impl Loader {
     ///
     /// # Errors
     /// Files that can't be used, with the reason.
-    pub fn model(&self, model: &Found, report: Option<Report>) -> Result<Arc<LoadedModel>, BandError> {
+    pub fn model(
+        &self,
+        model: &LocalModel,
+        report: Option<LoadProgress>,
+    ) -> Result<Arc<LoadedModel>, BandError> {
         let (name, path) = (model.name.clone(), &model.path);
         check_unchanged(path).map_err(|error| BandError::Changed { name, source: Box::new(error) })?;
         let loaded = LoadedModel::load(&self.engine, &model.name, path, self.weights(path, report))
@@ -124,7 +128,7 @@ impl Loader {
         Ok(loaded)
     }
 
-    fn weights(&self, path: &Path, report: Option<Report>) -> WeightsLoader {
+    fn weights(&self, path: &Path, report: Option<LoadProgress>) -> WeightsLoader {
         let path = path.to_owned();
         let options = LoadOptions {
             context_tokens_max: Some(self.settings.context_tokens),
@@ -153,7 +157,7 @@ impl Loader {
     ///
     /// # Errors
     /// Files that can't be used, with the reason.
-    pub fn embedder(&self, model: &Found) -> Result<Arc<TextEmbedder>, BandError> {
+    pub fn embedder(&self, model: &LocalModel) -> Result<Arc<TextEmbedder>, BandError> {
         check_unchanged(&model.path).map_err(|error| unusable(model, error))?;
         let embedder = Embedder::load(&model.path, Arc::clone(&self.cpu));
         let embedder = embedder.map_err(|error| unusable(model, error))?;
@@ -164,6 +168,6 @@ impl Loader {
     }
 }
 
-fn unusable(model: &Found, source: impl std::error::Error + Send + Sync + 'static) -> BandError {
+fn unusable(model: &LocalModel, source: impl std::error::Error + Send + Sync + 'static) -> BandError {
     BandError::Unusable { name: model.name.clone(), path: model.path.clone(), source: Box::new(source) }
 }

@@ -1,20 +1,19 @@
 //! Measures models, servers and plans, and prints the results. A result is one struct with three renderings: JSON, a
 //! table and Markdown. Flags, files and the catalog are not known here.
+//!
+//! Each measurement is a namespace, because several of them have a `Workload`, a `Row` or limits.
+
+#![warn(unreachable_pub)]
 
 pub mod accuracy;
+mod bootstrap;
 pub mod compare;
-pub mod energy;
-pub mod limits;
-pub mod machine;
-pub mod measure;
-pub mod origin;
-pub mod remote;
-pub mod report;
-pub mod row;
+mod machine;
+mod origin;
+mod percentiles;
+mod random;
 pub mod serve;
-pub mod words;
+pub mod throughput;
 pub mod workflow;
-pub mod workload;
 
-#[cfg(test)]
-mod tests;
+pub use origin::Origin;

@@ -4,7 +4,7 @@ use std::fs;
 
 use sysinfo::System;
 
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Machine {
     /// The processor's brand name.
     pub cpu: String,
@@ -18,10 +18,10 @@ pub struct Machine {
     /// Load average over the last minute when the measurement began; 0 if unknown.
     pub load_1m: f64,
     /// Best rate of memory reads, if measured in the same run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes_per_s: Option<f64>,
     /// Best rate of int8 multiply-adds, if measured in the same run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub int8_macs_per_s: Option<f64>,
 }
 
@@ -63,7 +63,7 @@ impl Machine {
 
 /// Peak resident memory of this process so far.
 #[must_use]
-pub fn peak_rss_bytes() -> Option<u64> {
+pub(crate) fn peak_rss_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::machine::Machine;
 
 /// Part of every result.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Origin {
     pub machine: Machine,
     /// The command to repeat the measurement, quoted for a shell.
@@ -24,17 +24,17 @@ pub struct Origin {
 }
 
 /// Distinguishes builds and model files that version and names don't.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Build {
     /// Commit of a release build in hex; uncommitted changes don't show.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// SHA-256 of this program's file in hex.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub binary_sha256: Option<String>,
     /// SHA-256 of each model file loaded in this process, by the model's name. For a split model the parts are hashed
     /// one after the other. A server's files are unknown.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models_sha256: BTreeMap<String, String>,
 }
 
@@ -66,7 +66,7 @@ impl Build {
 ///
 /// # Errors
 /// The system's error if the file can't be read.
-pub fn file_sha256(path: &Path) -> io::Result<String> {
+pub(crate) fn file_sha256(path: &Path) -> io::Result<String> {
     files_sha256(&[path])
 }
 
@@ -80,7 +80,7 @@ fn files_sha256(paths: &[impl AsRef<Path>]) -> io::Result<String> {
 
 /// Bytes as lower-case hex.
 #[must_use]
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_is_told_by_its_own_file() {
+    fn a_build_is_identified_by_its_own_file() {
         let build = Build::here(None);
         let program = std::env::current_exe().expect("a test is a program");
         assert_eq!(build.binary_sha256, file_sha256(&program).ok());
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_model_is_told_by_all_its_parts() {
+    fn a_split_model_is_identified_by_all_its_parts() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |part: u16| folder.path().join(format!("m-0000{part}-of-00002.gguf"));
         let write = |part: u16, text: &str| {

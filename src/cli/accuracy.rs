@@ -6,22 +6,21 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use tokio::runtime::Runtime;
 
+use super::bench_origin::origin;
 use super::config::Config;
 use super::error::CliError;
 use super::flags::AccuracyFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
-use super::measured::origin;
+use super::process_limits::runtime;
 use super::screen::{Screen, View};
-use super::surroundings::runtime;
 use super::{load, print, print_json, servers, table, terminal};
-use crate::band::{BandFiles, memory};
+use crate::band::{BandFiles, limits_for_band};
+use crate::bench::Origin;
 use crate::bench::accuracy::{
-    AccuracyReport, Allowance, Cell, GivenUp, Kind, MatrixReport, Sandbox, Setup, Stage, Suite, Way, run_cell,
+    AccuracyReport, Evaluation, IsUnreachable, Kind, Matrix, MatrixProgress, MatrixReport, Method, Sandbox,
+    ServerLlm, Setup, Suite,
 };
-use crate::bench::origin::Origin;
-use crate::bench::remote::Remote;
 use crate::client::{Client, ClientError, Endpoint};
-use crate::engine::EngineHandle;
 use crate::orchestrator::{Band, Llm, WorkerKind};
 
 /// Default number of concurrent items when a single model is measured.
@@ -29,7 +28,7 @@ const CONCURRENCY_ALONE: usize = 4;
 
 /// Who answers the suite's items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Player<'a> {
+enum Target<'a> {
     /// The whole band, loaded as `run` does.
     Band,
     /// A single model in this process.
@@ -40,9 +39,8 @@ enum Player<'a> {
 
 struct Plan<'a> {
     suite: Arc<Suite>,
-    players: Vec<Player<'a>>,
-    ways: Vec<Way>,
-    budgets: Vec<Option<u64>>,
+    targets: Vec<Target<'a>>,
+    matrix: Matrix,
     concurrency: usize,
 }
 
@@ -55,7 +53,7 @@ pub fn bench_accuracy(config: &Config, flags: &AccuracyFlags) -> Result<ExitCode
     let bench =
         Bench { config, flags, plan, origin, sandbox, interrupt: Interrupt::listen(&runtime), runtime };
     let mut cells = Vec::new();
-    let stopped = bench.players(&mut cells).err();
+    let stopped = bench.measure_all(&mut cells).err();
     bench.finish(cells, stopped)
 }
 
@@ -78,50 +76,44 @@ impl<'a> Plan<'a> {
                 "--model and --url replace the band: leave --planner, --worker and --band out",
             ));
         }
-        let players: Vec<Player> = match &flags.url {
-            Some(url) if flags.models.is_empty() => vec![Player::Server { url, model: None }],
+        let targets: Vec<Target> = match &flags.url {
+            Some(url) if flags.models.is_empty() => vec![Target::Server { url, model: None }],
             Some(url) => {
-                flags.models.iter().map(|model| Player::Server { url, model: Some(model) }).collect()
+                flags.models.iter().map(|model| Target::Server { url, model: Some(model) }).collect()
             }
-            None if is_band => vec![Player::Band],
-            None => flags.models.iter().map(|model| Player::Model(model)).collect(),
+            None if is_band => vec![Target::Band],
+            None => flags.models.iter().map(|model| Target::Model(model)).collect(),
         };
         let budgets = match flags.budget_tokens.as_slice() {
             [] => vec![None],
             budgets => budgets.iter().copied().map(Some).collect(),
         };
-        let ways = ways(flags, suite.kind, is_band)?;
+        let methods = methods(flags, suite.kind, is_band)?;
+        let (baseline, seed) = (flags.baseline, flags.seed);
+        let matrix = Matrix { methods, budgets, baseline, seed, targets: targets.len() };
         let concurrency = flags.concurrency.unwrap_or(if is_band { 1 } else { CONCURRENCY_ALONE });
-        Ok(Self { suite: Arc::new(suite), players, ways, budgets, concurrency })
+        Ok(Self { suite: Arc::new(suite), targets, matrix, concurrency })
     }
 }
 
-impl Plan<'_> {
-    /// Whether the measurement has only one cell, so that there is nothing to compare.
-    fn is_one_cell(&self, baseline: bool) -> bool {
-        let has_baseline = baseline && self.ways != [Way::Alone];
-        !has_baseline && self.players.len() * self.ways.len() * self.budgets.len() == 1
-    }
-}
-
-/// The strategies named, or the default for this suite and player.
-fn ways(flags: &AccuracyFlags, kind: Kind, is_band: bool) -> Result<Vec<Way>, CliError> {
-    let default = if is_band || kind == Kind::Strategy { Way::Auto } else { Way::Alone };
-    let named = flags.strategies.iter().map(|name| name.parse::<Way>());
-    let mut ways: Vec<Way> =
+/// The strategies named, or the default for this suite and target.
+fn methods(flags: &AccuracyFlags, kind: Kind, is_band: bool) -> Result<Vec<Method>, CliError> {
+    let default = if is_band || kind == Kind::Strategy { Method::Auto } else { Method::Alone };
+    let named = flags.strategies.iter().map(|name| name.parse::<Method>());
+    let mut methods: Vec<Method> =
         named.collect::<Result<_, _>>().map_err(|error| CliError::usage(format!("--strategy: {error}")))?;
-    if ways.is_empty() {
-        ways.push(default);
+    if methods.is_empty() {
+        methods.push(default);
     }
-    if kind == Kind::Strategy && (flags.baseline || ways != [Way::Auto]) {
+    if kind == Kind::Strategy && (flags.baseline || methods != [Method::Auto]) {
         return Err(CliError::usage(
             "the suite judges only the choice of strategy: measure it with --strategy auto and without --baseline",
         ));
     }
-    Ok(ways)
+    Ok(methods)
 }
 
-/// What stays the same for all players.
+/// What stays the same for all targets.
 struct Bench<'a> {
     config: &'a Config,
     flags: &'a AccuracyFlags,
@@ -132,21 +124,10 @@ struct Bench<'a> {
     runtime: Runtime,
 }
 
-/// A player whose files or server were found. Nothing is loaded yet.
-enum Found {
-    /// Files on this machine.
-    Here(BandFiles),
-    There(Remote),
-}
-
-/// A player that is loaded and ready to answer.
-struct Seat {
-    band: Band,
-    /// Set if the models run in this process.
-    engine: Option<EngineHandle>,
-    name: String,
-    given_up: GivenUp,
-    origin: Origin,
+/// A target whose files or server were found. Nothing is loaded yet.
+enum FoundTarget {
+    Files(BandFiles),
+    Server(ServerLlm),
 }
 
 impl Bench<'_> {
@@ -154,10 +135,13 @@ impl Bench<'_> {
         self.interrupt.cancel.reason().is_some()
     }
 
-    /// Measures all cells of all players. After an error, the cells finished before it are kept.
-    fn players(&self, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
-        for player in self.look_up()? {
-            self.player(player, cells)?;
+    /// Measures all cells of all targets. After an error, the cells finished before it are kept.
+    fn measure_all(&self, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
+        for target in self.look_up()? {
+            match target {
+                FoundTarget::Files(files) => self.measure_files(&files, cells)?,
+                FoundTarget::Server(model) => self.measure_server(Arc::new(model), cells)?,
+            }
             if self.is_interrupted() {
                 break;
             }
@@ -165,147 +149,97 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Finds every player before measuring the first: a misspelt name must not cost hours of measuring the others.
-    fn look_up(&self) -> Result<Vec<Found>, CliError> {
+    /// Finds every target before measuring the first: a misspelt name must not cost hours of measuring the others.
+    fn look_up(&self) -> Result<Vec<FoundTarget>, CliError> {
         let hub = self.config.hub();
-        let find = |config: &Config| load::find(config, &hub, false).map(Found::Here);
+        let find = |config: &Config| load::find(config, &hub, false).map(FoundTarget::Files);
         if let (None, [first, others @ ..]) = (&self.flags.url, self.flags.models.as_slice()) {
             // On a home without models this downloads all of them, or none if a name is wrong.
             find(&self.config.with_models(first, others))?;
         }
-        let players = self.plan.players.iter().map(|player| match player {
-            Player::Band => find(self.config),
-            Player::Model(model) => find(&self.config.with_models(model, &[])),
-            Player::Server { url, model } => self.connect(url, *model).map(Found::There),
+        let targets = self.plan.targets.iter().map(|target| match target {
+            Target::Band => find(self.config),
+            Target::Model(model) => find(&self.config.with_models(model, &[])),
+            Target::Server { url, model } => self.connect(url, *model).map(FoundTarget::Server),
         });
-        players.collect()
+        targets.collect()
     }
 
-    fn player(&self, player: Found, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
-        let seat = self.seat(player)?;
-        self.interrupt.arm();
-        let stage = Stage {
-            suite: Arc::clone(&self.plan.suite),
-            band: seat.band.clone(),
-            sandbox: self.sandbox.clone(),
-            concurrency: self.plan.concurrency,
-            interrupt: self.interrupt.cancel.clone(),
-            given_up: Arc::clone(&seat.given_up),
-            setup: self.setup(),
-        };
-        let result = self.cells(&stage, &seat, cells);
-        if let Some(engine) = seat.engine {
-            engine.shutdown();
-        }
-        result
-    }
-
-    fn setup(&self) -> Setup {
-        let here = self.flags.url.is_none();
-        Setup {
-            url: self.flags.url.clone(),
-            limit: self.flags.limit,
-            threads: here.then_some(self.config.threads.value),
-            context_tokens: here.then_some(self.config.context_tokens.value),
-        }
-    }
-
-    fn cells(&self, stage: &Stage, seat: &Seat, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
-        for way in &self.plan.ways {
-            for budget in &self.plan.budgets {
-                let cell = self.cell(&seat.name, *way, *budget);
-                let done = self.measure(stage, &cell, &seat.origin)?;
-                let used = done.tokens_by_item();
-                cells.push(done);
-                if self.flags.baseline && *way != Way::Alone && !self.is_interrupted() {
-                    let alone = Cell {
-                        name: format!("alone, with the tokens of {}", cell.name),
-                        model: stage.band.planner.name().to_owned(),
-                        way: Way::Alone,
-                        allowance: Allowance::AsMany(used),
-                        seed: cell.seed,
-                    };
-                    cells.push(self.measure(stage, &alone, &seat.origin)?);
-                }
-                if self.is_interrupted() {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn cell(&self, model: &str, way: Way, budget: Option<u64>) -> Cell {
-        let mut name = way.to_string();
-        if self.plan.players.len() > 1 {
-            name = format!("{model} {name}");
-        }
-        if let Some(tokens) = budget {
-            name = format!("{name} in {tokens} tokens");
-        }
-        let allowance = budget.map_or(Allowance::Free, Allowance::Tokens);
-        Cell { name, model: model.to_owned(), way, allowance, seed: self.flags.seed }
-    }
-
-    fn measure(&self, stage: &Stage, cell: &Cell, origin: &Origin) -> Result<AccuracyReport, CliError> {
-        let watched = terminal::is_watched();
-        let (count, mut ended) = (self.plan.suite.items.len(), 0);
-        let ended = self.runtime.block_on(run_cell(stage, cell, &mut |item| {
-            ended += 1;
-            if watched {
-                terminal::err(&format!("{}  {ended:3}/{count}  {}\n", cell.name, item.line()));
-            }
-        }));
-        let ended = ended.map_err(|error| CliError::Failed(error.into()))?;
-        let report = AccuracyReport::new(origin.clone(), stage, cell, ended);
-        // A cell in which every item failed is reported as the command's error at its end.
-        if let Some(failures) = report.failures().filter(|_| !report.is_all_failed()) {
-            terminal::err(&format!("warning: {failures}\n"));
-        }
-        Ok(report)
-    }
-
-    fn seat(&self, player: Found) -> Result<Seat, CliError> {
-        match player {
-            Found::Here(files) => self.load(&files),
-            Found::There(remote) => Ok(sit(Arc::new(remote), self.origin.clone())),
-        }
-    }
-
-    /// Loads a band as `run` does.
-    fn load(&self, files: &BandFiles) -> Result<Seat, CliError> {
-        let memory = memory(load::available(self.config), &self.config.hub(), files)?;
+    /// Loads a band as `run` does, and measures it.
+    fn measure_files(&self, files: &BandFiles, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
+        let memory = limits_for_band(load::available(self.config), &self.config.hub(), files)?;
         let screen = Screen::new(View::Progress);
         if let Some(note) = &memory.note {
             screen.note(note);
         }
         let loaded = load::load(self.config, files, &memory, &screen)?;
         screen.finish()?;
-        Ok(Seat {
-            name: players(&loaded.band),
-            band: loaded.band,
-            engine: Some(loaded.engine),
-            given_up: Arc::new(|| false),
-            origin: self.origin_with(files),
-        })
-    }
-
-    /// Adds the hashes of the band's models.
-    fn origin_with(&self, files: &BandFiles) -> Origin {
-        let mut origin = self.origin.clone();
+        let name = band_name(&loaded.band);
+        let mut evaluation = self.evaluation(name, loaded.band, Arc::new(|| false));
         for found in files.models() {
-            origin.build.add_model(&found.name, &found.path);
+            evaluation.origin.build.add_model(&found.name, &found.path);
         }
-        origin
+        let result = self.measure(&evaluation, cells);
+        loaded.engine.shutdown();
+        result
     }
 
-    fn connect(&self, url: &str, model: Option<&str>) -> Result<Remote, CliError> {
+    /// Measures a server's model as a band of one.
+    fn measure_server(&self, model: Arc<ServerLlm>, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
+        let planner = Arc::clone(&model) as Arc<dyn Llm>;
+        let band = Band { planner, workers: Vec::new(), embed: None };
+        let name = model.name().to_owned();
+        self.measure(&self.evaluation(name, band, Arc::new(move || model.is_unreachable())), cells)
+    }
+
+    fn evaluation(&self, target: String, band: Band, is_unreachable: IsUnreachable) -> Evaluation {
+        let is_local = self.flags.url.is_none();
+        Evaluation {
+            suite: Arc::clone(&self.plan.suite),
+            band,
+            target,
+            origin: self.origin.clone(),
+            sandbox: self.sandbox.clone(),
+            concurrency: self.plan.concurrency,
+            interrupt: self.interrupt.cancel.clone(),
+            is_unreachable,
+            setup: Setup {
+                url: self.flags.url.clone(),
+                limit: self.flags.limit,
+                threads: is_local.then_some(self.config.threads.value),
+                context_tokens: is_local.then_some(self.config.context_tokens.value),
+            },
+        }
+    }
+
+    fn measure(&self, evaluation: &Evaluation, cells: &mut Vec<AccuracyReport>) -> Result<(), CliError> {
+        self.interrupt.arm();
+        let is_terminal = terminal::stderr_is_terminal();
+        let count = evaluation.suite.items.len();
+        let mut show = |progress: MatrixProgress<'_>| match progress {
+            MatrixProgress::Item { cell, ended, item } if is_terminal => {
+                terminal::err(&format!("{cell}  {ended:3}/{count}  {}\n", item.line()));
+            }
+            MatrixProgress::Item { .. } => {}
+            MatrixProgress::Cell(report) => {
+                // A cell in which every item failed is reported as the command's error at its end.
+                if let Some(failures) = report.failures().filter(|_| !report.is_all_failed()) {
+                    terminal::err(&format!("warning: {failures}\n"));
+                }
+                cells.push(report);
+            }
+        };
+        let measured = self.runtime.block_on(self.plan.matrix.measure(evaluation, &mut show));
+        measured.map_err(|error| CliError::Failed(error.into()))
+    }
+
+    fn connect(&self, url: &str, model: Option<&str>) -> Result<ServerLlm, CliError> {
         let client = servers::client(self.flags.timeout_seconds)?;
         let endpoint = self.runtime.block_on(servers::endpoint(self.config, &client, url, model))?;
-        if self.plan.players.len() > 1 {
+        if self.plan.targets.len() > 1 {
             self.runtime.block_on(check_listed(&client, &endpoint))?;
         }
-        Ok(Remote::new(client, endpoint, self.config.context_tokens.value))
+        Ok(ServerLlm::new(client, endpoint, self.config.context_tokens.value))
     }
 
     /// Prints what was measured, even before an error.
@@ -324,7 +258,7 @@ impl Bench<'_> {
     }
 
     fn print(&self, mut cells: Vec<AccuracyReport>, interrupted: bool) -> Result<(), CliError> {
-        if self.flags.json && self.plan.is_one_cell(self.flags.baseline) {
+        if self.flags.json && self.plan.matrix.is_one_cell() {
             print_json(&cells.remove(0))?;
         } else {
             let matrix = MatrixReport::new(self.origin.clone(), interrupted, cells);
@@ -338,18 +272,6 @@ impl Bench<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Makes a band of one server model.
-fn sit(remote: Arc<Remote>, origin: Origin) -> Seat {
-    let planner = Arc::clone(&remote) as Arc<dyn Llm>;
-    Seat {
-        name: planner.name().to_owned(),
-        band: Band { planner, workers: Vec::new(), embed: None },
-        engine: None,
-        given_up: Arc::new(move || remote.is_unreachable()),
-        origin,
     }
 }
 
@@ -372,7 +294,7 @@ async fn check_listed(client: &Client, endpoint: &Endpoint) -> Result<(), CliErr
 }
 
 /// The models' names joined as `planner + worker`, each once.
-fn players(band: &Band) -> String {
+fn band_name(band: &Band) -> String {
     let mut names = vec![band.planner.name()];
     for worker in &band.workers {
         if let (WorkerKind::Model(_), false) = (&worker.kind, names.contains(&worker.name.as_str())) {
@@ -392,7 +314,7 @@ mod tests {
     const GOALS: &str = r#"{"goal": "g", "best": "map", "answer_must": ["a"]}"#;
     const CHOICES: &str = r#"{"goal": "g", "best": "map"}"#;
 
-    /// The plan's players, ways, budgets and concurrency as text, or the error message.
+    /// The plan's targets, methods, budgets and concurrency as text, or the error message.
     fn plan(suite: &str, flags: &[&str]) -> Result<String, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("suite.jsonl");
@@ -405,12 +327,13 @@ mod tests {
             CliError::Usage(message) => message,
             other => panic!("{other:?}"),
         })?;
-        let ways: Vec<String> = plan.ways.iter().map(Way::to_string).collect();
-        Ok(format!("{:?} {} {:?} {}", plan.players, ways.join(","), plan.budgets, plan.concurrency))
+        let methods: Vec<String> = plan.matrix.methods.iter().map(Method::to_string).collect();
+        let budgets = plan.matrix.budgets;
+        Ok(format!("{:?} {} {budgets:?} {}", plan.targets, methods.join(","), plan.concurrency))
     }
 
     #[test]
-    fn what_was_typed_becomes_cells() {
+    fn flags_become_targets_methods_and_budgets() {
         let server = |model| format!("[Server {{ url: \"http://h\", model: {model} }}] alone [None] 4");
         for (suite, flags, expected) in [
             (GOALS, &[][..], "[Band] auto [None] 1".to_owned()),
@@ -435,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_measured_is_refused() {
+    fn flags_that_cannot_be_measured_are_refused() {
         for (suite, flags, words) in [
             ("", &[][..], "is empty"),
             (GOALS, &["--strategy", "fast"], "--strategy: no strategy \"fast\""),

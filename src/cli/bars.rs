@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::terminal;
-use crate::hub::{Progress, human_bytes};
+use crate::hub::{Progress, format_file_size};
 
 /// Without a terminal, at most one line is written in this time.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ impl Bars {
     #[must_use]
     pub fn new(quiet: bool) -> Self {
         Self {
-            terminal: terminal::is_watched(),
+            terminal: terminal::stderr_is_terminal(),
             quiet,
             bar: None,
             file: String::new(),
@@ -57,7 +57,7 @@ impl Bars {
 
     fn line(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.println(terminal::shown(line)),
+            Some(bar) => bar.println(terminal::escaped(line)),
             None => terminal::err(&format!("{line}\n")),
         }
     }
@@ -76,7 +76,7 @@ impl Bars {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_prefix(terminal::shown(&self.file).into_owned());
+        bar.set_prefix(terminal::escaped(&self.file).into_owned());
         self.bar = Some(bar);
     }
 
@@ -87,15 +87,15 @@ impl Bars {
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             let total =
-                self.bytes_total.map(|total| format!(" of {}", human_bytes(total))).unwrap_or_default();
-            self.line(&format!("{}: {}{total}", self.file, human_bytes(bytes)));
+                self.bytes_total.map(|total| format!(" of {}", format_file_size(total))).unwrap_or_default();
+            self.line(&format!("{}: {}{total}", self.file, format_file_size(bytes)));
         }
     }
 
     fn end(&mut self) {
         match self.bar.take() {
             Some(bar) => bar.finish_and_clear(),
-            None => self.line(&format!("{}: {}", self.file, human_bytes(self.bytes))),
+            None => self.line(&format!("{}: {}", self.file, format_file_size(self.bytes))),
         }
     }
 }

@@ -9,8 +9,7 @@ use anyhow::Context;
 use super::error::CliError;
 use super::flags::{CompareFlags, FailIf};
 use super::{inputs, print, print_json, table};
-use crate::bench::compare::read::Side;
-use crate::bench::compare::{CompareError, Comparison, Row, Verdict, compare};
+use crate::bench::compare::{CompareError, Comparison, Row, Side, Verdict, compare};
 
 /// Compares two results and prints the verdicts. The HTML page, if asked for, is written first.
 pub fn bench_compare(flags: &CompareFlags) -> Result<ExitCode, CliError> {
@@ -72,11 +71,10 @@ fn usage(error: CompareError) -> CliError {
 }
 
 fn write_page(flags: &CompareFlags, output: &Path, comparison: &Comparison) -> Result<(), CliError> {
-    let place = |path: &Path| fs::canonicalize(path).ok();
-    let input = [Some(&flags.a), flags.b.as_ref()]
-        .into_iter()
-        .flatten()
-        .find(|input| place(output).is_some_and(|output| place(input).is_some_and(|input| input == output)));
+    let canonical = |path: &Path| fs::canonicalize(path).ok();
+    let input = [Some(&flags.a), flags.b.as_ref()].into_iter().flatten().find(|input| {
+        canonical(output).is_some_and(|output| canonical(input).is_some_and(|input| input == output))
+    });
     if input.is_some() {
         let output = output.display();
         return Err(CliError::usage(format!("--output {output} is one of the results: name another file")));

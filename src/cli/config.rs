@@ -15,8 +15,8 @@ use bandmaster_models::KvType;
 use super::error::CliError;
 use super::flags::{BandFlags, Global, ServeFlags};
 use super::machine::Machine;
-use super::settings::{self, About, Device, Row, kv_type_name};
-use crate::hub::{Band, Home, Hub, gib};
+use super::settings::{self, Device, SettingInfo, SettingSpec, kv_type_name};
+use crate::hub::{Band, Home, Hub, format_memory_size};
 
 use file::{ConfigFile, as_text};
 pub use serve::ServeSettings;
@@ -35,7 +35,7 @@ pub enum Origin {
 
 impl Origin {
     /// Where and how the value `given` of a setting was given, for errors.
-    pub fn place(&self, about: &About, given: impl fmt::Display) -> String {
+    pub fn describe(&self, about: &SettingInfo, given: impl fmt::Display) -> String {
         match self {
             Self::Flag => format!("--{} {given}", about.flag.unwrap_or(about.name)),
             Self::Environment(variable) => format!("{variable}={given}"),
@@ -74,15 +74,15 @@ impl<T> Setting<T> {
 }
 
 /// A setting as `doctor` shows it.
-pub struct Shown {
-    pub about: About,
+pub struct ShownSetting {
+    pub about: SettingInfo,
     /// `None` for a setting without a value; its default says what happens then.
     pub value: Option<String>,
     pub origin: Origin,
 }
 
-impl Shown {
-    fn new<T: fmt::Display>(about: About, setting: Option<&Setting<T>>) -> Self {
+impl ShownSetting {
+    fn new<T: fmt::Display>(about: SettingInfo, setting: Option<&Setting<T>>) -> Self {
         let setting = setting.map(|setting| setting.map(T::to_string));
         let (value, origin) = setting.map(|setting| (setting.value, setting.origin)).unzip();
         Self { about, value, origin: origin.unwrap_or_default() }
@@ -128,7 +128,7 @@ pub fn process_environment(name: &str) -> Option<String> {
 
 /// The first of a setting's variables that is set, with its text. OpenTelemetry's own variables are only read in builds
 /// that can export traces: they are meant for every program on the machine, so their presence is no mistake.
-fn variable(environment: Environment, about: &About) -> Option<(&'static str, String)> {
+fn variable(environment: Environment, about: &SettingInfo) -> Option<(&'static str, String)> {
     let is_read = |variable: &&&str| cfg!(feature = "otel") || !variable.starts_with("OTEL_");
     about.variables.iter().filter(is_read).find_map(|variable| Some((*variable, environment(variable)?)))
 }
@@ -140,41 +140,41 @@ struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// The value of the first source that has one. `typed` is the flag's.
-    fn find<T>(&self, row: &Row<T>, typed: Option<T>) -> Result<Option<Setting<T>>, CliError> {
-        self.first(&row.about, typed, row.parse, |value| (row.parse)(&as_text(value)?))
+    /// The value of the first source that has one. `flag` is the value of the flag, if it was typed.
+    fn find<T>(&self, spec: &SettingSpec<T>, flag: Option<T>) -> Result<Option<Setting<T>>, CliError> {
+        self.first(&spec.about, flag, spec.parse, |value| (spec.parse)(&as_text(value)?))
     }
 
-    /// [`Self::find`] for a list; an empty `typed` is an absent flag.
-    fn find_list<T>(&self, row: &Row<T>, typed: Vec<T>) -> Result<Option<Setting<Vec<T>>>, CliError> {
-        let typed = (!typed.is_empty()).then_some(typed);
+    /// [`Self::find`] for a list; an empty `flag` is an absent flag.
+    fn find_list<T>(&self, spec: &SettingSpec<T>, flag: Vec<T>) -> Result<Option<Setting<Vec<T>>>, CliError> {
+        let flag = (!flag.is_empty()).then_some(flag);
         let split = |text: &str| {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-            items.map(row.parse).collect()
+            items.map(spec.parse).collect()
         };
-        self.first(&row.about, typed, split, |value| {
-            value.as_array()?.iter().map(|item| (row.parse)(&as_text(item)?)).collect()
+        self.first(&spec.about, flag, split, |value| {
+            value.as_array()?.iter().map(|item| (spec.parse)(&as_text(item)?)).collect()
         })
     }
 
-    /// [`Self::find`], or the row's default, which must be a value.
-    fn pick<T>(&self, row: &Row<T>, typed: Option<T>) -> Result<Setting<T>, CliError> {
-        Ok(self.find(row, typed)?.unwrap_or_else(|| {
-            let value = (row.parse)(row.about.default);
+    /// [`Self::find`], or the setting's default, which must be a value.
+    fn find_or_default<T>(&self, spec: &SettingSpec<T>, flag: Option<T>) -> Result<Setting<T>, CliError> {
+        Ok(self.find(spec, flag)?.unwrap_or_else(|| {
+            let value = (spec.parse)(spec.about.default);
             Setting::of_default(
-                value.unwrap_or_else(|| panic!("{}: its default is no value", row.about.name)),
+                value.unwrap_or_else(|| panic!("{}: its default is no value", spec.about.name)),
             )
         }))
     }
 
     fn first<T>(
         &self,
-        about: &About,
-        typed: Option<T>,
+        about: &SettingInfo,
+        flag: Option<T>,
         from_text: impl Fn(&str) -> Option<T>,
         from_file: impl Fn(&toml::Value) -> Option<T>,
     ) -> Result<Option<Setting<T>>, CliError> {
-        let (value, origin, given) = if let Some(value) = typed {
+        let (value, origin, given) = if let Some(value) = flag {
             return Ok(Some(Setting { value, origin: Origin::Flag }));
         } else if let Some((variable, text)) = variable(self.environment, about) {
             (from_text(&text), Origin::Environment(variable), text)
@@ -185,7 +185,7 @@ impl Sources<'_> {
         };
         let Some(value) = value else {
             let list = if about.is_list { "a list; each item is " } else { "" };
-            let place = origin.place(about, given);
+            let place = origin.describe(about, given);
             return Err(CliError::usage(format!("{place}: expected {list}{}", about.expects)));
         };
         Ok(Some(Setting { value, origin }))
@@ -204,14 +204,14 @@ impl Config {
         environment: Environment,
     ) -> Result<Self, CliError> {
         let text = read_config_file(&home(flags, environment)?.value.config_file())?;
-        Self::settle(flags, band, serve, environment, &text, Machine::detect())
+        Self::resolve_from(flags, band, serve, environment, &text, Machine::detect())
     }
 
     /// [`Self::resolve`] with the text of `config.toml` and the machine passed in.
     ///
     /// # Errors
     /// The same as of [`Self::resolve`].
-    pub(super) fn settle(
+    pub(super) fn resolve_from(
         flags: &Global,
         band: &BandFlags,
         serve: &ServeFlags,
@@ -227,17 +227,17 @@ impl Config {
         let memory_default = (machine.memory_bytes / 5 * 4).max(settings::MEMORY_BYTES_MIN);
         let config = Self {
             home,
-            offline: sources.pick(&settings::OFFLINE, flags.offline.then_some(true))?,
+            offline: sources.find_or_default(&settings::OFFLINE, flags.offline.then_some(true))?,
             threads: threads.unwrap_or(Setting::of_default(machine.cores_physical)),
             memory_bytes: memory_bytes.unwrap_or(Setting::of_default(memory_default)),
-            context_tokens: sources.pick(&settings::CONTEXT_TOKENS, flags.context_tokens)?,
-            kv_type: sources.pick(&settings::KV_TYPE, flags.kv_type)?,
-            device: sources.pick(&settings::DEVICE, flags.device)?,
-            keep_packed: sources.pick(&settings::KEEP_PACKED, None)?,
+            context_tokens: sources.find_or_default(&settings::CONTEXT_TOKENS, flags.context_tokens)?,
+            kv_type: sources.find_or_default(&settings::KV_TYPE, flags.kv_type)?,
+            device: sources.find_or_default(&settings::DEVICE, flags.device)?,
+            keep_packed: sources.find_or_default(&settings::KEEP_PACKED, None)?,
             planner: sources.find(&settings::PLANNER, band.planner.clone())?,
             workers: sources.find_list(&settings::WORKERS, band.workers.clone())?,
             embeddings: sources.find(&settings::EMBEDDINGS, None)?,
-            serve: ServeSettings::settle(serve, &sources)?,
+            serve: ServeSettings::resolve_from(serve, &sources)?,
             machine,
         };
         config.with_band_file(band)
@@ -304,22 +304,25 @@ impl Config {
 
     /// Every setting, in the order of [`settings::ALL`].
     #[must_use]
-    pub fn effective(&self) -> Vec<Shown> {
+    pub fn effective(&self) -> Vec<ShownSetting> {
         let home = self.home.map(|home| home.models_dir.display().to_string());
         let kv_type = self.kv_type.map(|kv_type| kv_type_name(*kv_type));
         let workers = self.workers.as_ref().and_then(joined);
         let mut shown = vec![
-            Shown::new(settings::HOME.about, Some(&home)),
-            Shown::new(settings::OFFLINE.about, Some(&self.offline)),
-            Shown::new(settings::THREADS.about, Some(&self.threads)),
-            Shown::new(settings::MEMORY.about, Some(&self.memory_bytes.map(|bytes| gib(*bytes)))),
-            Shown::new(settings::CONTEXT_TOKENS.about, Some(&self.context_tokens)),
-            Shown::new(settings::KV_TYPE.about, Some(&kv_type)),
-            Shown::new(settings::DEVICE.about, Some(&self.device.map(|Device::Cpu| "cpu"))),
-            Shown::new(settings::KEEP_PACKED.about, Some(&self.keep_packed)),
-            Shown::new(settings::PLANNER.about, self.planner.as_ref()),
-            Shown::new(settings::WORKERS.about, workers.as_ref()),
-            Shown::new(settings::EMBEDDINGS.about, self.embeddings.as_ref()),
+            ShownSetting::new(settings::HOME.about, Some(&home)),
+            ShownSetting::new(settings::OFFLINE.about, Some(&self.offline)),
+            ShownSetting::new(settings::THREADS.about, Some(&self.threads)),
+            ShownSetting::new(
+                settings::MEMORY.about,
+                Some(&self.memory_bytes.map(|bytes| format_memory_size(*bytes))),
+            ),
+            ShownSetting::new(settings::CONTEXT_TOKENS.about, Some(&self.context_tokens)),
+            ShownSetting::new(settings::KV_TYPE.about, Some(&kv_type)),
+            ShownSetting::new(settings::DEVICE.about, Some(&self.device.map(|Device::Cpu| "cpu"))),
+            ShownSetting::new(settings::KEEP_PACKED.about, Some(&self.keep_packed)),
+            ShownSetting::new(settings::PLANNER.about, self.planner.as_ref()),
+            ShownSetting::new(settings::WORKERS.about, workers.as_ref()),
+            ShownSetting::new(settings::EMBEDDINGS.about, self.embeddings.as_ref()),
         ];
         shown.extend(self.serve.shown());
         shown

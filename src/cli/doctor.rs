@@ -3,29 +3,27 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use bandmaster_models::Cpu;
 use serde_json::{Value, json};
 
-use super::config::{Config, Shown};
+use super::config::{Config, ShownSetting};
 use super::error::CliError;
 use super::machine::{Machine, instruction_sets};
 use super::{print, print_json, table};
-use crate::hub::gib;
-use bandmaster_models::Cpu;
-
-use crate::bench::limits::Limits;
-use crate::hub::{Band, Catalog, Found, Hub, disk_available, human_bytes};
+use crate::bench::throughput::MachineLimits;
+use crate::hub::{Band, Catalog, Hub, LocalModel, disk_available, format_file_size, format_memory_size};
 
 struct Findings<'a> {
     config: &'a Config,
     machine: &'a Machine,
     instruction_sets: Vec<&'static str>,
-    limits: Limits,
+    limits: MachineLimits,
     /// Instruction set that the kernels use.
     kernels: &'static str,
     disk_available_bytes: Option<u64>,
     band: Band,
     /// Models of the band that are installed.
-    found: Vec<Found>,
+    found: Vec<LocalModel>,
     missing: Vec<String>,
     installed: usize,
 }
@@ -48,7 +46,7 @@ fn look<'a>(config: &'a Config, hub: &Hub) -> Result<Findings<'a>, CliError> {
         config,
         machine: &config.machine,
         instruction_sets: instruction_sets(),
-        limits: Limits::measure(&cpu),
+        limits: MachineLimits::measure(&cpu),
         kernels: cpu.isa().name(),
         disk_available_bytes: disk_available(&config.home.value.models_dir),
         band,
@@ -72,10 +70,17 @@ impl Findings<'_> {
             ));
         }
         if needed > self.config.memory_bytes.value {
-            let allowed = gib(self.config.memory_bytes.value);
-            advice.push(format!("the band needs about {}, but --memory allows {allowed}", gib(needed)));
+            let allowed = format_memory_size(self.config.memory_bytes.value);
+            advice.push(format!(
+                "the band needs about {}, but --memory allows {allowed}",
+                format_memory_size(needed)
+            ));
         } else if needed > free {
-            advice.push(format!("the band needs about {}, but {} are free now", gib(needed), gib(free)));
+            advice.push(format!(
+                "the band needs about {}, but {} are free now",
+                format_memory_size(needed),
+                format_memory_size(free)
+            ));
         }
         if self.limits.int8_macs_per_s.is_none() {
             let why = "there are no kernels for this processor yet (x86-64 with AVX2 or better has them)";
@@ -86,7 +91,7 @@ impl Findings<'_> {
 
     /// Upper bound on decoding speed of a single sequence, in tokens per second: each token reads every weight once.
     /// `None` for embedding models, which don't decode.
-    fn decode_limit(&self, model: &Found) -> Option<f64> {
+    fn decode_limit(&self, model: &LocalModel) -> Option<f64> {
         let decodes = self.band.embeddings.as_deref() != Some(&model.name);
         decodes.then(|| self.limits.memory_bytes_per_s / model.bytes as f64)
     }
@@ -95,8 +100,8 @@ impl Findings<'_> {
 fn as_json(findings: &Findings, hub: &Hub) -> Value {
     let machine = findings.machine;
     let settings = findings.config.effective();
-    let setting = |shown: &Shown| json!({"name": shown.about.name, "value": shown.value, "origin": shown.origin.to_string()});
-    let limit = |model: &Found| {
+    let setting = |shown: &ShownSetting| json!({"name": shown.about.name, "value": shown.value, "origin": shown.origin.to_string()});
+    let limit = |model: &LocalModel| {
         json!({"name": model.name, "bytes": model.bytes, "memory_bytes": model.memory_bytes,
                "decode_limit_tokens_per_s": findings.decode_limit(model)})
     };
@@ -129,9 +134,13 @@ fn as_text(findings: &Findings) -> String {
     let machine = findings.machine;
     let disk = findings
         .disk_available_bytes
-        .map_or_else(|| "unknown".to_owned(), |bytes| human_bytes(bytes) + " free");
+        .map_or_else(|| "unknown".to_owned(), |bytes| format_file_size(bytes) + " free");
     let cores = format!("{} physical, {} logical", machine.cores_physical, machine.cores_logical);
-    let memory = format!("{}, {} free now", gib(machine.memory_bytes), gib(machine.memory_available_bytes));
+    let memory = format!(
+        "{}, {} free now",
+        format_memory_size(machine.memory_bytes),
+        format_memory_size(machine.memory_available_bytes)
+    );
     let rate = format!(
         "{:.1} GB/s with {} threads",
         findings.limits.memory_bytes_per_s / 1e9,
@@ -171,7 +180,7 @@ fn as_text(findings: &Findings) -> String {
         let limit = findings.decode_limit(model);
         let limit =
             limit.map(|limit| format!(", {limit:.0} tokens/s at most for one sequence (memory reads)"));
-        vec![format!("  {}", model.name), gib(model.memory_bytes) + &limit.unwrap_or_default()]
+        vec![format!("  {}", model.name), format_memory_size(model.memory_bytes) + &limit.unwrap_or_default()]
     }));
     let mut text = table(&rows);
     text.push_str("\nsettings\n");

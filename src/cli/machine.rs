@@ -16,7 +16,7 @@ pub struct Machine {
 impl Machine {
     #[must_use]
     pub fn detect() -> Self {
-        let logical = super::surroundings::cores();
+        let logical = super::process_limits::cores();
         let physical = System::physical_core_count().unwrap_or(logical).clamp(1, logical);
         let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
         let (mut total, mut available) = (0, 0);
@@ -27,7 +27,7 @@ impl Machine {
                 available = available.min(limits.free_memory);
             }
         }
-        if let Some(limit) = super::surroundings::memory_limit() {
+        if let Some(limit) = super::process_limits::memory_limit() {
             available = available.min(models_bytes(limit));
         }
         Self {

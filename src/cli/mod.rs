@@ -3,6 +3,7 @@
 mod accuracy;
 mod bars;
 mod bench;
+mod bench_origin;
 mod compare;
 mod config;
 mod doctor;
@@ -12,8 +13,8 @@ mod inputs;
 mod interrupt;
 mod load;
 mod machine;
-mod measured;
 mod models;
+mod process_limits;
 mod run;
 mod runs;
 mod screen;
@@ -22,7 +23,6 @@ mod serve_bench;
 mod servers;
 mod settings;
 mod status;
-mod surroundings;
 mod terminal;
 mod throughput;
 mod tokenize;
@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     bandmaster_models::heap::share();
     interrupt::outlive_file_limits();
     // If no thread can be started, the command runs on this one, which then reports the shortage.
-    let thread = std::thread::Builder::new().name("main".into()).stack_size(surroundings::STACK_BYTES);
+    let thread = std::thread::Builder::new().name("main".into()).stack_size(process_limits::STACK_BYTES);
     match thread.spawn(command) {
         // The panic hook has already printed the reason.
         Ok(done) => done.join().unwrap_or(ExitCode::from(PANICKED)),
@@ -68,35 +68,35 @@ const PANICKED: u8 = 101;
 fn command() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(said) => {
-            let status = u8::try_from(said.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
-            return ended(terminal::parser(&said).map(|()| status));
+        Err(error) => {
+            let status = u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+            return exit_code(terminal::print_clap(&error).map(|()| status));
         }
     };
     // `serve` starts its own log once it knows where its spans go.
     if !matches!(cli.command, Command::Serve(_)) {
         start_log(cli.global.verbose, LogFormat::Text, None);
     }
-    ended(dispatch(cli))
+    exit_code(dispatch(cli))
 }
 
 /// Prints an error, if there is one, and returns the exit status.
-fn ended(result: Result<ExitCode, CliError>) -> ExitCode {
+fn exit_code(result: Result<ExitCode, CliError>) -> ExitCode {
     match result {
         Ok(code) => code,
-        Err(CliError::NoReader) => ExitCode::SUCCESS,
+        Err(CliError::BrokenPipe) => ExitCode::SUCCESS,
         Err(CliError::Usage(message)) => {
-            complain(&message);
+            print_error(&message);
             ExitCode::from(2)
         }
         Err(CliError::Failed(error)) => {
-            complain(&error::told(&error));
+            print_error(&error::with_causes(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-fn complain(message: &str) {
+fn print_error(message: &str) {
     terminal::err(&format!("error: {message}\n"));
 }
 
@@ -120,8 +120,8 @@ fn start_log(verbose: u8, format: LogFormat, spans: Option<SpanLayer>) {
 }
 
 fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
-    terminal::takes_output()?;
-    surroundings::check(&cli.command)?;
+    terminal::check_stdout()?;
+    process_limits::check(&cli.command)?;
     let no_serve = ServeFlags::default();
     let config = |band: &BandFlags| Config::resolve(&cli.global, band, &no_serve, &process_environment);
     let plain = || config(&BandFlags::default());
@@ -156,18 +156,18 @@ fn print_json(value: &impl serde::Serialize) -> Result<ExitCode, CliError> {
     print(&format!("{text}\n"))
 }
 
-/// Lays rows out in columns as wide as their widest cell, two spaces apart; the last column is not padded.
+/// The beginning of a text, on one line of at most `chars` characters.
+fn one_line(text: &str, chars: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= chars { line } else { line.chars().take(chars - 1).chain(['…']).collect() }
+}
+
+/// Lays rows out in columns as wide as their widest cell, two spaces apart and without borders.
 fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
-    text
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }

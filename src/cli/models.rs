@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::flags::{ImportFlags, ModelsCommand, RoleFlag};
 use super::tokenize::tokenize;
 use super::{inputs, print, print_json, table, terminal};
-use crate::hub::{Band, Catalog, Hub, ImportOptions, Listed, Role, human_bytes};
+use crate::hub::{Band, Catalog, Hub, ImportOptions, ListedModel, Role, format_file_size};
 
 pub fn models(config: &Config, command: ModelsCommand) -> Result<ExitCode, CliError> {
     let hub = config.hub();
@@ -20,7 +20,7 @@ pub fn models(config: &Config, command: ModelsCommand) -> Result<ExitCode, CliEr
         ModelsCommand::Tokenize(flags) => tokenize(config, &flags),
         ModelsCommand::Rm { name } => {
             let bytes = hub.rm(&name)?;
-            print(&format!("{name}: removed, {} freed\n", human_bytes(bytes)))
+            print(&format!("{name}: removed, {} freed\n", format_file_size(bytes)))
         }
     }
 }
@@ -37,12 +37,12 @@ fn list(hub: &Hub, json: bool) -> Result<ExitCode, CliError> {
     print(&table(&cells))
 }
 
-fn row_of(model: &Listed) -> Vec<String> {
+fn row_of(model: &ListedModel) -> Vec<String> {
     let about = if model.verified { "" } else { "about " };
     vec![
         model.name.clone(),
         model.role.name().to_owned(),
-        format!("{about}{}", human_bytes(model.bytes)),
+        format!("{about}{}", format_file_size(model.bytes)),
         if model.installed { "yes" } else { "no" }.to_owned(),
         model.licence.clone().unwrap_or_else(|| "unknown".to_owned()),
         model.source.clone(),
@@ -58,7 +58,7 @@ fn pull(hub: &Hub, names: &[String]) -> Result<ExitCode, CliError> {
     let mut bars = Bars::new(false);
     for name in names {
         let model = hub.pull(name, &mut |progress| bars.show(progress))?;
-        print(&format!("{}: {} in {}\n", model.name, human_bytes(model.bytes), model.path.display()))?;
+        print(&format!("{}: {} in {}\n", model.name, format_file_size(model.bytes), model.path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -75,9 +75,10 @@ fn import(hub: &Hub, flags: &ImportFlags) -> Result<ExitCode, CliError> {
     let options = ImportOptions { name: flags.name.clone(), role, copy: flags.copy };
     let mut bars = Bars::new(false);
     for file in &flags.files {
-        let (model, brought) = hub.import(file, &options, &mut |progress| bars.show(progress))?;
-        let how = brought.map_or("was already installed", |brought| brought.name());
-        let line = format!("{} ({}): {}, {how}\n", model.name, model.role.name(), human_bytes(model.bytes));
+        let (model, method) = hub.import(file, &options, &mut |progress| bars.show(progress))?;
+        let how = method.map_or("was already installed", |method| method.description());
+        let line =
+            format!("{} ({}): {}, {how}\n", model.name, model.role.name(), format_file_size(model.bytes));
         print(&line)?;
     }
     Ok(ExitCode::SUCCESS)

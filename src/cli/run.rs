@@ -7,15 +7,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::config::Config;
-use super::error::{CliError, told};
-use super::flags::{BandFlags, GoFlags, RunFlags};
-use super::inputs::Piped;
+use super::error::{CliError, with_causes};
+use super::flags::{BandFlags, ExecutionFlags, RunFlags};
+use super::inputs::PipedStdin;
 use super::interrupt::Interrupt;
+use super::process_limits::runtime;
 use super::screen::{Screen, View};
-use super::surroundings::runtime;
 use super::{inputs, load, print, print_json, terminal};
-use crate::band::memory;
-use crate::client::Joined;
+use crate::band::limits_for_band;
+use crate::client::HomeServer;
 use crate::journal::Desk;
 use crate::orchestrator::{Band, Budget, Outcome, RunEvent, RunRequest, Status, run as run_goal};
 
@@ -26,30 +26,30 @@ const RECORD_TIME_MAX: Duration = Duration::from_secs(30);
 
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     let (request, left_out) = request(flags)?;
-    go(config, &flags.band, &flags.go, &request, &left_out)
+    execute(config, &flags.band, &flags.execution, &request, &left_out)
 }
 
 /// Does a run and prints its answer, in the server that is running on this home or in an engine of its own. `left_out`
 /// lists files of the input folders that were not read.
-pub fn go(
+pub fn execute(
     config: &Config,
     band: &BandFlags,
-    flags: &GoFlags,
+    flags: &ExecutionFlags,
     request: &RunRequest,
     left_out: &[LeftOut],
 ) -> Result<ExitCode, CliError> {
     let runtime = runtime(1)?;
     let interrupt = Interrupt::listen(&runtime);
     if !flags.standalone
-        && !band.are_typed()
-        && let Some(server) = runtime.block_on(Joined::find(&config.home.value.state_dir))
-        && let Some(code) = join(&server, flags, request, left_out, &runtime, &interrupt)?
+        && !band.are_given()
+        && let Some(server) = runtime.block_on(HomeServer::find(&config.home.value.state_dir))
+        && let Some(code) = run_on_server(&server, flags, request, left_out, &runtime, &interrupt)?
     {
         return Ok(code);
     }
     let hub = config.hub();
     let files = load::find(config, &hub, flags.quiet)?;
-    let memory = memory(load::available(config), &hub, &files)?;
+    let memory = limits_for_band(load::available(config), &hub, &files)?;
     let home = &config.home.value;
     home.create_state_dir()?;
     let desk = Desk::open(&home.runs_file())?;
@@ -59,7 +59,7 @@ pub fn go(
     }
     let loaded = load::load(config, &files, &memory, &screen)?;
     let engine = loaded.engine.clone();
-    screen.watch(Box::new(move || {
+    screen.set_step_counts(Box::new(move || {
         let stats = engine.stats();
         (stats.steps, stats.batch_sum)
     }));
@@ -68,22 +68,22 @@ pub fn go(
     let cancel = interrupt.cancel.clone();
     let mut observer = |event: &RunEvent| {
         screen.event(event);
-        if screen.is_broken() {
+        if screen.has_write_error() {
             cancel.cancel();
         }
     };
     let outcome = runtime.block_on(run_goal(&loaded.band, request, &desk, &mut observer, &interrupt.cancel));
     // Print the answer first: the record may be locked for a while. It is waited for even if the answer could not be
     // printed.
-    let code = screen.finish().and_then(|()| finish(flags, &outcome, left_out));
-    let code = code.map_err(|error| not_lost(error, &outcome.id));
+    let code = screen.finish().and_then(|()| print_outcome(flags, &outcome, left_out));
+    let code = code.map_err(|error| with_record_hint(error, &outcome.id));
     loaded.engine.shutdown();
-    runtime.block_on(record_rest(&desk));
+    runtime.block_on(finish_recording(&desk));
     code
 }
 
 /// Waits until the rest of the record is written, and says so if that takes a while: unwritten events are lost at exit.
-async fn record_rest(desk: &Desk) {
+async fn finish_recording(desk: &Desk) {
     if desk.flush(RECORD_TIME_SILENT).await.is_empty() {
         return;
     }
@@ -96,9 +96,9 @@ async fn record_rest(desk: &Desk) {
 }
 
 /// Does the run in the server on this home; `None` if that server can't take it.
-fn join(
-    server: &Joined,
-    flags: &GoFlags,
+fn run_on_server(
+    server: &HomeServer,
+    flags: &ExecutionFlags,
     request: &RunRequest,
     left_out: &[LeftOut],
     runtime: &tokio::runtime::Runtime,
@@ -109,14 +109,14 @@ fn join(
     interrupt.arm();
     let mut observer = |event: &RunEvent| {
         screen.event(event);
-        if screen.is_broken() {
+        if screen.has_write_error() {
             interrupt.cancel.cancel();
         }
     };
     let outcome = runtime.block_on(server.run(request, &mut observer, &interrupt.cancel))?;
     let Some(outcome) = outcome else { return Ok(None) };
-    let code = screen.finish().and_then(|()| finish(flags, &outcome, left_out));
-    code.map(Some).map_err(|error| not_lost(error, &outcome.id))
+    let code = screen.finish().and_then(|()| print_outcome(flags, &outcome, left_out));
+    code.map(Some).map_err(|error| with_record_hint(error, &outcome.id))
 }
 
 /// Refuses a goal longer than the planner's context before anything is recorded.
@@ -133,7 +133,7 @@ fn check_goal(request: &RunRequest, band: &Band) -> Result<(), CliError> {
     )))
 }
 
-fn view(flags: &GoFlags) -> View {
+fn view(flags: &ExecutionFlags) -> View {
     match (flags.quiet, flags.events) {
         (_, true) => View::Events,
         (true, false) => View::Quiet,
@@ -167,7 +167,7 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<LeftOut>), CliError> {
         return Err(CliError::usage("--budget-tokens: give at least 1"));
     }
     let asked_for_stdin = flags.files.iter().any(|file| file.as_os_str() == "-");
-    let piped = if asked_for_stdin { Piped::Nothing } else { inputs::piped_stdin()? };
+    let piped = if asked_for_stdin { PipedStdin::Nothing } else { inputs::piped_stdin()? };
     if let Some(note) = piped.note() {
         inputs::warn(&note);
     }
@@ -199,7 +199,7 @@ impl From<(PathBuf, String)> for LeftOut {
 
 /// The object that `run --json` prints.
 #[derive(Serialize)]
-struct Printed<'a> {
+struct JsonOutcome<'a> {
     #[serde(flatten)]
     outcome: &'a Outcome,
     /// The full list; stderr names only the first few.
@@ -208,19 +208,23 @@ struct Printed<'a> {
 }
 
 /// Adds to an output error that the answer is kept in the run's record.
-fn not_lost(error: CliError, id: &str) -> CliError {
+fn with_record_hint(error: CliError, id: &str) -> CliError {
     match error {
         CliError::Failed(error) => {
-            let error = told(&error);
+            let error = with_causes(&error);
             CliError::Failed(anyhow::anyhow!("{error}. `bandmaster runs show {id}` shows what it did"))
         }
         other => other,
     }
 }
 
-fn finish(flags: &GoFlags, outcome: &Outcome, left_out: &[LeftOut]) -> Result<ExitCode, CliError> {
+fn print_outcome(
+    flags: &ExecutionFlags,
+    outcome: &Outcome,
+    left_out: &[LeftOut],
+) -> Result<ExitCode, CliError> {
     if flags.json {
-        print_json(&Printed { outcome, left_out })?;
+        print_json(&JsonOutcome { outcome, left_out })?;
     } else if !flags.events && !outcome.answer.is_empty() {
         print(&format!("{}\n", outcome.answer.trim_end()))?;
     }
@@ -263,7 +267,7 @@ mod tests {
     fn json_names_everything_that_was_left_out() {
         let outcome = outcome();
         let printed = |left_out: &[LeftOut]| -> Value {
-            serde_json::to_value(Printed { outcome: &outcome, left_out }).unwrap()
+            serde_json::to_value(JsonOutcome { outcome: &outcome, left_out }).unwrap()
         };
         let left_out: Vec<LeftOut> = (0..30)
             .map(|n| LeftOut::from((PathBuf::from(format!("{n}.png")), "an image".to_owned())))
@@ -278,9 +282,9 @@ mod tests {
     #[test]
     fn an_answer_that_could_not_be_printed_is_said_to_be_in_the_record() {
         let full = CliError::stdout(&std::io::ErrorKind::StorageFull.into());
-        let CliError::Failed(error) = not_lost(full, "r1") else { panic!("it failed") };
-        let message = told(&error);
+        let CliError::Failed(error) = with_record_hint(full, "r1") else { panic!("it failed") };
+        let message = with_causes(&error);
         assert!(message.contains("standard output") && message.contains("runs show r1"), "{message}");
-        assert!(matches!(not_lost(CliError::NoReader, "r1"), CliError::NoReader));
+        assert!(matches!(with_record_hint(CliError::BrokenPipe, "r1"), CliError::BrokenPipe));
     }
 }

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use super::config::Config;
 use super::error::CliError;
 use super::flags::RunsCommand;
-use super::run::go;
-use super::surroundings::runtime;
+use super::process_limits::runtime;
+use super::run::execute;
 use super::units::parse_age;
-use super::{inputs, print, print_json, table};
-use crate::bench::workflow::recorded::record;
-use crate::client::Joined;
+use super::{inputs, one_line, print, print_json, table};
+use crate::bench::workflow::trace_of_run;
+use crate::client::HomeServer;
 use crate::journal::{Event, Journal, Pruned, RunState, TaskCount, TaskState};
 use crate::orchestrator::{answer, resume};
 
@@ -43,7 +43,8 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
             let id = journal.find(&id)?;
             match (trace, events, task) {
                 (true, ..) => print_json(
-                    &record(&id, &journal.events(&id, 0)?).map_err(|why| CliError::Failed(anyhow!(why)))?,
+                    &trace_of_run(&id, &journal.events(&id, 0)?)
+                        .map_err(|why| CliError::Failed(anyhow!(why)))?,
                 ),
                 (_, true, _) => show_events(&journal.events(&id, 0)?, json),
                 (.., Some(task)) => {
@@ -54,13 +55,13 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
                 (.., None) => show_run(&journal.state(&id)?, json),
             }
         }
-        RunsCommand::Resume(again) => {
-            let request = resume(&journal, &journal.find(&again.id)?)?;
-            go(config, &again.band, &again.go, &request, &[])
+        RunsCommand::Resume(rerun) => {
+            let request = resume(&journal, &journal.find(&rerun.id)?)?;
+            execute(config, &rerun.band, &rerun.execution, &request, &[])
         }
-        RunsCommand::Answer { again, text } => {
-            let request = answer(&journal, &journal.find(&again.id)?, text)?;
-            go(config, &again.band, &again.go, &request, &[])
+        RunsCommand::Answer { rerun, text } => {
+            let request = answer(&journal, &journal.find(&rerun.id)?, text)?;
+            execute(config, &rerun.band, &rerun.execution, &request, &[])
         }
         RunsCommand::Cancel { id, standalone } => cancel(config, &journal, &id, standalone),
         RunsCommand::Rm { id } => {
@@ -111,7 +112,7 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
     }
     let runtime = runtime(1)?;
     let asked = async {
-        match Joined::find(&config.home.value.state_dir).await {
+        match HomeServer::find(&config.home.value.state_dir).await {
             Some(server) => server.cancel(&id).await.map_err(CliError::from),
             None => Ok(false),
         }
@@ -282,14 +283,4 @@ fn age(created_ms: u64) -> String {
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
     }
-}
-
-/// The beginning of a text, on one line.
-fn one_line(text: &str, chars: usize) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= chars {
-        return line;
-    }
-    let cut: String = line.chars().take(chars - 1).collect();
-    format!("{cut}…")
 }

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::error::CliError;
-use super::terminal;
+use super::{one_line, terminal};
 use crate::orchestrator::{EventKind, Plan, RunEvent, Status};
 
 /// Rows of the plan that are drawn, because a terminal has few lines. The head line counts all tasks.
 const ROWS_MAX: usize = 20;
+/// Characters of a task's instruction or output that are shown.
+const TEXT_CHARS: usize = 80;
 const REDRAW_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,15 +33,15 @@ pub struct Screen {
     view: View,
     tree: Option<Tree>,
     /// Why an event could not be written; reported when the run is over.
-    broken: Option<CliError>,
+    write_error: Option<CliError>,
 }
 
 impl Screen {
     /// Draws bars if stderr is a terminal.
     #[must_use]
     pub fn new(view: View) -> Self {
-        let terminal = view == View::Progress && terminal::is_watched();
-        Self { view, tree: terminal.then(Tree::new), broken: None }
+        let terminal = view == View::Progress && terminal::stderr_is_terminal();
+        Self { view, tree: terminal.then(Tree::new), write_error: None }
     }
 
     /// Prints a line on stderr.
@@ -47,7 +49,7 @@ impl Screen {
         match (&self.tree, self.view) {
             (_, View::Quiet) => {}
             // If nobody can read stderr, carry on.
-            (Some(tree), _) => drop(tree.bars.println(terminal::shown(line))),
+            (Some(tree), _) => drop(tree.bars.println(terminal::escaped(line))),
             (None, _) => terminal::err(&format!("{line}\n")),
         }
     }
@@ -62,12 +64,12 @@ impl Screen {
         ) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_prefix(terminal::shown(name).into_owned());
+        bar.set_prefix(terminal::escaped(name).into_owned());
         LoadingBar { bar: Some(bar) }
     }
 
     /// Sets the source of the batch size in the head line.
-    pub fn watch(&mut self, counts: StepCounts) {
+    pub fn set_step_counts(&mut self, counts: StepCounts) {
         if let Some(tree) = &mut self.tree {
             tree.counts = Some(counts);
         }
@@ -87,17 +89,17 @@ impl Screen {
     }
 
     fn write_event(&mut self, event: &RunEvent) {
-        if event.kind.is_transient() || self.broken.is_some() {
+        if event.kind.is_transient() || self.write_error.is_some() {
             return;
         }
         let text = serde_json::to_string(event).map_err(|error| CliError::Failed(error.into()));
-        self.broken = text.and_then(|text| terminal::out(&format!("{text}\n"))).err();
+        self.write_error = text.and_then(|text| terminal::out(&format!("{text}\n"))).err();
     }
 
     /// Whether events can no longer be written.
     #[must_use]
-    pub fn is_broken(&self) -> bool {
-        self.broken.is_some()
+    pub fn has_write_error(&self) -> bool {
+        self.write_error.is_some()
     }
 
     /// Clears what was drawn.
@@ -109,7 +111,7 @@ impl Screen {
             // If it can't be cleared, it stays above the answer.
             let _ = tree.bars.clear();
         }
-        self.broken.map_or(Ok(()), Err)
+        self.write_error.map_or(Ok(()), Err)
     }
 }
 
@@ -148,9 +150,9 @@ struct Tree {
     generated: HashMap<String, u32>,
     first_token: Option<Instant>,
     counts: Option<StepCounts>,
-    counted: (u64, u64),
+    last_counts: (u64, u64),
     batch: f64,
-    drawn: Instant,
+    last_redraw: Instant,
     answer: String,
 }
 
@@ -177,9 +179,9 @@ impl Tree {
             generated: HashMap::new(),
             first_token: None,
             counts: None,
-            counted: (0, 0),
+            last_counts: (0, 0),
             batch: 0.0,
-            drawn: Instant::now(),
+            last_redraw: Instant::now(),
             answer: String::new(),
         }
     }
@@ -193,30 +195,30 @@ impl Tree {
                 self.answer.clear();
                 let row = self.row(task);
                 worker.clone_into(&mut row.worker);
-                row.say("reading");
+                row.set_message("reading");
             }
             EventKind::TaskProgress { task, prefill_tokens, prompt_tokens, completion_tokens } => {
                 self.progress(task, *prefill_tokens, *prompt_tokens, *completion_tokens);
             }
             EventKind::TaskFailed { task, error, .. } => {
-                self.row(task).say(&format!("not accepted: {error}"))
+                self.row(task).set_message(&format!("not accepted: {error}"))
             }
             EventKind::TaskFinished { task, status, output, .. } => {
                 self.finished += usize::from(is_planned(task));
-                self.row(task).say(&format!("{}: {}", status.name(), one_line(output)));
+                self.row(task).set_message(&format!("{}: {}", status.name(), one_line(output, TEXT_CHARS)));
             }
             EventKind::AnswerDelta { text } => {
                 self.answer.push_str(text);
                 let text = format!("{} · {}", self.summary(), tail(&self.answer));
-                self.head.set_message(terminal::shown(&text).into_owned());
+                self.head.set_message(terminal::escaped(&text).into_owned());
                 return;
             }
             _ => {}
         }
-        if self.drawn.elapsed() >= REDRAW_EVERY || !event.kind.is_transient() {
-            self.look_at_batch();
+        if self.last_redraw.elapsed() >= REDRAW_EVERY || !event.kind.is_transient() {
+            self.update_batch_size();
             self.head.set_message(self.summary());
-            self.drawn = Instant::now();
+            self.last_redraw = Instant::now();
         }
     }
 
@@ -225,26 +227,26 @@ impl Tree {
         let mut depth: HashMap<&str, usize> = HashMap::new();
         for task in plan.tasks() {
             let deepest = task.needs.iter().filter_map(|need| depth.get(need.as_str())).max();
-            let mine = deepest.map_or(0, |deepest| deepest + 1);
-            depth.insert(&task.id, mine);
-            let prefix = format!("{}└ {}", "  ".repeat(mine), terminal::shown(&task.id));
+            let own_depth = deepest.map_or(0, |deepest| deepest + 1);
+            depth.insert(&task.id, own_depth);
+            let prefix = format!("{}└ {}", "  ".repeat(own_depth), terminal::escaped(&task.id));
             let row = self.row(&task.id);
             row.bar.set_prefix(prefix.clone());
             (row.prefix, row.worker) = (prefix, task.worker.clone());
-            row.say(&format!("waits: {}", one_line(&task.instruction)));
+            row.set_message(&format!("waits: {}", one_line(&task.instruction, TEXT_CHARS)));
         }
         self.planned = plan.tasks().len();
     }
 
     fn row(&mut self, task: &str) -> &mut Row {
-        let drawn = self.rows.len() < ROWS_MAX;
+        let is_drawn = self.rows.len() < ROWS_MAX;
         let bars = &self.bars;
         self.rows.entry(task.to_owned()).or_insert_with(|| {
-            let bar = if drawn { bars.add(ProgressBar::new_spinner()) } else { ProgressBar::hidden() };
+            let bar = if is_drawn { bars.add(ProgressBar::new_spinner()) } else { ProgressBar::hidden() };
             if let Ok(style) = ProgressStyle::with_template("  {prefix:8} {wide_msg}") {
                 bar.set_style(style);
             }
-            bar.set_prefix(terminal::shown(task).into_owned());
+            bar.set_prefix(terminal::escaped(task).into_owned());
             Row { bar, prefix: task.to_owned(), worker: String::new() }
         })
     }
@@ -254,21 +256,16 @@ impl Tree {
             self.first_token.get_or_insert_with(Instant::now);
         }
         self.generated.insert(task.to_owned(), completion);
-        let row = self.row(task);
-        if completion == 0 {
-            row.say(&format!("reading {prefill} of {prompt} tokens"));
-        } else {
-            row.say(&format!("{completion} tokens"));
-        }
+        self.row(task).set_message(&progress_text(prefill, prompt, completion));
     }
 
-    fn look_at_batch(&mut self) {
+    fn update_batch_size(&mut self) {
         let Some(counts) = &self.counts else { return };
         let (steps, sequences) = counts();
-        let (steps_before, sequences_before) = self.counted;
+        let (steps_before, sequences_before) = self.last_counts;
         if steps > steps_before {
             self.batch = (sequences - sequences_before) as f64 / (steps - steps_before) as f64;
-            self.counted = (steps, sequences);
+            self.last_counts = (steps, sequences);
         }
     }
 
@@ -290,8 +287,8 @@ impl Tree {
 }
 
 impl Row {
-    fn say(&self, what: &str) {
-        self.bar.set_message(terminal::shown(&format!("{}: {what}", self.worker)).into_owned());
+    fn set_message(&self, what: &str) {
+        self.bar.set_message(terminal::escaped(&format!("{}: {what}", self.worker)).into_owned());
         self.bar.tick();
     }
 }
@@ -299,6 +296,15 @@ impl Row {
 /// Tasks of the plan have numbers; the planner's own calls have these names.
 fn is_planned(task: &str) -> bool {
     !matches!(task, "plan" | "synthesis")
+}
+
+/// How far a model call is. Before the call reaches the engine, its prompt's length is not known.
+fn progress_text(prefill: u32, prompt: u32, completion: u32) -> String {
+    match (prompt, completion) {
+        (0, 0) => "reading".to_owned(),
+        (_, 0) => format!("reading {prefill} of {prompt} tokens"),
+        _ => format!("{completion} tokens"),
+    }
 }
 
 /// An event as lines of plain text.
@@ -314,7 +320,12 @@ fn lines(event: &RunEvent) -> Vec<String> {
                 } else {
                     format!(" after {}", task.needs.join(", "))
                 };
-                format!("            {} by {}{needs}: {}", task.id, task.worker, one_line(&task.instruction))
+                format!(
+                    "            {} by {}{needs}: {}",
+                    task.id,
+                    task.worker,
+                    one_line(&task.instruction, TEXT_CHARS)
+                )
             };
             line(format!("plan of {} tasks", plan.tasks().len()))
                 .into_iter()
@@ -328,7 +339,7 @@ fn lines(event: &RunEvent) -> Vec<String> {
         EventKind::TaskFailed { task, error, .. } => line(format!("{task} not accepted: {error}")),
         EventKind::TaskFinished { task, status, output, .. } => {
             let mark = if *status == Status::Completed { "" } else { status.name() };
-            line(format!("{task} ends {mark}: {}", one_line(output)).replace(" :", ":"))
+            line(format!("{task} ends {mark}: {}", one_line(output, TEXT_CHARS)).replace(" :", ":"))
         }
         EventKind::BudgetReached { which, limit } => {
             line(format!("the budget of {limit} {which} is used up"))
@@ -337,17 +348,23 @@ fn lines(event: &RunEvent) -> Vec<String> {
     }
 }
 
-/// A text's beginning, on one line.
-fn one_line(text: &str) -> String {
-    const CHARS: usize = 80;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= CHARS { line } else { line.chars().take(CHARS - 1).chain(['…']).collect() }
-}
-
 /// A text's end, on one line.
 fn tail(text: &str) -> String {
     const CHARS: usize = 60;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let skip = line.chars().count().saturating_sub(CHARS);
     line.chars().skip(skip).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_of_unknown_length_is_shown_without_numbers() {
+        assert_eq!(progress_text(0, 0, 0), "reading");
+        assert_eq!(progress_text(16, 40, 0), "reading 16 of 40 tokens");
+        assert_eq!(progress_text(40, 40, 3), "3 tokens");
+        assert_eq!(progress_text(0, 0, 3), "3 tokens");
+    }
 }

@@ -11,13 +11,13 @@ use super::config::{Config, ServeSettings};
 use super::error::CliError;
 use super::interrupt::INTERRUPTED;
 use super::load;
-use super::settings::serve::{self as rows, Kept, ModelAlias};
-use super::surroundings::{open_files, runtime};
+use super::process_limits::{open_files, runtime};
+use super::settings::serve::{self as specs, ModelAlias, Retention};
 use super::{print, start_log, terminal};
-use crate::band::{BandFiles, Loader, Memory, engine_config, memory_to_serve};
+use crate::band::{BandFiles, Loader, MemoryLimits, engine_config, limits_for_server};
 use crate::client::SOCKET;
 use crate::engine::{EngineConfig, EngineHandle};
-use crate::hub::{Found, Hub, Role, gib};
+use crate::hub::{Hub, LocalModel, Role, format_memory_size};
 use crate::journal::Desk;
 use crate::server::{
     Alias, ApiKeys, App, BoundServer, Hosts, Layers, Listen, Loaders, Metrics, ModelRegistry, Origins,
@@ -48,7 +48,7 @@ const RETURN_MEMORY_AFTER: Duration = Duration::from_millis(500);
 /// Wrong usage, an address that is in use, models that can't be loaded.
 pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
     let settings = &config.serve;
-    let (origins, hosts) = allowed_clients(settings)?;
+    let (origins, hosts) = origins_and_hosts(settings)?;
     let export = export(config)?;
     // A server logs one level more than other commands, because the log is all that its owner sees of it.
     start_log(verbose + 1, settings.log.value, export.as_ref().map(SpanExport::layer));
@@ -73,14 +73,14 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
     let runtime = runtime(2)?;
     let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
     let desk = Desk::open(&home.runs_file())?;
-    let memory = memory_to_serve(load::available(config))?;
-    let band = band.filter(|band| fits(band, &memory));
+    let memory = limits_for_server(load::available(config))?;
+    let band = band.filter(|band| fits_into_memory(band, &memory));
     let (engine, loaders) = engine(config, &memory)?;
     let metrics = Arc::new(Metrics::new());
     let shutdown = Shutdown::new(bound.shutdown_signal(), drain);
     let registry = ModelRegistry::new(hub, named.clone(), band, loaders).with_aliases(aliases);
     // The record belongs to the other server if this one is standalone, so it deletes nothing from it.
-    if let (Kept::For(age), false) = (settings.keep_responses.value, settings.standalone.value) {
+    if let (Retention::For(age), false) = (settings.keep_responses.value, settings.standalone.value) {
         runtime.spawn(delete_old_responses(desk.clone(), age));
     }
     let app = Arc::new(App::new(registry, Runs::new(desk), engine.clone(), Arc::clone(&metrics), shutdown));
@@ -92,7 +92,7 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
         signal.wait().await;
         Instant::now()
     });
-    let ended = runtime.block_on(run(&app, bound, &layers, named));
+    let result = runtime.block_on(run(&app, bound, &layers, named));
     let shutdown_began = runtime.block_on(shutdown_began).unwrap_or_else(|_| Instant::now());
     runtime.block_on(app.runs.end(RUNS_END_MAX, RECORD_TIME_MAX));
     engine.shutdown();
@@ -102,7 +102,7 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
         let left = drain.saturating_sub(shutdown_began.elapsed());
         export.end(left.max(SPANS_TIME_MIN));
     }
-    ended
+    result
 }
 
 /// Returns memory of large requests to the system, after a pause in which the next request may reuse it.
@@ -118,10 +118,10 @@ async fn return_freed_memory() {
 ///
 /// # Errors
 /// An address that others can reach without a file of keys.
-fn allowed_clients(settings: &ServeSettings) -> Result<(Arc<Origins>, Arc<Hosts>), CliError> {
+fn origins_and_hosts(settings: &ServeSettings) -> Result<(Arc<Origins>, Arc<Hosts>), CliError> {
     let (host, has_keys) = (&settings.host, settings.api_key_file.is_some());
     if !host.value.is_loopback() && !has_keys {
-        let place = host.origin.place(&rows::HOST.about, host.value);
+        let place = host.origin.describe(&specs::HOST.about, host.value);
         return Err(CliError::usage(format!(
             "{place}: others can reach this address, so API keys are needed: give --api-key-file FILE (one key \
              per line; `openssl rand -hex 24` makes one)",
@@ -147,7 +147,7 @@ fn export(config: &Config) -> Result<Option<SpanExport>, CliError> {
     let export =
         OtlpEndpoint::new(&collector.value, config.offline.value).and_then(|to| SpanExport::start(&to));
     export.map(Some).map_err(|problem| {
-        let place = collector.origin.place(&rows::OTLP_ENDPOINT.about, &collector.value);
+        let place = collector.origin.describe(&specs::OTLP_ENDPOINT.about, &collector.value);
         CliError::usage(format!("{place}: {problem}"))
     })
 }
@@ -156,7 +156,7 @@ async fn run(
     app: &Arc<App>,
     bound: BoundServer,
     layers: &Layers,
-    named: Vec<Found>,
+    named: Vec<LocalModel>,
 ) -> Result<ExitCode, CliError> {
     let loading = {
         let app = Arc::clone(app);
@@ -190,28 +190,31 @@ async fn run(
             }
         };
         tokio::select! {
-            () = stop_requested() => {}
+            () = shutdown_signal() => {}
             why = broken => drop(failed.send(why)),
         }
         // A second signal exits at once.
         tokio::spawn(async {
-            stop_requested().await;
+            shutdown_signal().await;
             std::process::exit(i32::from(INTERRUPTED));
         });
     };
-    let ended =
+    let result =
         bound.serve(with_layers(routes.clone(), layers), with_layers(routes, &trusted), shutdown).await;
     if let Ok(why) = failure.await {
         return Err(CliError::Failed(anyhow::anyhow!(why)));
     }
-    if ended.cut > 0 {
-        terminal::err(&format!("{} connections were cut: --drain-seconds gives them more time\n", ended.cut));
+    if result.cut > 0 {
+        terminal::err(&format!(
+            "{} connections were cut: --drain-seconds gives them more time\n",
+            result.cut
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Waits for Ctrl-C or SIGTERM.
-async fn stop_requested() {
+async fn shutdown_signal() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
@@ -226,12 +229,12 @@ async fn stop_requested() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-fn named(hub: &Hub, typed: &[String]) -> Result<Vec<Found>, CliError> {
+fn named(hub: &Hub, typed: &[String]) -> Result<Vec<LocalModel>, CliError> {
     Ok(typed.iter().map(|name| hub.find(name)).collect::<Result<_, _>>()?)
 }
 
 /// Finds the models of the aliases: those of `--model`, or installed ones.
-fn aliases(hub: &Hub, settings: &ServeSettings, named: &[Found]) -> Result<Vec<Alias>, CliError> {
+fn aliases(hub: &Hub, settings: &ServeSettings, named: &[LocalModel]) -> Result<Vec<Alias>, CliError> {
     let model = |typed: &str| {
         let at = settings.models.value.iter().position(|model| model == typed);
         let found = at.map(|at| &named[at]).or_else(|| named.iter().find(|model| model.name == typed));
@@ -247,7 +250,7 @@ fn aliases(hub: &Hub, settings: &ServeSettings, named: &[Found]) -> Result<Vec<A
             }
         };
         let id = id.ok_or_else(|| {
-            let place = settings.aliases.origin.place(&rows::ALIASES.about, alias);
+            let place = settings.aliases.origin.describe(&specs::ALIASES.about, alias);
             CliError::usage(format!("{place}: {problem}"))
         })?;
         Ok(Alias { name: alias.name.clone(), model: id })
@@ -270,11 +273,12 @@ fn band(config: &Config, hub: &Hub, models_named: bool) -> Result<Option<BandFil
 }
 
 /// Whether the band's largest model fits into memory. If not, the server warns once and runs without a band.
-fn fits(band: &BandFiles, memory: &Memory) -> bool {
+fn fits_into_memory(band: &BandFiles, memory: &MemoryLimits) -> bool {
     let largest = band.workers.iter().chain([&band.planner]).max_by_key(|model| model.bytes);
     let too_large = largest.filter(|model| model.memory_bytes > memory.bytes);
     if let Some(model) = too_large {
-        let (name, needed, may) = (&model.name, gib(model.memory_bytes), gib(memory.bytes));
+        let (name, needed, may) =
+            (&model.name, format_memory_size(model.memory_bytes), format_memory_size(memory.bytes));
         tracing::warn!(
             "no band: {name} needs about {needed}, but {may} are available: raise --memory or name a smaller --planner"
         );
@@ -296,7 +300,7 @@ fn connections(wanted: usize, files: Option<u64>) -> usize {
     connections_max
 }
 
-fn engine(config: &Config, memory: &Memory) -> Result<(EngineHandle, Loaders), CliError> {
+fn engine(config: &Config, memory: &MemoryLimits) -> Result<(EngineHandle, Loaders), CliError> {
     let engine_config = EngineConfig {
         queue_max: config.serve.max_queue.value,
         slowdown_max: config.serve.max_slowdown.value,
@@ -319,13 +323,13 @@ mod tests {
     use super::*;
     use crate::cli::flags::{Cli, Command};
 
-    fn admits(words: &[&str]) -> Result<(), String> {
+    fn check_host(words: &[&str]) -> Result<(), String> {
         let home = tempfile::tempdir().unwrap();
         let words = [&["bandmaster", "serve", "--home", home.path().to_str().unwrap()], words].concat();
         let cli = Cli::try_parse_from(words).unwrap();
         let Command::Serve(flags) = cli.command else { panic!("serve was typed") };
         let config = Config::resolve(&cli.global, &flags.band, &flags, &|_| None).unwrap();
-        match allowed_clients(&config.serve) {
+        match origins_and_hosts(&config.serve) {
             Ok(_) => Ok(()),
             Err(CliError::Usage(message)) => Err(message),
             Err(other) => panic!("{other:?}"),
@@ -335,14 +339,14 @@ mod tests {
     #[test]
     fn an_address_that_others_reach_needs_keys() {
         for open in ["0.0.0.0", "::", "192.168.1.2", "::ffff:1.2.3.4"] {
-            let message = admits(&["--host", open]).unwrap_err();
+            let message = check_host(&["--host", open]).unwrap_err();
             for part in ["--host", open, "--api-key-file", "openssl"] {
                 assert!(message.contains(part), "{message:?} lacks {part:?}");
             }
-            assert_eq!(admits(&["--host", open, "--api-key-file", "keys"]), Ok(()));
+            assert_eq!(check_host(&["--host", open, "--api-key-file", "keys"]), Ok(()));
         }
         for own in ["127.0.0.1", "127.1.2.3", "::1"] {
-            assert_eq!(admits(&["--host", own, "--cors-origin", "*", "--allow-host", "box.lan"]), Ok(()));
+            assert_eq!(check_host(&["--host", own, "--cors-origin", "*", "--allow-host", "box.lan"]), Ok(()));
         }
     }
 }

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
+use super::bench_origin::origin;
 use super::config::Config;
 use super::error::CliError;
 use super::flags::ServeBenchFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
-use super::measured::origin;
+use super::process_limits::runtime;
 use super::status::StatusLine;
-use super::surroundings::runtime;
 use super::{inputs, print, print_json, servers};
-use crate::bench::origin::Origin;
-use crate::bench::serve::report::{Limits, LoadReport, Sample, ServeReport, Sweep, SweepRow};
-use crate::bench::serve::workload::Workload;
-use crate::bench::serve::{Loaded, Mode, Target, load};
+use crate::bench::Origin;
+use crate::bench::serve::{
+    LatencyLimits, LoadReport, LoadResult, Mode, Sample, ServeReport, Sweep, SweepRow, Target, Workload,
+    run_load,
+};
 
 /// Rates of the sweep, as fractions of the rate reached in the closed loop.
 const SWEEP_SHARES: [f64; 7] = [0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.2];
@@ -54,8 +55,8 @@ pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode,
     interrupt.arm();
     let measured = runtime.block_on(bench.measure(mode));
     bench.status.clear();
-    let Measured { loaded, sweep, broke } = measured?;
-    let interrupted = loaded.iter().any(|loaded| loaded.interrupted) || broke.is_some();
+    let Measured { loaded, sweep, sweep_error } = measured?;
+    let interrupted = loaded.iter().any(|loaded| loaded.interrupted) || sweep_error.is_some();
     let mut reports: Vec<ServeReport> = bench
         .targets
         .iter()
@@ -71,23 +72,23 @@ pub fn bench_serve(config: &Config, flags: &ServeBenchFlags) -> Result<ExitCode,
         (false, true) => print(&report.markdown())?,
         (false, false) => print(&report.table())?,
     };
-    match broke {
+    match sweep_error {
         Some(error) => Err(error),
-        None => ended(&report),
+        None => exit_status(&report),
     }
 }
 
 /// What was measured, possibly only in part.
 struct Measured {
     /// In the order of the targets.
-    loaded: Vec<Loaded>,
+    loaded: Vec<LoadResult>,
     sweep: Option<Sweep>,
     /// The error that ended the sweep early.
-    broke: Option<CliError>,
+    sweep_error: Option<CliError>,
 }
 
 /// The exit status; warns if some requests failed.
-fn ended(report: &ServeReport) -> Result<ExitCode, CliError> {
+fn exit_status(report: &ServeReport) -> Result<ExitCode, CliError> {
     if report.interrupted {
         return Ok(ExitCode::from(INTERRUPTED));
     }
@@ -105,8 +106,8 @@ fn ended(report: &ServeReport) -> Result<ExitCode, CliError> {
     }
 }
 
-fn limits(flags: &ServeBenchFlags) -> Limits {
-    Limits { ttft_limit_ms: flags.limit_ttft_ms, itl_limit_ms: flags.limit_itl_ms }
+fn limits(flags: &ServeBenchFlags) -> LatencyLimits {
+    LatencyLimits { ttft_limit_ms: flags.limit_ttft_ms, itl_limit_ms: flags.limit_itl_ms }
 }
 
 fn mode(flags: &ServeBenchFlags, workload: &Workload) -> Result<Mode, CliError> {
@@ -135,13 +136,9 @@ impl Bench<'_> {
         load: LoadReport,
         interrupted: bool,
     ) -> ServeReport {
-        let Origin { machine, command, version, build } = origin.clone();
         ServeReport {
-            schema: ServeReport::SCHEMA.to_owned(),
-            machine,
-            command,
-            version,
-            build,
+            schema: ServeReport::SCHEMA,
+            origin: origin.clone(),
             url: target.endpoint.base().to_owned(),
             model: target.endpoint.model.clone(),
             workload: self.workload.name().to_owned(),
@@ -165,40 +162,41 @@ impl Bench<'_> {
             // The warm-up uses other prompts, so that the server's prefix cache doesn't help the measured requests.
             let warm = self.load(target, "warm-up", self.flags.warmup, mode, seed ^ (1 << 40)).await?;
             if warm.interrupted {
-                let none = || Loaded { samples: Vec::new(), wall: Duration::ZERO, interrupted: true };
+                let none = || LoadResult { samples: Vec::new(), wall: Duration::ZERO, interrupted: true };
                 let loaded = self.targets.iter().map(|_| none()).collect();
-                return Ok(Measured { loaded, sweep: None, broke: None });
+                return Ok(Measured { loaded, sweep: None, sweep_error: None });
             }
         }
         let mut loaded = self.rounds(mode, seed).await?;
         if !self.flags.rate_sweep || loaded[0].interrupted {
-            return Ok(Measured { loaded, sweep: None, broke: None });
+            return Ok(Measured { loaded, sweep: None, sweep_error: None });
         }
         let mut rows = Vec::new();
-        let (interrupted, broke) = match self.sweep(&loaded[0], &mut rows).await {
+        let (interrupted, sweep_error) = match self.sweep(&loaded[0], &mut rows).await {
             Ok(interrupted) => (interrupted, None),
             Err(error) => (false, Some(error)),
         };
         loaded[0].interrupted = interrupted;
-        Ok(Measured { loaded, sweep: Some(Sweep::new(rows)), broke })
+        Ok(Measured { loaded, sweep: Some(Sweep::new(rows)), sweep_error })
     }
 
     /// Runs all rounds on every target, each round with its own prompts and lengths; a round starts when no request is
     /// running. The target that goes first alternates, so that a machine that slows down affects both.
-    async fn rounds(&self, mode: Mode, seed: u64) -> Result<Vec<Loaded>, CliError> {
-        let none = || Loaded { samples: Vec::new(), wall: Duration::ZERO, interrupted: false };
-        let mut all: Vec<Loaded> = self.targets.iter().map(|_| none()).collect();
+    async fn rounds(&self, mode: Mode, seed: u64) -> Result<Vec<LoadResult>, CliError> {
+        let none = || LoadResult { samples: Vec::new(), wall: Duration::ZERO, interrupted: false };
+        let mut all: Vec<LoadResult> = self.targets.iter().map(|_| none()).collect();
         for round in 0..self.flags.repeat {
             let mut order: Vec<usize> = (0..self.targets.len()).collect();
             if round % 2 == 1 {
                 order.reverse();
             }
-            for place in order {
-                let name = self.round_name(round, place);
+            for target_index in order {
+                let name = self.round_name(round, target_index);
                 let seed = seed.wrapping_add((round as u64) << 32);
-                let loaded = self.load(&self.targets[place], &name, self.flags.requests, mode, seed).await?;
-                all[place].wall += loaded.wall;
-                all[place]
+                let loaded =
+                    self.load(&self.targets[target_index], &name, self.flags.requests, mode, seed).await?;
+                all[target_index].wall += loaded.wall;
+                all[target_index]
                     .samples
                     .extend(loaded.samples.into_iter().map(|sample| Sample { round, ..sample }));
                 if loaded.interrupted {
@@ -210,7 +208,7 @@ impl Bench<'_> {
         Ok(all)
     }
 
-    fn round_name(&self, round: usize, place: usize) -> String {
+    fn round_name(&self, round: usize, target_index: usize) -> String {
         let name = match self.flags.repeat {
             1 => "calls".to_owned(),
             repeat => format!("round {} of {repeat}", round + 1),
@@ -218,17 +216,17 @@ impl Bench<'_> {
         if self.targets.len() == 1 {
             name
         } else {
-            format!("{name} at {}", self.targets[place].endpoint.base())
+            format!("{name} at {}", self.targets[target_index].endpoint.base())
         }
     }
 
     /// Runs the rate sweep; true if it was interrupted. Each rate has its own prompts, so that none
     /// benefits from the prefix cache.
-    async fn sweep(&self, closed: &Loaded, rows: &mut Vec<SweepRow>) -> Result<bool, CliError> {
+    async fn sweep(&self, closed: &LoadResult, rows: &mut Vec<SweepRow>) -> Result<bool, CliError> {
         let most = closed.samples.len() as f64 / closed.wall.as_secs_f64().max(1e-9);
-        for (place, share) in SWEEP_SHARES.iter().enumerate() {
+        for (index, share) in SWEEP_SHARES.iter().enumerate() {
             let rate = most * share;
-            let seed = self.flags.seed + 1 + place as u64;
+            let seed = self.flags.seed + 1 + index as u64;
             let name = format!("{rate:.2} per second");
             let loaded =
                 self.load(&self.targets[0], &name, self.flags.requests, Mode::Open { rate }, seed).await?;
@@ -247,11 +245,11 @@ impl Bench<'_> {
         count: usize,
         mode: Mode,
         seed: u64,
-    ) -> Result<Loaded, CliError> {
+    ) -> Result<LoadResult, CliError> {
         let calls = self.workload.calls(count, seed);
         let mut on_end = |ended: usize| self.status.show(&format!("{name}: {ended} of {count}"));
         on_end(0);
-        let loaded = load(target, calls, mode, seed, &self.interrupt.cancel, &mut on_end).await;
+        let loaded = run_load(target, calls, mode, seed, &self.interrupt.cancel, &mut on_end).await;
         loaded.map_err(|error| CliError::Failed(anyhow::Error::new(error)))
     }
 }

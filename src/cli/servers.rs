@@ -14,12 +14,12 @@ const KEY_VARIABLE: &str = "OPENAI_API_KEY";
 
 /// A `--url`, optionally for one role: `worker=http://127.0.0.1:8081`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Named<'a> {
+pub struct RoleUrl<'a> {
     role: Option<&'a str>,
     url: &'a str,
 }
 
-impl<'a> Named<'a> {
+impl<'a> RoleUrl<'a> {
     pub fn parse(typed: &'a str) -> Self {
         match typed.split_once('=') {
             // A `=` after a colon belongs to the URL itself.
@@ -66,7 +66,7 @@ pub async fn endpoint(
 pub async fn by_role(
     config: &Config,
     client: &Client,
-    named: &[Named<'_>],
+    named: &[RoleUrl<'_>],
     models: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, Endpoint>, CliError> {
     if let Some(unknown) = named.iter().filter_map(|at| at.role).find(|role| !models.contains_key(*role)) {
@@ -82,11 +82,11 @@ pub async fn by_role(
     }
     let mut endpoints = BTreeMap::new();
     for (role, model) in models {
-        let given = listed.iter().find(|(at, _)| at.role == Some(role));
-        let has = |has: &[String]| has.iter().any(|other| is_same(other, model));
+        let named_for_role = listed.iter().find(|(at, _)| at.role == Some(role));
+        let has = |has: &[String]| has.iter().any(|other| is_same_model(other, model));
         let mut open = listed.iter().filter(|(at, _)| at.role.is_none());
         let only = open.clone().next().filter(|_| open.clone().count() == 1);
-        let found = given.or_else(|| open.find(|(_, names)| has(names))).or(only);
+        let found = named_for_role.or_else(|| open.find(|(_, names)| has(names))).or(only);
         let (at, names) = found.ok_or_else(|| {
             let there = listed.iter().map(|(at, names)| format!("{} has {}", at.url, names.join(", ")));
             let there = there.collect::<Vec<_>>().join("; ");
@@ -95,7 +95,7 @@ pub async fn by_role(
             ))
         })?;
         // Use the server's spelling of the name. A server with one model uses that one, whatever the trace names.
-        let name = match (names.iter().find(|name| is_same(name, model)), names.as_slice()) {
+        let name = match (names.iter().find(|name| is_same_model(name, model)), names.as_slice()) {
             (Some(same), _) => same,
             (None, [only]) => only,
             (None, []) => model,
@@ -111,7 +111,7 @@ pub async fn by_role(
 }
 
 /// Whether a server's name for a model, which may be a path, means the same model as ours.
-fn is_same(server: &str, model: &str) -> bool {
+fn is_same_model(server: &str, model: &str) -> bool {
     let plain = |name: &str| {
         let file = name.rsplit('/').next().unwrap_or(name);
         file.strip_suffix(".gguf").unwrap_or(file).to_lowercase()
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_url_may_be_for_one_role() {
-        let check = |typed, role, url| assert_eq!(Named::parse(typed), Named { role, url });
+        let check = |typed, role, url| assert_eq!(RoleUrl::parse(typed), RoleUrl { role, url });
         check("http://127.0.0.1:8080", None, "http://127.0.0.1:8080");
         check("worker=http://127.0.0.1:8081", Some("worker"), "http://127.0.0.1:8081");
         check("http://host/v1?key=1", None, "http://host/v1?key=1");
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_path_and_a_name_are_the_same_model() {
-        assert!(is_same("/models/SmolLM2-135M.gguf", "smollm2-135m"));
-        assert!(!is_same("/models/smollm2-135m.gguf", "smollm2-360m"));
+        assert!(is_same_model("/models/SmolLM2-135M.gguf", "smollm2-135m"));
+        assert!(!is_same_model("/models/smollm2-135m.gguf", "smollm2-360m"));
     }
 }

@@ -15,14 +15,14 @@ use bandmaster_models::KvType;
 use super::units::parse_bytes;
 
 /// A setting whose values have type `T`. A list has the type of its items.
-pub struct Row<T> {
-    pub about: About,
+pub struct SettingSpec<T> {
+    pub about: SettingInfo,
     pub parse: fn(&str) -> Option<T>,
 }
 
-/// What a row says in words.
+/// Names, default and help of a setting.
 #[derive(Debug, Clone, Copy)]
-pub struct About {
+pub struct SettingInfo {
     /// Key in `config.toml`, and the name that `doctor` shows. `serve.port` is `port` in the table `[serve]`.
     pub name: &'static str,
     /// Long name of the flag, without its dashes.
@@ -39,7 +39,7 @@ pub struct About {
     pub help: &'static str,
 }
 
-impl<T: 'static> Row<T> {
+impl<T: 'static> SettingSpec<T> {
     /// Text for `--help`.
     pub fn help(self) -> String {
         self.about.help()
@@ -52,7 +52,7 @@ impl<T: 'static> Row<T> {
     }
 }
 
-impl About {
+impl SettingInfo {
     pub fn help(&self) -> String {
         format!("{} [env: {}] [default: {}]", self.help, self.variables.join(", "), self.default)
     }
@@ -64,7 +64,7 @@ impl About {
 }
 
 /// All settings, in the order in which they are shown.
-pub const ALL: &[About] = &[
+pub const ALL: &[SettingInfo] = &[
     HOME.about,
     OFFLINE.about,
     THREADS.about,
@@ -98,8 +98,8 @@ const SWITCH: &str = "1 or 0 (or true, yes, on; false, no, off)";
 const MODEL: &str = "a catalog name, a path to a GGUF file, or hf:OWNER/REPO[:QUANT|FILE][@REV]";
 const CHOSEN: &str = "chosen to fit this machine's memory";
 
-pub const HOME: Row<PathBuf> = Row {
-    about: About {
+pub const HOME: SettingSpec<PathBuf> = SettingSpec {
+    about: SettingInfo {
         name: "home",
         flag: Some("home"),
         variables: &["BANDMASTER_HOME"],
@@ -111,8 +111,8 @@ pub const HOME: Row<PathBuf> = Row {
     parse: path,
 };
 
-pub const OFFLINE: Row<bool> = Row {
-    about: About {
+pub const OFFLINE: SettingSpec<bool> = SettingSpec {
+    about: SettingInfo {
         name: "offline",
         flag: Some("offline"),
         variables: &["BANDMASTER_OFFLINE", "HF_HUB_OFFLINE"],
@@ -124,8 +124,8 @@ pub const OFFLINE: Row<bool> = Row {
     parse: switch,
 };
 
-pub const THREADS: Row<usize> = Row {
-    about: About {
+pub const THREADS: SettingSpec<usize> = SettingSpec {
+    about: SettingInfo {
         name: "threads",
         flag: Some("threads"),
         variables: &["BANDMASTER_THREADS"],
@@ -134,14 +134,14 @@ pub const THREADS: Row<usize> = Row {
         expects: "a number of threads from 1 to 1024",
         help: "Number of threads that compute",
     },
-    parse: |text| whole(text, 1, 1024),
+    parse: |text| whole_number(text, 1, 1024),
 };
 
 /// A band and its KV cache don't fit in less.
 pub const MEMORY_BYTES_MIN: u64 = 256 << 20;
 
-pub const MEMORY: Row<u64> = Row {
-    about: About {
+pub const MEMORY: SettingSpec<u64> = SettingSpec {
+    about: SettingInfo {
         name: "memory",
         flag: Some("memory"),
         variables: &["BANDMASTER_MEMORY"],
@@ -153,8 +153,8 @@ pub const MEMORY: Row<u64> = Row {
     parse: |text| parse_bytes(text).ok().filter(|bytes| *bytes >= MEMORY_BYTES_MIN),
 };
 
-pub const CONTEXT_TOKENS: Row<usize> = Row {
-    about: About {
+pub const CONTEXT_TOKENS: SettingSpec<usize> = SettingSpec {
+    about: SettingInfo {
         name: "context-tokens",
         flag: Some("context-tokens"),
         variables: &["BANDMASTER_CONTEXT_TOKENS"],
@@ -164,11 +164,11 @@ pub const CONTEXT_TOKENS: Row<usize> = Row {
         help: "Longest context of a sequence in tokens, prompt and answer together. A model's own limit applies if it \
                is lower",
     },
-    parse: |text| whole(text, 256, 1_048_576),
+    parse: |text| whole_number(text, 256, 1_048_576),
 };
 
-pub const KV_TYPE: Row<KvType> = Row {
-    about: About {
+pub const KV_TYPE: SettingSpec<KvType> = SettingSpec {
+    about: SettingInfo {
         name: "kv-type",
         flag: Some("kv-type"),
         variables: &["BANDMASTER_KV_TYPE"],
@@ -185,8 +185,8 @@ pub enum Device {
     Cpu,
 }
 
-pub const DEVICE: Row<Device> = Row {
-    about: About {
+pub const DEVICE: SettingSpec<Device> = SettingSpec {
+    about: SettingInfo {
         name: "device",
         flag: Some("device"),
         variables: &["BANDMASTER_DEVICE"],
@@ -198,8 +198,8 @@ pub const DEVICE: Row<Device> = Row {
     parse: |text| (text.trim() == "cpu").then_some(Device::Cpu),
 };
 
-pub const KEEP_PACKED: Row<bool> = Row {
-    about: About {
+pub const KEEP_PACKED: SettingSpec<bool> = SettingSpec {
+    about: SettingInfo {
         name: "keep-packed",
         flag: None,
         variables: &["BANDMASTER_KEEP_PACKED"],
@@ -211,8 +211,8 @@ pub const KEEP_PACKED: Row<bool> = Row {
     parse: switch,
 };
 
-pub const PLANNER: Row<String> = Row {
-    about: About {
+pub const PLANNER: SettingSpec<String> = SettingSpec {
+    about: SettingInfo {
         name: "planner",
         flag: Some("planner"),
         variables: &["BANDMASTER_PLANNER"],
@@ -222,11 +222,11 @@ pub const PLANNER: Row<String> = Row {
         help: "Model that plans and writes the answer: a catalog name, a path to a GGUF file, or \
                hf:OWNER/REPO[:QUANT|FILE][@REV]",
     },
-    parse: words,
+    parse: trimmed,
 };
 
-pub const WORKERS: Row<String> = Row {
-    about: About {
+pub const WORKERS: SettingSpec<String> = SettingSpec {
+    about: SettingInfo {
         name: "workers",
         flag: Some("worker"),
         variables: &["BANDMASTER_WORKERS"],
@@ -235,11 +235,11 @@ pub const WORKERS: Row<String> = Row {
         expects: MODEL,
         help: "Model that does tasks of the plan, named like --planner; may be repeated",
     },
-    parse: words,
+    parse: trimmed,
 };
 
-pub const EMBEDDINGS: Row<String> = Row {
-    about: About {
+pub const EMBEDDINGS: SettingSpec<String> = SettingSpec {
+    about: SettingInfo {
         name: "embeddings",
         flag: None,
         variables: &["BANDMASTER_EMBEDDINGS"],
@@ -249,7 +249,7 @@ pub const EMBEDDINGS: Row<String> = Row {
         help: "Embedding model that helps to choose a strategy. Beside a planner that was named it is used only if it \
                is installed",
     },
-    parse: words,
+    parse: trimmed,
 };
 
 /// The name as `--kv-type` accepts it.
@@ -264,7 +264,7 @@ fn kv_type(text: &str) -> Option<KvType> {
     [KvType::F16, KvType::Q8].into_iter().find(|kv_type| kv_type_name(*kv_type) == text.trim())
 }
 
-fn words(text: &str) -> Option<String> {
+fn trimmed(text: &str) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
@@ -281,6 +281,6 @@ fn switch(text: &str) -> Option<bool> {
 }
 
 /// Parses a whole number from `least` to `most`.
-fn whole<T: FromStr + PartialOrd>(text: &str, least: T, most: T) -> Option<T> {
+fn whole_number<T: FromStr + PartialOrd>(text: &str, least: T, most: T) -> Option<T> {
     text.trim().parse().ok().filter(|number| (least..=most).contains(number))
 }

@@ -14,19 +14,19 @@ impl StatusLine {
     /// Shows on stderr if that is a terminal.
     #[must_use]
     pub fn new() -> Self {
-        Self { shown: terminal::is_watched() }
+        Self { shown: terminal::stderr_is_terminal() }
     }
 
     /// Replaces the previous text.
     pub fn show(&self, text: &str) {
         if self.shown {
-            terminal::over(text, COLUMNS);
+            terminal::overwrite_line(text, COLUMNS);
         }
     }
 
     pub fn clear(&self) {
         if self.shown {
-            terminal::clear(COLUMNS);
+            terminal::clear_line(COLUMNS);
         }
     }
 }

@@ -12,43 +12,43 @@ use super::error::CliError;
 
 /// Whether a terminal would act on a character instead of showing it: control characters except tab and newline, and
 /// characters that change text direction.
-fn is_obeyed(c: char) -> bool {
-    let turns =
+fn is_terminal_control(c: char) -> bool {
+    let changes_direction =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || (c.is_control() && !matches!(c, '\n' | '\t'))
+    changes_direction || (c.is_control() && !matches!(c, '\n' | '\t'))
 }
 
 /// A text made safe for a terminal. Escapes are written as in JSON (`\u001b`), so that JSON keeps its meaning.
 #[must_use]
-pub fn shown(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_obeyed) {
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_terminal_control) {
         return Cow::Borrowed(text);
     }
-    let mut shown = String::with_capacity(text.len() + 16);
+    let mut escaped = String::with_capacity(text.len() + 16);
     // Windows line endings become plain newlines instead of an escaped carriage return.
     for c in text.replace("\r\n", "\n").chars() {
-        if is_obeyed(c) {
+        if is_terminal_control(c) {
             // Writing to a String cannot fail. All these characters have at most four hexadecimal digits.
-            let _ = write!(shown, "\\u{:04x}", u32::from(c));
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
         } else {
-            shown.push(c);
+            escaped.push(c);
         }
     }
-    Cow::Owned(shown)
+    Cow::Owned(escaped)
 }
 
-fn for_reader(text: &str, is_terminal: bool) -> Cow<'_, str> {
-    if is_terminal { shown(text) } else { Cow::Borrowed(text) }
+fn escaped_if(text: &str, is_terminal: bool) -> Cow<'_, str> {
+    if is_terminal { escaped(text) } else { Cow::Borrowed(text) }
 }
 
 /// Writes a text to stdout, escaped if that is a terminal.
 ///
 /// # Errors
-/// [`CliError::NoReader`] if the reader has gone, else [`CliError::Failed`] with the reason and what to do.
+/// [`CliError::BrokenPipe`] if the reader has gone, else [`CliError::Failed`] with the reason and what to do.
 pub fn out(text: &str) -> Result<(), CliError> {
-    takes_output()?;
+    check_stdout()?;
     let mut stdout = io::stdout().lock();
-    let text = for_reader(text, stdout.is_terminal());
+    let text = escaped_if(text, stdout.is_terminal());
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     written.map_err(|error| CliError::stdout(&error))
 }
@@ -57,14 +57,14 @@ pub fn out(text: &str) -> Result<(), CliError> {
 ///
 /// # Errors
 /// The error of [`out`], if the text goes to stdout.
-pub fn parser(said: &clap::Error) -> Result<(), CliError> {
-    if said.use_stderr() {
+pub fn print_clap(error: &clap::Error) -> Result<(), CliError> {
+    if error.use_stderr() {
         // The exit status reports the mistake even if stderr can't be written.
-        let _ = said.print();
+        let _ = error.print();
         return Ok(());
     }
-    takes_output()?;
-    said.print().and_then(|()| io::stdout().flush()).map_err(|error| CliError::stdout(&error))
+    check_stdout()?;
+    error.print().and_then(|()| io::stdout().flush()).map_err(|error| CliError::stdout(&error))
 }
 
 /// Refuses a stdout that is closed or open for reading only. The standard library silently
@@ -72,7 +72,7 @@ pub fn parser(said: &clap::Error) -> Result<(), CliError> {
 ///
 /// # Errors
 /// Why stdout can't be written, and what to do.
-pub fn takes_output() -> Result<(), CliError> {
+pub fn check_stdout() -> Result<(), CliError> {
     let problem = if bandmaster_models::stdout::was_closed() {
         "it is closed"
     } else if is_read_only() {
@@ -97,23 +97,23 @@ fn is_read_only() -> bool {
 /// Writes to stderr and ignores errors: if nobody can read it, carry on.
 pub fn err(text: &str) {
     let mut stderr = io::stderr().lock();
-    let text = for_reader(text, stderr.is_terminal());
+    let text = escaped_if(text, stderr.is_terminal());
     let _ = stderr.write_all(text.as_bytes());
 }
 
 /// Whether stderr is a terminal.
 #[must_use]
-pub fn is_watched() -> bool {
+pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
 /// Overwrites the current line of stderr, padded to `columns`; for terminals only.
-pub fn over(text: &str, columns: usize) {
-    let text: String = shown(text).replace(['\n', '\t'], " ").chars().take(columns).collect();
+pub fn overwrite_line(text: &str, columns: usize) {
+    let text: String = escaped(text).replace(['\n', '\t'], " ").chars().take(columns).collect();
     let _ = write!(io::stderr(), "\r{text:columns$}");
 }
 
-pub fn clear(columns: usize) {
+pub fn clear_line(columns: usize) {
     let _ = write!(io::stderr(), "\r{:columns$}\r", "");
 }
 
@@ -125,7 +125,7 @@ impl Write for Log {
         let mut stderr = io::stderr().lock();
         if stderr.is_terminal() {
             let text = String::from_utf8_lossy(bytes);
-            stderr.write_all(shown(&text).as_bytes())?;
+            stderr.write_all(escaped(&text).as_bytes())?;
         } else {
             stderr.write_all(bytes)?;
         }

@@ -10,10 +10,10 @@ use clap::{CommandFactory, Parser};
 use super::config::{Config, Origin};
 use super::error::CliError;
 use super::flags::{BandFlags, BenchCommand, Cli, Command, Global, ServeFlags};
-use super::inputs::{INPUT_BYTES_MAX, Inputs, Piped, read};
+use super::inputs::{INPUT_BYTES_MAX, Inputs, PipedStdin, read};
 use super::machine::Machine;
 use super::units::{parse_age, parse_bytes};
-use crate::hub::gib;
+use crate::hub::format_memory_size;
 use harness::{Target, fuzz};
 
 #[path = "../../tests/fuzz/harness.rs"]
@@ -56,16 +56,43 @@ fn sizes_and_ages_are_read_with_their_units() {
     for text in ["", "30", "d", "30 years", "-1d", "1e300d", "99999999999999999999999999d"] {
         assert!(parse_age(text).is_err(), "{text}");
     }
-    assert_eq!((gib(512 << 20), gib(12 << 30)), ("512 MiB".to_owned(), "12.0 GiB".to_owned()));
+    assert_eq!(
+        (format_memory_size(512 << 20), format_memory_size(12 << 30)),
+        ("512 MiB".to_owned(), "12.0 GiB".to_owned())
+    );
+}
+
+#[test]
+fn a_table_has_columns_two_spaces_apart() {
+    let check = |rows: &[&[&str]], expected: &str| {
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect();
+        assert_eq!(super::table(&rows), expected);
+    };
+    check(&[&["NAME", "SIZE", "NOTE"], &["größe", "1", ""]], "NAME   SIZE  NOTE\ngröße  1\n");
+    check(&[&["  settings", "on"], &["a", ""], &["b"]], "  settings  on\na\nb\n");
+    check(&[&["漢字", "1"], &["ascii", "2"]], "漢字   1\nascii  2\n");
+    check(&[], "");
+}
+
+#[test]
+fn a_long_text_is_cut_to_one_line() {
+    assert_eq!(super::one_line(" two\n lines ", 9), "two lines");
+    assert_eq!(super::one_line("two lines", 8), "two lin…");
+    assert_eq!(super::one_line("äöü", 3), "äöü");
 }
 
 fn inputs_of(files: &[&Path], piped: Option<&[u8]>, stdin: &[u8]) -> Result<Inputs, String> {
     let files: Vec<PathBuf> = files.iter().map(|file| file.to_path_buf()).collect();
-    read(&files, piped.map_or(Piped::Nothing, |bytes| Piped::Bytes(bytes.to_vec())), &mut Cursor::new(stdin))
-        .map_err(|error| match error {
-            CliError::Usage(message) => message,
-            other => panic!("{other:?}"),
-        })
+    read(
+        &files,
+        piped.map_or(PipedStdin::Nothing, |bytes| PipedStdin::Bytes(bytes.to_vec())),
+        &mut Cursor::new(stdin),
+    )
+    .map_err(|error| match error {
+        CliError::Usage(message) => message,
+        other => panic!("{other:?}"),
+    })
 }
 
 fn names(inputs: &Inputs) -> Vec<&str> {
@@ -251,7 +278,7 @@ fn settings_survive_damage() {
         read: &|bytes| {
             let Ok(text) = std::str::from_utf8(bytes) else { return false };
             let environment = |name: &str| (name == "BANDMASTER_HOME").then(|| "/nowhere".to_owned());
-            match Config::settle(
+            match Config::resolve_from(
                 &Global::default(),
                 &BandFlags::default(),
                 &ServeFlags::default(),

@@ -15,7 +15,7 @@ use crate::text::Tokenizer;
 
 /// Prints the token ids of a text, separated by spaces. No beginning- or end-of-sequence tokens are added.
 pub fn tokenize(config: &Config, flags: &TokenizeFlags) -> Result<ExitCode, CliError> {
-    let path = config.hub().find_writer(&flags.model)?.path;
+    let path = config.hub().find_text_model(&flags.model)?.path;
     check_unchanged(&path)?;
     let text = text_of(flags)?;
     let tokenizer = Tokenizer::open(&path).with_context(|| format!("{}: its tokenizer", flags.model))?;

@@ -8,7 +8,7 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::WorkersCommand;
 use super::{print, print_json, table};
-use crate::hub::{Hub, near_names};
+use crate::hub::{Hub, similar_names};
 use crate::orchestrator::Worker;
 
 #[derive(Debug, Serialize)]
@@ -39,7 +39,7 @@ pub fn workers(config: &Config, command: WorkersCommand) -> Result<ExitCode, Cli
         WorkersCommand::Show { name, json } => {
             let row = rows.iter().find(|row| row.name == name).ok_or_else(|| {
                 let names = || rows.iter().map(|row| row.name.as_str());
-                let near = near_names(&name, names());
+                let near = similar_names(&name, names());
                 let names = if near.is_empty() { names().collect() } else { near };
                 CliError::usage(format!("no worker is named {name}; the workers are {}", names.join(", ")))
             })?;
@@ -52,7 +52,7 @@ fn rows(hub: &Hub, models: &[String]) -> Result<Vec<Row>, CliError> {
     let mut rows = Vec::new();
     for model in models {
         let missing = !hub.missing(&[model])?.is_empty();
-        let found = if missing { None } else { Some(hub.find_writer(model)?) };
+        let found = if missing { None } else { Some(hub.find_text_model(model)?) };
         let bytes = found.as_ref().map_or_else(|| hub.bytes_estimate(model), |found| found.bytes);
         rows.push(Row {
             name: found.as_ref().map_or_else(|| model.clone(), |found| found.name.clone()),
@@ -80,7 +80,10 @@ fn rows(hub: &Hub, models: &[String]) -> Result<Vec<Row>, CliError> {
 fn text(row: &Row) -> String {
     let mut text = format!("{} ({})\n{}\n", row.name, row.kind, row.when);
     if let Some(path) = &row.path {
-        text.push_str(&format!("file    {path}\nmemory  about {}\n", crate::hub::gib(row.memory_bytes)));
+        text.push_str(&format!(
+            "file    {path}\nmemory  about {}\n",
+            crate::hub::format_memory_size(row.memory_bytes)
+        ));
     } else if let Some(model) = &row.model {
         text.push_str(&format!("not installed: `bandmaster models pull {model}` fetches it\n"));
     }

@@ -6,29 +6,28 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 
+use super::bench_origin::origin;
 use super::config::Config;
 use super::error::CliError;
 use super::flags::WorkflowFlags;
 use super::interrupt::{INTERRUPTED, Interrupt};
 use super::load;
-use super::measured::origin;
+use super::process_limits::{runtime, runtime_error};
 use super::screen::{Screen, View};
-use super::servers::{self, Named};
+use super::servers::{self, RoleUrl};
 use super::settings::kv_type_name;
 use super::status::StatusLine;
-use super::surroundings::{no_runtime, runtime};
 use super::units::parse_bytes;
 use super::{print, print_json};
-use crate::band::{BandError, Loader, Memory, engine_config, memory_for};
-use crate::bench::origin::{Build, Origin};
-use crate::bench::workflow::here::{Here, Models};
-use crate::bench::workflow::report::{Against, Round, WorkflowReport, median_round};
-use crate::bench::workflow::servers::Servers;
-use crate::bench::workflow::trace::Trace;
-use crate::bench::workflow::{Driven, Place, Setting, WorkflowError, drive};
+use crate::band::{BandError, Loader, MemoryLimits, engine_config, limits_for_models};
+use crate::bench::Origin;
+use crate::bench::workflow::{
+    Backend, LateLoader, LocalBackend, Models, OtherSetting, Round, ServerBackend, Trace, TraceOptions,
+    TraceResult, WorkflowError, WorkflowReport, median_round, run_trace,
+};
 use crate::client::{Client, Endpoint};
 use crate::engine::{EngineConfig, Order};
-use crate::hub::Found;
+use crate::hub::LocalModel;
 use crate::text::LoadedModel;
 
 /// Engine settings of `--set` and `--against`.
@@ -78,9 +77,9 @@ impl Settings {
 }
 
 /// What computes the trace.
-enum Players {
+enum Targets {
     /// Models in this process, by role.
-    Here(BTreeMap<String, Found>),
+    Local(BTreeMap<String, LocalModel>),
     /// OpenAI-compatible servers, by role.
     Servers(Client, BTreeMap<String, Endpoint>),
 }
@@ -89,7 +88,7 @@ enum Players {
 struct Bench<'a> {
     config: &'a Config,
     trace: Trace,
-    players: Players,
+    targets: Targets,
     runs: usize,
     screen: Screen,
     interrupt: &'a Interrupt,
@@ -111,10 +110,10 @@ pub fn bench_workflow(config: &Config, flags: &WorkflowFlags) -> Result<ExitCode
     let origin = origin();
     let runtime = runtime(1)?;
     let interrupt = Interrupt::listen(&runtime);
-    let players = runtime.block_on(players(config, flags, &trace))?;
+    let targets = runtime.block_on(targets(config, flags, &trace))?;
     let screen = Screen::new(View::Quiet);
     let (runs, status) = (flags.runs, StatusLine::new());
-    let bench = Bench { config, trace, players, runs, screen, interrupt: &interrupt, status };
+    let bench = Bench { config, trace, targets, runs, screen, interrupt: &interrupt, status };
     let (mut rounds, mut others) = (Vec::new(), Vec::new());
     let ended = bench.rounds(flags, own, other, (&mut rounds, &mut others));
     bench.status.clear();
@@ -127,34 +126,34 @@ pub fn bench_workflow(config: &Config, flags: &WorkflowFlags) -> Result<ExitCode
 }
 
 /// The model or server for each role, as named by the flags or else by the trace.
-async fn players(config: &Config, flags: &WorkflowFlags, trace: &Trace) -> Result<Players, CliError> {
+async fn targets(config: &Config, flags: &WorkflowFlags, trace: &Trace) -> Result<Targets, CliError> {
     let names = names(trace, &flags.roles)?;
     if flags.urls.is_empty() {
         let hub = config.hub();
-        let found = names.into_iter().map(|(role, model)| Ok((role, hub.find_writer(&model)?)));
-        return Ok(Players::Here(found.collect::<Result<_, CliError>>()?));
+        let found = names.into_iter().map(|(role, model)| Ok((role, hub.find_text_model(&model)?)));
+        return Ok(Targets::Local(found.collect::<Result<_, CliError>>()?));
     }
     let client = servers::client(flags.timeout_seconds)?;
-    let named: Vec<Named> = flags.urls.iter().map(|url| Named::parse(url)).collect();
+    let named: Vec<RoleUrl> = flags.urls.iter().map(|url| RoleUrl::parse(url)).collect();
     let endpoints = servers::by_role(config, &client, &named, &names).await?;
-    Ok(Players::Servers(client, endpoints))
+    Ok(Targets::Servers(client, endpoints))
 }
 
 /// The model name for each role.
 fn names(trace: &Trace, named: &[String]) -> Result<BTreeMap<String, String>, CliError> {
-    let mut players: BTreeMap<String, String> =
+    let mut models: BTreeMap<String, String> =
         trace.models.iter().map(|(role, what)| (role.clone(), what.model.clone())).collect();
     for name in named {
         let (role, model) = name
             .split_once('=')
             .ok_or_else(|| CliError::usage(format!("--role {name}: expected ROLE=MODEL")))?;
-        let known = players.keys().cloned().collect::<Vec<_>>().join(", ");
-        let player = players
+        let known = models.keys().cloned().collect::<Vec<_>>().join(", ");
+        let role_model = models
             .get_mut(role)
             .ok_or_else(|| CliError::usage(format!("--role {name}: the trace's roles are {known}")))?;
-        model.clone_into(player);
+        model.clone_into(role_model);
     }
-    Ok(players)
+    Ok(models)
 }
 
 impl Bench<'_> {
@@ -189,79 +188,84 @@ impl Bench<'_> {
     }
 
     fn round(&self, name: &str, settings: Settings, seed: u64) -> Result<(Round, bool), CliError> {
-        match &self.players {
-            Players::Here(roles) => self.round_here(name, roles, settings, seed),
-            Players::Servers(client, endpoints) => self.round_at_servers(name, client, endpoints, seed),
+        match &self.targets {
+            Targets::Local(roles) => self.round_locally(name, roles, settings, seed),
+            Targets::Servers(client, endpoints) => self.round_on_servers(name, client, endpoints, seed),
         }
     }
 
-    fn drive(
+    fn run_trace(
         &self,
         name: &str,
-        place: &mut dyn Place,
-        late: crate::bench::workflow::LoadLate<'_>,
-        setting: Setting,
-    ) -> Result<Driven, CliError> {
+        backend: &mut dyn Backend,
+        late: LateLoader<'_>,
+        options: TraceOptions,
+    ) -> Result<TraceResult, CliError> {
         let tasks = self.trace.tasks.len() * self.runs;
         let mut on_task = |ended: usize| self.status.show(&format!("{name}: {ended} of {tasks} tasks"));
         on_task(0);
         self.interrupt.arm();
         let failed = |error: WorkflowError| CliError::Failed(anyhow!(error));
-        drive(place, late, &self.trace, setting, &self.interrupt.cancel, &mut on_task).map_err(failed)
+        run_trace(backend, late, &self.trace, options, &self.interrupt.cancel, &mut on_task).map_err(failed)
     }
 
-    fn round_at_servers(
+    fn round_on_servers(
         &self,
         name: &str,
         client: &Client,
         endpoints: &BTreeMap<String, Endpoint>,
         seed: u64,
     ) -> Result<(Round, bool), CliError> {
-        let place = Servers::new(client.clone(), endpoints.clone());
-        let mut place = place.map_err(|error| no_runtime(&error))?;
+        let backend = ServerBackend::new(client.clone(), endpoints.clone());
+        let mut backend = backend.map_err(|error| runtime_error(&error))?;
         let late = |_: &str| unreachable!("servers have their models");
-        let driven = self.drive(name, &mut place, &late, Setting { runs: self.runs, warm: false, seed })?;
-        Ok((Round::new(&self.trace, &driven.runs, None), driven.interrupted))
+        let result =
+            self.run_trace(name, &mut backend, &late, TraceOptions { runs: self.runs, warm: false, seed })?;
+        Ok((Round::new(&self.trace, &result.runs, None), result.interrupted))
     }
 
     /// Runs the trace once on a new engine, so that nothing is cached.
-    fn round_here(
+    fn round_locally(
         &self,
         name: &str,
-        roles: &BTreeMap<String, Found>,
+        roles: &BTreeMap<String, LocalModel>,
         settings: Settings,
         seed: u64,
     ) -> Result<(Round, bool), CliError> {
-        let mut writers: Vec<&Found> = Vec::new();
+        let mut writers: Vec<&LocalModel> = Vec::new();
         for found in roles.values() {
             if writers.iter().all(|other| other.path != found.path) {
                 writers.push(found);
             }
         }
-        let mut memory = memory_for(load::available(self.config), &self.config.hub(), &writers, 0)?;
+        let mut memory = limits_for_models(load::available(self.config), &self.config.hub(), &writers, 0)?;
         if let Some(cache_bytes) = settings.cache_bytes {
-            memory = Memory { kv_bytes: cache_bytes, ..memory };
+            memory = MemoryLimits { kv_bytes: cache_bytes, ..memory };
         }
         let config =
             EngineConfig { order: settings.order, speculate: settings.speculate, ..engine_config(&memory) };
         let loader = Loader::start(config, load::settings(self.config))?;
         let engine = loader.engine();
-        let load = |found: &Found| loader.model(found, load::bar(&self.screen, found));
+        let load = |found: &LocalModel| loader.model(found, load::bar(&self.screen, found));
         let models = self.models(roles, &load)?;
         let late = |role: &str| load(&roles[role]).map_err(|error| error.with_causes());
-        let mut place = Here::new(engine, models);
-        let driven =
-            self.drive(name, &mut place, &late, Setting { runs: self.runs, warm: settings.warm, seed })?;
+        let mut backend = LocalBackend::new(engine, models);
+        let result = self.run_trace(
+            name,
+            &mut backend,
+            &late,
+            TraceOptions { runs: self.runs, warm: settings.warm, seed },
+        )?;
         let stats = engine.stats();
         engine.shutdown();
-        Ok((Round::new(&self.trace, &driven.runs, Some(&stats)), driven.interrupted))
+        Ok((Round::new(&self.trace, &result.runs, Some(&stats)), result.interrupted))
     }
 
     /// Loads the models of all roles except those that load late. A model with several roles is loaded once.
     fn models(
         &self,
-        roles: &BTreeMap<String, Found>,
-        load: &dyn Fn(&Found) -> Result<Arc<LoadedModel>, BandError>,
+        roles: &BTreeMap<String, LocalModel>,
+        load: &dyn Fn(&LocalModel) -> Result<Arc<LoadedModel>, BandError>,
     ) -> Result<Models, CliError> {
         let mut models = Models::new();
         for (role, found) in roles {
@@ -279,39 +283,31 @@ impl Bench<'_> {
         Ok(models)
     }
 
-    /// Adds the hashes of the models that ran in this process.
-    fn build(&self, mut build: Build) -> Build {
-        if let Players::Here(roles) = &self.players {
-            for found in roles.values() {
-                build.add_model(&found.name, &found.path);
-            }
-        }
-        build
-    }
-
     fn report(
         &self,
         flags: &WorkflowFlags,
-        origin: Origin,
+        mut origin: Origin,
         (rounds, others): (&[Round], &[Round]),
         interrupted: bool,
     ) -> Result<ExitCode, CliError> {
-        let (models, urls) = match &self.players {
-            Players::Here(roles) => (
+        let (models, urls) = match &self.targets {
+            Targets::Local(roles) => (
                 roles.iter().map(|(role, found)| (role.clone(), found.name.clone())).collect(),
                 BTreeMap::new(),
             ),
-            Players::Servers(_, endpoints) => (
+            Targets::Servers(_, endpoints) => (
                 endpoints.iter().map(|(role, at)| (role.clone(), at.model.clone())).collect(),
                 endpoints.iter().map(|(role, at)| (role.clone(), at.base().to_owned())).collect(),
             ),
         };
+        if let Targets::Local(roles) = &self.targets {
+            for found in roles.values() {
+                origin.build.add_model(&found.name, &found.path);
+            }
+        }
         let report = WorkflowReport {
-            schema: WorkflowReport::SCHEMA.to_owned(),
-            machine: origin.machine,
-            command: origin.command,
-            version: origin.version,
-            build: self.build(origin.build),
+            schema: WorkflowReport::SCHEMA,
+            origin,
             threads: self.config.threads.value,
             trace: self.trace.name.clone(),
             models,
@@ -324,7 +320,7 @@ impl Bench<'_> {
             rounds_wall_s: rounds.iter().map(|round| round.wall_s).collect(),
             interrupted,
             against: (!others.is_empty())
-                .then(|| Against::new(flags.against.join(","), &rounds[..others.len()], others)),
+                .then(|| OtherSetting::new(flags.against.join(","), &rounds[..others.len()], others)),
         };
         match (flags.json, flags.markdown) {
             (true, _) => print_json(&report)?,

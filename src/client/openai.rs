@@ -8,20 +8,20 @@ use std::net::IpAddr;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use bandmaster_orchestrator::{Message, Role};
+use bandmaster_orchestrator::Message;
 use serde_json::{Map, Value, json};
 
-use super::sse::{Frames, TooLong};
+use super::sse::{EventTooLong, SseParser};
 
 /// How much of a server's own error message is shown.
-const SERVER_WORDS_CHARS: usize = 300;
+const SERVER_MESSAGE_CHARS: usize = 300;
 /// How much of a body that is not a stream is read.
 const BODY_BYTES_MAX: usize = 64 << 10;
 /// Model name under which Bandmaster serves a whole band, alone or followed by `:STRATEGY`.
 const BAND: &str = "bandmaster";
 
 /// Installs the TLS provider of reqwest, which can't build a client without one.
-pub fn provide_tls() {
+pub(crate) fn provide_tls() {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // An error means that another provider was installed before, which is just as good.
@@ -51,12 +51,12 @@ pub enum Prompt {
 impl Prompt {
     #[must_use]
     pub fn chat(messages: &[Message]) -> Self {
-        Self::Chat(messages.iter().map(message).collect())
+        Self::Chat(messages.iter().map(|message| json!(message)).collect())
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ask {
+pub struct CompletionRequest {
     pub prompt: Prompt,
     /// The answer ends after this many tokens.
     pub max_tokens: u32,
@@ -70,35 +70,35 @@ pub struct Ask {
     /// JSON schema that the answer must match.
     pub schema: Option<Value>,
     /// Further fields for the request's body.
-    pub more: Map<String, Value>,
+    pub extra: Map<String, Value>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answered {
+pub struct Completion {
     /// The text without what the server marks as reasoning, which is passed on in the pieces only.
     pub text: String,
     /// The server's `finish_reason`, if it sends one.
     pub finish: Option<String>,
     /// The server's token counts, if it reports them.
-    pub usage: Option<Counts>,
+    pub usage: Option<Usage>,
     /// Number of stream events with text. For a band only those of its answer, not of its progress.
     pub pieces: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+pub struct Usage {
     pub prompt_tokens: u32,
     /// How many of them came from the server's prefix cache; 0 if it doesn't say.
     pub cached_tokens: u32,
-    /// Generated tokens; a band counts those of all its tasks.
-    pub output_tokens: u32,
+    /// A band counts those of all its tasks.
+    pub completion_tokens: u32,
 }
 
-impl Answered {
+impl Completion {
     /// Generated tokens as the server counts them, else the number of pieces.
     #[must_use]
-    pub fn output_tokens(&self) -> u32 {
-        self.usage.map_or(self.pieces, |usage| usage.output_tokens)
+    pub fn completion_tokens(&self) -> u32 {
+        self.usage.map_or(self.pieces, |usage| usage.completion_tokens)
     }
 }
 
@@ -134,12 +134,12 @@ pub enum ClientError {
     Protocol { url: String, reason: String },
     /// The server's token count can't be right.
     #[error(
-        "{url} reports an impossible token count: {output_tokens} tokens for {pieces} pieces of text and a limit of {max_tokens}"
+        "{url} reports an impossible token count: {completion_tokens} tokens for {pieces} pieces of text and a limit of {max_tokens}"
     )]
-    Counts {
+    ImpossibleUsage {
         url: String,
         /// As counted by the server.
-        output_tokens: u32,
+        completion_tokens: u32,
         /// Number of pieces with text.
         pieces: u32,
         max_tokens: u32,
@@ -158,7 +158,7 @@ impl ClientError {
             Self::Closed { .. } => "closed",
             Self::Failed { .. } => "failed",
             Self::Protocol { .. } => "protocol",
-            Self::Counts { .. } => "counts",
+            Self::ImpossibleUsage { .. } => "counts",
         }
     }
 }
@@ -181,7 +181,7 @@ impl Endpoint {
         if parsed.query().is_some() || parsed.fragment().is_some() {
             return Err(wrong("it has a query or a fragment"));
         }
-        if offline && !is_here(host) {
+        if offline && !is_local(host) {
             return Err(ClientError::Offline { url: url.into() });
         }
         let trimmed = url.trim_end_matches('/');
@@ -203,7 +203,7 @@ impl Endpoint {
     }
 }
 
-fn is_here(host: &str) -> bool {
+fn is_local(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
@@ -240,25 +240,20 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]; text that came before the error has been passed to `on_piece`.
-    pub async fn ask(
+    pub async fn complete(
         &self,
         endpoint: &Endpoint,
-        ask: &Ask,
+        request: &CompletionRequest,
         on_piece: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<Answered, ClientError> {
-        let (route, body) = request(endpoint, ask);
+    ) -> Result<Completion, ClientError> {
+        let (route, body) = route_and_body(endpoint, request);
         let url = format!("{}/{route}", endpoint.base);
-        let mut request =
-            self.http.post(&url).header("content-type", "application/json").body(body.to_string());
-        if let Some(key) = &endpoint.key {
-            request = request.bearer_auth(key);
-        }
-        let response = self.in_time(&url, request.send()).await?;
-        let response = response.map_err(|error| connection_error(&url, &error))?;
-        let mut listening = Listening::new(url, ask.max_tokens, endpoint.is_band());
-        let stream = self.check(&listening.url, response).await?;
-        self.listen(&mut listening, stream, on_piece).await?;
-        listening.end()
+        let post = self.http.post(&url).header("content-type", "application/json").body(body.to_string());
+        let response = self.send(&url, endpoint, post).await?;
+        let mut reader = StreamReader::new(url, request.max_tokens, endpoint.is_band());
+        let stream = self.check(&reader.url, response).await?;
+        self.read_stream(&mut reader, stream, on_piece).await?;
+        reader.end()
     }
 
     /// The names of the server's models.
@@ -267,21 +262,30 @@ impl Client {
     /// [`ClientError`] says what went wrong.
     pub async fn models(&self, endpoint: &Endpoint) -> Result<Vec<String>, ClientError> {
         let url = format!("{}/models", endpoint.base);
-        let mut request = self.http.get(&url);
-        if let Some(key) = &endpoint.key {
-            request = request.bearer_auth(key);
-        }
-        let response = self.in_time(&url, request.send()).await?;
-        let mut response = response.map_err(|error| connection_error(&url, &error))?;
+        let mut response = self.send(&url, endpoint, self.http.get(&url)).await?;
         let (status, body) = (response.status(), self.body(&url, &mut response).await?);
         if !status.is_success() {
-            let message = server_words(&body);
+            let message = server_message(&body);
             return Err(ClientError::Status { url, status: status.as_u16(), message });
         }
         let parsed: Value = serde_json::from_slice(&body)
             .map_err(|error| ClientError::Protocol { url, reason: error.to_string() })?;
         let models = parsed["data"].as_array().into_iter().flatten();
         Ok(models.filter_map(|model| model["id"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Sends a request with the endpoint's key.
+    async fn send(
+        &self,
+        url: &str,
+        endpoint: &Endpoint,
+        mut request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, ClientError> {
+        if let Some(key) = &endpoint.key {
+            request = request.bearer_auth(key);
+        }
+        let response = self.in_time(url, request.send()).await?;
+        response.map_err(|error| connection_error(url, &error))
     }
 
     async fn in_time<T>(&self, url: &str, what: impl Future<Output = T>) -> Result<T, ClientError> {
@@ -309,7 +313,7 @@ impl Client {
             let reason = format!("its content type is {kind}, not text/event-stream");
             return Err(ClientError::Protocol { url: url.to_owned(), reason });
         }
-        let message = server_words(&body);
+        let message = server_message(&body);
         Err(ClientError::Status { url: url.to_owned(), status: status.as_u16(), message })
     }
 
@@ -325,27 +329,27 @@ impl Client {
         Ok(body)
     }
 
-    async fn listen(
+    async fn read_stream(
         &self,
-        listening: &mut Listening,
+        reader: &mut StreamReader,
         mut stream: reqwest::Response,
         on_piece: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), ClientError> {
-        let mut frames = Frames::default();
-        let mut heard = Instant::now();
+        let mut parser = SseParser::default();
+        let mut last_event = Instant::now();
         loop {
             // SSE comments that keep a connection open don't count as an answer.
-            let left = self.silence_max.saturating_sub(heard.elapsed());
+            let left = self.silence_max.saturating_sub(last_event.elapsed());
             let bytes = tokio::time::timeout(left, stream.chunk()).await;
-            let bytes = bytes.map_err(|_| self.stalled(&listening.url))?;
+            let bytes = bytes.map_err(|_| self.stalled(&reader.url))?;
             // A broken connection is treated as the end: `end` decides whether it came too early.
             let Ok(Some(bytes)) = bytes else { return Ok(()) };
-            frames.push(&bytes);
+            parser.push(&bytes);
             while let Some(data) =
-                frames.next_data().map_err(|TooLong| listening.protocol("a line that is too long"))?
+                parser.next_data().map_err(|EventTooLong| reader.protocol("a line that is too long"))?
             {
-                heard = Instant::now();
-                if listening.take(&data, on_piece)? {
+                last_event = Instant::now();
+                if reader.handle(&data, on_piece)? {
                     return Ok(());
                 }
             }
@@ -354,10 +358,10 @@ impl Client {
 }
 
 /// The route and body of a request.
-fn request(endpoint: &Endpoint, ask: &Ask) -> (&'static str, Value) {
-    let mut body = ask.more.clone();
+fn route_and_body(endpoint: &Endpoint, request: &CompletionRequest) -> (&'static str, Value) {
+    let mut body = request.extra.clone();
     body.insert("model".into(), endpoint.model.clone().into());
-    let route = match &ask.prompt {
+    let route = match &request.prompt {
         Prompt::Chat(messages) => {
             body.insert("messages".into(), messages.clone().into());
             "chat/completions"
@@ -367,31 +371,21 @@ fn request(endpoint: &Endpoint, ask: &Ask) -> (&'static str, Value) {
             "completions"
         }
     };
-    body.insert("max_tokens".into(), ask.max_tokens.into());
-    body.entry("temperature").or_insert_with(|| f64::from(ask.temperature).into());
+    body.insert("max_tokens".into(), request.max_tokens.into());
+    body.entry("temperature").or_insert_with(|| f64::from(request.temperature).into());
     body.insert("stream".into(), true.into());
     body.insert("stream_options".into(), json!({"include_usage": true}));
-    if let Some(seed) = ask.seed {
+    if let Some(seed) = request.seed {
         body.insert("seed".into(), seed.into());
     }
-    if ask.ignore_eos {
+    if request.ignore_eos {
         body.insert("ignore_eos".into(), true.into());
     }
-    if let Some(schema) = &ask.schema {
+    if let Some(schema) = &request.schema {
         let format = json!({"name": "answer", "strict": true, "schema": schema});
         body.insert("response_format".into(), json!({"type": "json_schema", "json_schema": format}));
     }
     (route, Value::Object(body))
-}
-
-fn message(message: &Message) -> Value {
-    let role = match message.role {
-        Role::System => "system",
-        Role::User => "user",
-        Role::Assistant => "assistant",
-        Role::Tool => "tool",
-    };
-    json!({"role": role, "content": message.content})
 }
 
 /// A connection that failed, or that broke before the answer began.
@@ -412,7 +406,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 /// The server's error message: that of OpenAI's error object, or the beginning of the body.
-fn server_words(body: &[u8]) -> String {
+fn server_message(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
     error_of(&parsed).unwrap_or_else(|| shorten(text.trim()))
@@ -428,31 +422,31 @@ fn shorten(text: &str) -> String {
     if text.is_empty() {
         return "nothing more".to_owned();
     }
-    text.chars().take(SERVER_WORDS_CHARS).collect()
+    text.chars().take(SERVER_MESSAGE_CHARS).collect()
 }
 
 /// An answer that is being read.
-struct Listening {
+struct StreamReader {
     url: String,
     max_tokens: u32,
     band: bool,
     text: String,
     pieces: u32,
     finish: Option<String>,
-    usage: Option<Counts>,
+    usage: Option<Usage>,
     /// Whether `[DONE]` was received.
     done: bool,
 }
 
-impl Listening {
+impl StreamReader {
     fn new(url: String, max_tokens: u32, band: bool) -> Self {
         let (text, pieces, finish, usage, done) = (String::new(), 0, None, None, false);
         Self { url, max_tokens, band, text, pieces, finish, usage, done }
     }
 
-    fn miscounted(&self, output_tokens: u32) -> ClientError {
+    fn impossible_usage(&self, completion_tokens: u32) -> ClientError {
         let (pieces, max_tokens) = (self.pieces, self.max_tokens);
-        ClientError::Counts { url: self.url.clone(), output_tokens, pieces, max_tokens }
+        ClientError::ImpossibleUsage { url: self.url.clone(), completion_tokens, pieces, max_tokens }
     }
 
     fn protocol(&self, reason: &str) -> ClientError {
@@ -460,7 +454,7 @@ impl Listening {
     }
 
     /// Handles the data of one event; true at the end of the stream.
-    fn take(&mut self, data: &str, on_piece: &mut (dyn FnMut(&str) + Send)) -> Result<bool, ClientError> {
+    fn handle(&mut self, data: &str, on_piece: &mut (dyn FnMut(&str) + Send)) -> Result<bool, ClientError> {
         if data == "[DONE]" {
             self.done = true;
             return Ok(true);
@@ -475,22 +469,22 @@ impl Listening {
         };
         for choice in choices {
             let delta = &choice["delta"];
-            let word = |value: &Value| value.as_str().unwrap_or("").to_owned();
-            let answer = word(&choice["text"]) + &word(&delta["content"]);
+            let text_of = |value: &Value| value.as_str().unwrap_or("").to_owned();
+            let answer = text_of(&choice["text"]) + &text_of(&delta["content"]);
             let calls = delta["tool_calls"].as_array().into_iter().flatten();
             let called: String = calls
-                .map(|call| word(&call["function"]["name"]) + &word(&call["function"]["arguments"]))
+                .map(|call| text_of(&call["function"]["name"]) + &text_of(&call["function"]["arguments"]))
                 .collect();
             let text = match self.band {
                 // A band's reasoning is its progress, which no model wrote.
                 true => answer.clone(),
-                false => word(&delta["reasoning_content"]) + &answer + &called,
+                false => text_of(&delta["reasoning_content"]) + &answer + &called,
             };
             if !text.is_empty() {
                 self.pieces += 1;
                 // Allow one more piece, which may hold the rest of a character.
                 if self.pieces > self.max_tokens.saturating_add(1) {
-                    return Err(self.miscounted(self.pieces));
+                    return Err(self.impossible_usage(self.pieces));
                 }
                 self.text.push_str(&answer);
                 on_piece(&text);
@@ -506,7 +500,7 @@ impl Listening {
     fn count(&mut self, chunk: &Value) {
         let number = |value: &Value| value.as_u64().map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let usage = &chunk["usage"];
-        let (Some(prompt_tokens), Some(output_tokens)) =
+        let (Some(prompt_tokens), Some(completion_tokens)) =
             (number(&usage["prompt_tokens"]), number(&usage["completion_tokens"]))
         else {
             return;
@@ -514,23 +508,23 @@ impl Listening {
         // Some versions of llama-server report it only in their timings.
         let cached = number(&usage["prompt_tokens_details"]["cached_tokens"])
             .or_else(|| number(&chunk["timings"]["cache_n"]));
-        self.usage = Some(Counts { prompt_tokens, cached_tokens: cached.unwrap_or(0), output_tokens });
+        self.usage = Some(Usage { prompt_tokens, cached_tokens: cached.unwrap_or(0), completion_tokens });
     }
 
-    fn end(self) -> Result<Answered, ClientError> {
+    fn end(self) -> Result<Completion, ClientError> {
         // Some servers don't send `[DONE]`; a finish reason also ends the stream.
         if !self.done && self.finish.is_none() {
             return Err(ClientError::Closed { url: self.url, pieces: self.pieces });
         }
-        if let Some(Counts { output_tokens, .. }) = self.usage {
-            let some_without = self.pieces > 0 && output_tokens == 0;
-            let too_few = self.pieces > output_tokens.saturating_add(1);
-            let too_many = output_tokens > self.max_tokens && !self.band;
+        if let Some(Usage { completion_tokens, .. }) = self.usage {
+            let some_without = self.pieces > 0 && completion_tokens == 0;
+            let too_few = self.pieces > completion_tokens.saturating_add(1);
+            let too_many = completion_tokens > self.max_tokens && !self.band;
             if too_many || some_without || too_few {
-                return Err(self.miscounted(output_tokens));
+                return Err(self.impossible_usage(completion_tokens));
             }
         }
         let Self { text, pieces, finish, usage, .. } = self;
-        Ok(Answered { text, finish, usage, pieces })
+        Ok(Completion { text, finish, usage, pieces })
     }
 }

@@ -6,11 +6,11 @@ const EVENT_BYTES_MAX: usize = 16 << 20;
 
 /// The error for an event larger than the limit.
 #[derive(Debug, PartialEq, Eq)]
-pub struct TooLong;
+pub struct EventTooLong;
 
 /// Splits a stream into events, whatever portions its bytes come in.
 #[derive(Debug, Default)]
-pub struct Frames {
+pub struct SseParser {
     /// Bytes from `at` on are not parsed yet.
     bytes: Vec<u8>,
     at: usize,
@@ -18,7 +18,7 @@ pub struct Frames {
     data: Option<String>,
 }
 
-impl Frames {
+impl SseParser {
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.at);
         self.at = 0;
@@ -28,8 +28,8 @@ impl Frames {
     /// The data of the next complete event; events without data are skipped.
     ///
     /// # Errors
-    /// [`TooLong`] if an event has too many bytes.
-    pub fn next_data(&mut self) -> Result<Option<String>, TooLong> {
+    /// [`EventTooLong`] if an event has too many bytes.
+    pub fn next_data(&mut self) -> Result<Option<String>, EventTooLong> {
         while let Some(line) = self.line() {
             if line.is_empty() {
                 if let Some(data) = self.data.take() {
@@ -48,7 +48,7 @@ impl Frames {
             }
         }
         let waiting = self.bytes.len() - self.at + self.data.as_ref().map_or(0, String::len);
-        if waiting > EVENT_BYTES_MAX { Err(TooLong) } else { Ok(None) }
+        if waiting > EVENT_BYTES_MAX { Err(EventTooLong) } else { Ok(None) }
     }
 
     /// The next line without its end (LF, CR LF or CR). A CR at the very end waits for the next byte.
@@ -71,11 +71,11 @@ mod tests {
     use super::*;
 
     fn data_of(stream: &[u8], portion: usize) -> Vec<String> {
-        let mut frames = Frames::default();
+        let mut parser = SseParser::default();
         let mut all = Vec::new();
         for bytes in stream.chunks(portion) {
-            frames.push(bytes);
-            while let Some(data) = frames.next_data().expect("short events") {
+            parser.push(bytes);
+            while let Some(data) = parser.next_data().expect("short events") {
                 all.push(data);
             }
         }
@@ -93,10 +93,10 @@ mod tests {
 
     #[test]
     fn an_event_without_end_is_an_error() {
-        let mut frames = Frames::default();
+        let mut parser = SseParser::default();
         for _ in 0..17 {
-            frames.push(&vec![b'x'; 1 << 20]);
-            if frames.next_data() == Err(TooLong) {
+            parser.push(&vec![b'x'; 1 << 20]);
+            if parser.next_data() == Err(EventTooLong) {
                 return;
             }
         }

@@ -1,7 +1,7 @@
 //! Why a request is refused, and why one that was accepted fails. Each reason is a variant, so that callers decide by
 //! the variant and never by the words.
 
-use super::constraint::Stuck;
+use super::constraint::ConstraintError;
 
 /// Why a request was not accepted.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -45,7 +45,7 @@ pub enum Rejected {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Failure {
     #[error("grammar: {0}")]
-    Grammar(#[from] Stuck),
+    Grammar(#[from] ConstraintError),
     #[error("grammar panicked: {0}")]
     GrammarPanicked(String),
     #[error("logit_bias forbids every token that could come next: forbid fewer")]

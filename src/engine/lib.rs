@@ -33,7 +33,7 @@ use std::time::Duration;
 use bandmaster_models::{Model, ModelInfo};
 
 pub use blocks::BLOCK_TOKENS;
-pub use constraint::{Constraint, Stuck};
+pub use constraint::{Constraint, ConstraintError};
 pub use error::{Failure, Rejected};
 pub use handle::{Engine, EngineError, EngineHandle};
 pub use jobs::{Broken, Job, JobEnd, JobKind};

@@ -10,8 +10,8 @@ use super::draft::Guesses;
 use super::hash::{chain_hash, root_hash};
 use super::sampler::Drawing;
 use super::{
-    Class, Constraint, Event, Failure, FinishReason, ModelId, Priority, Request, RequestId, RunId, Sink,
-    Stuck, Usage,
+    Class, Constraint, ConstraintError, Event, Failure, FinishReason, ModelId, Priority, Request, RequestId,
+    RunId, Sink, Usage,
 };
 
 /// Each class above background makes a request count as this much older.
@@ -229,8 +229,9 @@ impl Sequence {
 
     /// Takes a sampled token and those the grammar forces after it, sends them, and returns `Err` if the sequence ends.
     pub fn advance(&mut self, drawn: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
-        let settle = |sequence: &mut Self| sequence.with_grammar(|grammar| Ok(grammar.settle(drawn)));
-        let token = if self.constraint.is_some() { settle(self)? } else { drawn };
+        let replace_sampled =
+            |sequence: &mut Self| sequence.with_grammar(|grammar| Ok(grammar.replace_sampled(drawn)));
+        let token = if self.constraint.is_some() { replace_sampled(self)? } else { drawn };
         self.take(token, logprobs.map(|told| if token == drawn { told } else { told.instead(token) }))?;
         self.follow_grammar()
     }
@@ -296,7 +297,7 @@ impl Sequence {
     /// A grammar that fails or panics fails this sequence only.
     fn with_grammar<T>(
         &mut self,
-        call: impl FnOnce(&mut dyn Constraint) -> Result<T, Stuck>,
+        call: impl FnOnce(&mut dyn Constraint) -> Result<T, ConstraintError>,
     ) -> Result<T, End> {
         let grammar = self.constraint.as_deref_mut().expect("called where a grammar is present");
         match catch_unwind(AssertUnwindSafe(|| call(grammar))) {

@@ -1,7 +1,7 @@
 //! Chooses the models of the band by what is installed and what fits into memory.
 
 use super::catalog::{BandEntry, Catalog, Role};
-use super::store::Installed;
+use super::store::InstalledModel;
 
 /// Most workers that are chosen if no band of the catalog is installed.
 const WORKERS_MAX: usize = 3;
@@ -48,7 +48,7 @@ impl From<&BandEntry> for Band {
 
 /// Memory that a loaded model takes in bytes, including a KV cache of a few thousand tokens.
 #[must_use]
-pub fn memory_estimate(model: &Installed) -> u64 {
+pub fn memory_estimate(model: &InstalledModel) -> u64 {
     match Catalog::builtin().get(&model.name) {
         Some(entry) => entry.memory_bytes,
         None => model.bytes + model.bytes / 8 + GIB / 4,
@@ -58,7 +58,7 @@ pub fn memory_estimate(model: &Installed) -> u64 {
 /// The band for a machine with this much memory. If no planner is installed, it is the catalog's
 /// default band, whatever the memory.
 #[must_use]
-pub fn choose_band(catalog: &Catalog, memory_bytes: u64, installed: &[Installed]) -> Band {
+pub(crate) fn choose_band(catalog: &Catalog, memory_bytes: u64, installed: &[InstalledModel]) -> Band {
     let has = |name: &str| installed.iter().any(|model| model.name == name);
     let of_role = |role: Role| installed.iter().filter(move |model| model.role == role);
     let embeddings = |preferred: &str| {
@@ -79,8 +79,8 @@ pub fn choose_band(catalog: &Catalog, memory_bytes: u64, installed: &[Installed]
 }
 
 /// The largest planner that fits, and the largest smaller models that fit beside it.
-fn compose(memory_bytes: u64, installed: &[Installed], embeddings: Option<String>) -> Band {
-    let mut models: Vec<&Installed> =
+fn compose(memory_bytes: u64, installed: &[InstalledModel], embeddings: Option<String>) -> Band {
+    let mut models: Vec<&InstalledModel> =
         installed.iter().filter(|model| matches!(model.role, Role::Planner | Role::Worker)).collect();
     models.sort_by_key(|model| std::cmp::Reverse(model.bytes));
     let planners = || models.iter().filter(|model| model.role == Role::Planner);

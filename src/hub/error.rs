@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::sizes::human_bytes;
+use super::sizes::format_file_size;
 
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
@@ -78,8 +78,8 @@ pub enum HubError {
     #[error(
         "not enough room in {path}: {needed} are needed, {available} are free. Free some, or choose another disk with --home",
         path = path.display(),
-        needed = human_bytes(*needed),
-        available = human_bytes(*available)
+        needed = format_file_size(*needed),
+        available = format_file_size(*available)
     )]
     DiskFull {
         /// Folder where the file would go.

@@ -10,7 +10,7 @@ use super::error::{AtPath, HubError};
 /// Nothing is created before something is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
-    /// Installed models, one folder each.
+    /// InstalledModel models, one folder each.
     pub models_dir: PathBuf,
     /// Contains `runs.sqlite`; private to the user.
     pub state_dir: PathBuf,

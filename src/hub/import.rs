@@ -9,11 +9,12 @@ use bandmaster_models::gguf::Gguf;
 use super::catalog::{Catalog, ModelFile, Role};
 use super::digest::hash_file;
 use super::error::{AtPath, HubError};
-use super::inside::{FileName, create_ours};
-use super::manifest::{KeptFile, Manifest};
+use super::file_name::FileName;
+use super::manifest::{InstalledFile, Manifest};
+use super::own_files::create_own;
 use super::reference::split_part;
 use super::store::{Store, check_space, disk_available};
-use super::{Installed, Progress, Report};
+use super::{InstalledModel, OnProgress, Progress};
 
 /// A model of at least this size is assumed to be a planner if nothing else is known.
 const PLANNER_BYTES_MIN: u64 = 700_000_000;
@@ -32,7 +33,7 @@ pub struct ImportOptions {
 
 /// How an imported file was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Brought {
+pub enum ImportMethod {
     /// Shares disk blocks with the original; both can change independently.
     Reflink,
     /// A hard link to the original.
@@ -42,10 +43,9 @@ pub enum Brought {
     Copy,
 }
 
-impl Brought {
-    /// The description shown to the user.
+impl ImportMethod {
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             Self::Reflink => "cloned",
             Self::HardLink => "linked",
@@ -61,7 +61,7 @@ pub(super) fn role_by_size(bytes: u64) -> Role {
 }
 
 /// Metadata of a path that the user typed.
-pub(super) fn look_at(path: &Path) -> Result<fs::Metadata, HubError> {
+pub(super) fn metadata_of(path: &Path) -> Result<fs::Metadata, HubError> {
     fs::metadata(path).map_err(|error| {
         let problem = match error.kind() {
             io::ErrorKind::NotFound => "there is no such file".to_owned(),
@@ -82,11 +82,11 @@ pub(super) struct Files {
 }
 
 /// Finds the files of the model at `path`. Any part of a split model stands for all of it.
-pub(super) fn files_of(path: &Path) -> Result<Files, HubError> {
+pub(super) fn find_files(path: &Path) -> Result<Files, HubError> {
     let not_a_model =
         |problem: &str| HubError::NotAModel { path: path.to_owned(), problem: problem.to_owned() };
     let path = &std::path::absolute(path).at(path)?;
-    let meta = look_at(path)?;
+    let meta = metadata_of(path)?;
     let folder = if meta.is_dir() { path } else { path.parent().unwrap_or(path) };
     let named = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let is_safetensors = path.extension().is_some_and(|extension| extension == "safetensors");
@@ -145,8 +145,8 @@ pub(super) fn import(
     store: &Store,
     path: &Path,
     options: &ImportOptions,
-    report: Report,
-) -> Result<(Installed, Option<Brought>), HubError> {
+    on_progress: OnProgress,
+) -> Result<(InstalledModel, Option<ImportMethod>), HubError> {
     if let Some(name) = options.name.as_ref().filter(|name| !is_folder_name(name)) {
         let problem =
             "a model's name has up to 200 letters, digits and -_.@, starts with a letter or digit, does not \
@@ -154,33 +154,33 @@ pub(super) fn import(
                 .to_owned();
         return Err(HubError::BadReference { typed: name.clone(), problem });
     }
-    let Files { files, embeddings, .. } = files_of(path)?;
+    let Files { files, embeddings, .. } = find_files(path)?;
     if !embeddings {
         check_gguf(path)?;
     }
-    let names = names_of(&files);
+    let names = local_names(&files);
     let mut kept = Vec::new();
-    let before = stamps(&files)?;
+    let before = sizes_and_times(&files)?;
     for ((file, name), (bytes, _)) in files.iter().zip(&names).zip(&before) {
-        report(Progress::Begin { file: name.as_str(), bytes: Some(*bytes) });
+        on_progress(Progress::Begin { file: name.as_str(), bytes: Some(*bytes) });
         let mut read = 0;
         let (bytes, sha256) = hash_file(file, |more| {
             read += more;
-            report(Progress::Bytes(read));
+            on_progress(Progress::Bytes(read));
         })?;
-        report(Progress::End);
-        kept.push(KeptFile::new(name, bytes, sha256));
+        on_progress(Progress::End);
+        kept.push(InstalledFile::new(name, bytes, sha256));
     }
-    let manifest = describe(path, kept, embeddings, options);
+    let manifest = manifest_for(path, kept, embeddings, options);
     let _lock = store.lock(&manifest.name, || {
-        report(Progress::Note(&format!(
+        on_progress(Progress::Note(&format!(
             "another bandmaster is working on {}: waiting for it",
             manifest.name
         )));
     })?;
     if let Some(there) = store.get(&manifest.name) {
         let same = there.files.len() == manifest.files.len()
-            && there.files.iter().zip(&manifest.files).all(|(ours, theirs)| ours.is(theirs));
+            && there.files.iter().zip(&manifest.files).all(|(ours, theirs)| ours.is_same(theirs));
         return if same {
             Ok((there, None))
         } else {
@@ -189,21 +189,21 @@ pub(super) fn import(
     }
     // The partial folder becomes the model's folder, so leftovers of an interrupted pull must be removed.
     store.forget_partial(&manifest.name);
-    let staged = store.create_partial(&manifest.name)?;
-    let bring = || {
-        let mut brought = Brought::Reflink;
+    let partial = store.create_partial(&manifest.name)?;
+    let import_files = || {
+        let mut method = ImportMethod::Reflink;
         for (file, name) in files.iter().zip(&names) {
-            brought = bring_in(file, &name.within(&staged), options.copy)?;
+            method = link_or_copy(file, &name.within(&partial), options.copy)?;
         }
-        if stamps(&files)? != before {
+        if sizes_and_times(&files)? != before {
             let problem =
                 "it was written to while it was imported: import it again when it is whole".to_owned();
             return Err(HubError::NotAModel { path: path.to_owned(), problem });
         }
-        Ok(brought)
+        Ok(method)
     };
-    match bring() {
-        Ok(brought) => Ok((store.install(manifest)?, Some(brought))),
+    match import_files() {
+        Ok(method) => Ok((store.install(manifest)?, Some(method))),
         Err(error) => {
             store.forget_partial(&manifest.name);
             Err(error)
@@ -212,7 +212,7 @@ pub(super) fn import(
 }
 
 /// Local names for the user's files: their own, unless those aren't allowed on every system.
-fn names_of(files: &[PathBuf]) -> Vec<FileName> {
+fn local_names(files: &[PathBuf]) -> Vec<FileName> {
     let count = files.len();
     let otherwise = |part: usize| match count {
         1 => "model.gguf".to_owned(),
@@ -222,7 +222,7 @@ fn names_of(files: &[PathBuf]) -> Vec<FileName> {
 }
 
 /// Size and modification time of each file, to notice changes during the import.
-fn stamps(files: &[PathBuf]) -> Result<Vec<(u64, Option<std::time::SystemTime>)>, HubError> {
+fn sizes_and_times(files: &[PathBuf]) -> Result<Vec<(u64, Option<std::time::SystemTime>)>, HubError> {
     let stamp = |file: &PathBuf| {
         let meta = fs::metadata(file).at(file)?;
         Ok((meta.len(), meta.modified().ok()))
@@ -231,7 +231,12 @@ fn stamps(files: &[PathBuf]) -> Result<Vec<(u64, Option<std::time::SystemTime>)>
 }
 
 /// Name, role and licence: from the options, else from the catalog if it knows the checksum, else from the file.
-fn describe(path: &Path, files: Vec<KeptFile>, embeddings: bool, options: &ImportOptions) -> Manifest {
+fn manifest_for(
+    path: &Path,
+    files: Vec<InstalledFile>,
+    embeddings: bool,
+    options: &ImportOptions,
+) -> Manifest {
     let main = &files[0];
     let same = |file: &ModelFile| file.sha256.as_deref() == Some(main.sha256.as_str());
     let known = Catalog::builtin().entries.iter().find(|entry| same(&entry.files[0]));
@@ -257,32 +262,32 @@ fn describe(path: &Path, files: Vec<KeptFile>, embeddings: bool, options: &Impor
 }
 
 /// Clones, links or copies `from` to `to`, replacing what is there.
-pub(super) fn bring_in(from: &Path, to: &Path, copy: bool) -> Result<Brought, HubError> {
+pub(super) fn link_or_copy(from: &Path, to: &Path, copy: bool) -> Result<ImportMethod, HubError> {
     let from = fs::canonicalize(from).at(from)?;
     if to.symlink_metadata().is_ok() {
         fs::remove_file(to).at(to)?;
     }
     if reflink(&from, to).is_ok() {
-        return Ok(Brought::Reflink);
+        return Ok(ImportMethod::Reflink);
     }
     // A failed clone leaves an empty file.
     let _ = fs::remove_file(to);
     if !copy && fs::hard_link(&from, to).is_ok() {
-        return Ok(Brought::HardLink);
+        return Ok(ImportMethod::HardLink);
     }
     #[cfg(unix)]
     if !copy && std::os::unix::fs::symlink(&from, to).is_ok() {
-        return Ok(Brought::Symlink);
+        return Ok(ImportMethod::Symlink);
     }
     let folder = to.parent().unwrap_or(to);
     check_space(folder, fs::metadata(&from).at(&from)?.len(), disk_available(folder))?;
     let copy = || {
-        let mut copy = create_ours(to)?;
+        let mut copy = create_own(to)?;
         io::copy(&mut File::open(&from)?, &mut copy)?;
         copy.sync_all()
     };
     copy().at(to)?;
-    Ok(Brought::Copy)
+    Ok(ImportMethod::Copy)
 }
 
 #[cfg(target_os = "linux")]

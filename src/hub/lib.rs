@@ -1,44 +1,47 @@
 //! Finds, pulls, verifies and imports model files. What is done with them is not known here.
+#![warn(unreachable_pub)]
 
 mod band;
 mod catalog;
 mod digest;
 mod error;
+mod file_name;
+mod fingerprint;
 mod home;
 mod import;
-mod inside;
 mod manifest;
+mod own_files;
+mod partial_file;
 mod pull;
 mod reference;
 mod remote;
-mod seen;
 mod sizes;
-mod staging;
 mod store;
-mod unchanged;
-mod wheels;
-
 #[cfg(test)]
 mod tests;
+mod unchanged;
+mod wheels;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-pub use band::{Band, choose_band, memory_estimate};
-pub use catalog::{BandEntry, Catalog, Entry, HubRepo, ModelFile, Role};
+pub use band::{Band, memory_estimate};
+pub use catalog::{Catalog, Role};
 pub use error::HubError;
 pub use home::Home;
-pub use import::{Brought, ImportOptions};
-pub use manifest::KeptFile;
-pub use reference::{HubReference, Reference, Select, near_names};
+pub use import::ImportOptions;
+pub use reference::similar_names;
 pub use remote::Remote;
-pub use seen::Seen;
-pub use sizes::{gib, human_bytes};
-pub use store::{Installed, disk_available};
+pub use sizes::{format_file_size, format_memory_size};
+pub use store::disk_available;
 pub use unchanged::check_unchanged;
 
-use pull::Target;
-use store::Store;
+use band::choose_band;
+use catalog::Entry;
+use import::ImportMethod;
+use pull::Download;
+use reference::Reference;
+use store::{InstalledModel, Store};
 
 /// Progress of a long operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +60,12 @@ pub enum Progress<'a> {
     End,
 }
 
-pub type Report<'a> = &'a mut dyn FnMut(Progress<'_>);
+/// Called with the progress of a long operation.
+pub type OnProgress<'a> = &'a mut dyn FnMut(Progress<'_>);
 
 /// A model that is in the catalog, installed, or both.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Listed {
+pub struct ListedModel {
     pub name: String,
     pub role: Role,
     pub installed: bool,
@@ -80,7 +84,7 @@ pub struct Listed {
 
 /// A model's files on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct LocalModel {
     /// Name of the installed model, or the file's name without its ending and part number.
     pub name: String,
     pub role: Role,
@@ -137,9 +141,9 @@ impl Hub {
         *self.hub_down.lock().expect("no panic while it is held") = Some(reason.to_owned());
     }
 
-    /// Installed models, sorted by name.
+    /// InstalledModel models, sorted by name.
     #[must_use]
-    pub fn installed(&self) -> Vec<Installed> {
+    pub fn installed(&self) -> Vec<InstalledModel> {
         self.store().installed()
     }
 
@@ -159,12 +163,12 @@ impl Hub {
 
     /// The models of the catalog, then installed models that are not in it.
     #[must_use]
-    pub fn list(&self) -> Vec<Listed> {
+    pub fn list(&self) -> Vec<ListedModel> {
         let installed = self.installed();
         let catalog = Catalog::builtin();
         let of_entry = |entry: &Entry| match installed.iter().find(|model| model.name == entry.name) {
-            Some(model) => Listed { licence: Some(entry.licence.clone()), ..of_installed(model) },
-            None => Listed {
+            Some(model) => ListedModel { licence: Some(entry.licence.clone()), ..of_installed(model) },
+            None => ListedModel {
                 name: entry.name.clone(),
                 role: entry.role,
                 installed: false,
@@ -176,24 +180,16 @@ impl Hub {
                 verified: entry.verified,
             },
         };
-        let mut rows: Vec<Listed> = catalog.entries.iter().map(of_entry).collect();
+        let mut rows: Vec<ListedModel> = catalog.entries.iter().map(of_entry).collect();
         rows.extend(installed.iter().filter(|model| catalog.get(&model.name).is_none()).map(of_installed));
         rows
     }
 
-    /// The path of a model in the catalog, of an imported or pulled model, or of a file on this machine.
+    /// The files of a model in the catalog, of an imported or pulled model, or of a path on this machine.
     ///
     /// # Errors
     /// Unknown names (with similar ones), names that are not installed, paths that don't exist.
-    pub fn resolve(&self, typed: &str) -> Result<PathBuf, HubError> {
-        self.find(typed).map(|found| found.path)
-    }
-
-    /// As [`Hub::resolve`], with name, role and sizes.
-    ///
-    /// # Errors
-    /// The same as of [`Hub::resolve`].
-    pub fn find(&self, typed: &str) -> Result<Found, HubError> {
+    pub fn find(&self, typed: &str) -> Result<LocalModel, HubError> {
         let (name, size) = match Reference::parse(typed)? {
             Reference::Path(path) => return find_path(&path),
             Reference::Hub(reference) => (reference.local_name(), None),
@@ -205,19 +201,19 @@ impl Hub {
         };
         let not_installed = || HubError::NotInstalled {
             name: typed.to_owned(),
-            size: size.map(|bytes| format!(" ({})", human_bytes(bytes))).unwrap_or_default(),
+            size: size.map(|bytes| format!(" ({})", format_file_size(bytes))).unwrap_or_default(),
         };
         let model = self.store().get(&name);
         let model = model.ok_or_else(|| self.broken_one(&name).unwrap_or_else(not_installed))?;
         let memory_bytes = memory_estimate(&model);
-        Ok(Found { name, role: model.role, path: model.path, bytes: model.bytes, memory_bytes })
+        Ok(LocalModel { name, role: model.role, path: model.path, bytes: model.bytes, memory_bytes })
     }
 
     /// As [`Hub::find`], for a model that generates text.
     ///
     /// # Errors
     /// As [`Hub::find`], and [`HubError::WrongKind`] for an embedding model.
-    pub fn find_writer(&self, typed: &str) -> Result<Found, HubError> {
+    pub fn find_text_model(&self, typed: &str) -> Result<LocalModel, HubError> {
         self.find_kind(typed, false)
     }
 
@@ -225,11 +221,11 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Hub::find`], and [`HubError::WrongKind`] for a model that generates text.
-    pub fn find_embedder(&self, typed: &str) -> Result<Found, HubError> {
+    pub fn find_embedder(&self, typed: &str) -> Result<LocalModel, HubError> {
         self.find_kind(typed, true)
     }
 
-    fn find_kind(&self, typed: &str, embeds: bool) -> Result<Found, HubError> {
+    fn find_kind(&self, typed: &str, embeds: bool) -> Result<LocalModel, HubError> {
         let (role, place, found) = match self.find(typed) {
             Ok(found) => (found.role, found.path.display().to_string(), Ok(found)),
             Err(error) => match Catalog::builtin().get(typed) {
@@ -258,7 +254,7 @@ impl Hub {
     fn unknown(&self, name: &str) -> HubError {
         let installed: Vec<String> = self.installed().into_iter().map(|model| model.name).collect();
         let catalog = Catalog::builtin().entries.iter().map(|entry| entry.name.as_str());
-        let near = near_names(name, catalog.chain(installed.iter().map(String::as_str)));
+        let near = similar_names(name, catalog.chain(installed.iter().map(String::as_str)));
         HubError::UnknownModel {
             name: name.to_owned(),
             near: if near.is_empty() {
@@ -277,28 +273,28 @@ impl Hub {
     ///
     /// # Errors
     /// Unknown names, connections that are forbidden or fail, wrong checksums, a full disk.
-    pub fn pull(&self, typed: &str, report: Report) -> Result<Installed, HubError> {
-        let target = match Reference::parse(typed)? {
+    pub fn pull(&self, typed: &str, on_progress: OnProgress) -> Result<InstalledModel, HubError> {
+        let download = match Reference::parse(typed)? {
             Reference::Path(path) => {
                 let problem =
                     "a path can't be pulled: `bandmaster models import` brings a file in".to_owned();
                 return Err(HubError::NotAModel { path, problem });
             }
-            Reference::Hub(reference) => Target::from(&reference),
+            Reference::Hub(reference) => Download::from(&reference),
             Reference::Name(name) => match (self.store().get(&name), Catalog::builtin().get(&name)) {
                 (Some(there), _) => return Ok(there),
-                (None, Some(entry)) => Target::from(entry),
+                (None, Some(entry)) => Download::from(entry),
                 (None, None) => return Err(self.unknown(&name)),
             },
         };
-        match self.store().get(&target.name) {
+        match self.store().get(&download.name) {
             Some(there) => Ok(there),
-            None => self.fetch(target, report),
+            None => self.fetch(download, on_progress),
         }
     }
 
     /// Installs a GGUF file (or any part of a split one, or an embedding model's folder) from this machine, and says
-    /// how it was brought in; `None` if it was already installed.
+    /// how its files were stored; `None` if it was already installed.
     ///
     /// # Errors
     /// Files that are not models, names that are taken, a full disk.
@@ -306,23 +302,23 @@ impl Hub {
         &self,
         path: &Path,
         options: &ImportOptions,
-        report: Report,
-    ) -> Result<(Installed, Option<Brought>), HubError> {
-        import::import(&self.store(), path, options, report)
+        on_progress: OnProgress,
+    ) -> Result<(InstalledModel, Option<ImportMethod>), HubError> {
+        import::import(&self.store(), path, options, on_progress)
     }
 
     /// Reads an installed model's files in full and compares their checksums.
     ///
     /// # Errors
     /// [`HubError::NotAModel`] naming the file that has changed.
-    pub fn verify(&self, model: &Installed, report: Report) -> Result<(), HubError> {
-        report(Progress::Begin { file: &model.name, bytes: Some(model.bytes) });
+    pub fn verify(&self, model: &InstalledModel, on_progress: OnProgress) -> Result<(), HubError> {
+        on_progress(Progress::Begin { file: &model.name, bytes: Some(model.bytes) });
         let mut read = 0;
         let result = self.store().verify(model, |more| {
             read += more;
-            report(Progress::Bytes(read));
+            on_progress(Progress::Bytes(read));
         });
-        report(Progress::End);
+        on_progress(Progress::End);
         result
     }
 
@@ -412,8 +408,8 @@ fn unusable(dir: PathBuf, problem: &str) -> HubError {
     HubError::NotAModel { path: dir, problem }
 }
 
-fn of_installed(model: &Installed) -> Listed {
-    Listed {
+fn of_installed(model: &InstalledModel) -> ListedModel {
+    ListedModel {
         name: model.name.clone(),
         role: model.role,
         installed: true,
@@ -426,16 +422,16 @@ fn of_installed(model: &Installed) -> Listed {
     }
 }
 
-fn find_path(path: &Path) -> Result<Found, HubError> {
-    let import::Files { files, embeddings, name } = import::files_of(path)?;
+fn find_path(path: &Path) -> Result<LocalModel, HubError> {
+    let import::Files { files, embeddings, name } = import::find_files(path)?;
     let mut bytes = 0;
     for file in &files {
-        bytes += import::look_at(file)?.len();
+        bytes += import::metadata_of(file)?.len();
     }
     let main = files.into_iter().next().expect("a model has files");
     let (role, path) = match main.parent() {
         Some(folder) if embeddings => (Role::Embeddings, folder.to_owned()),
         _ => (import::role_by_size(bytes), main),
     };
-    Ok(Found { name, role, path, bytes, memory_bytes: bytes + bytes / 8 + (1 << 28) })
+    Ok(LocalModel { name, role, path, bytes, memory_bytes: bytes + bytes / 8 + (1 << 28) })
 }

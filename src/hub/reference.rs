@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::digest::hex;
 use super::error::HubError;
-use super::inside::{FileName, is_inside, printable};
+use super::file_name::{FileName, is_plain_path, printable};
 
 /// Most parts of a split model; each part is a separate request.
 const PARTS_MAX: usize = 1000;
@@ -21,7 +21,7 @@ const LOCAL_NAME_START: usize = 120;
 
 /// A model as the user typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reference {
+pub(crate) enum Reference {
     /// A name in the catalog or of an imported model.
     Name(String),
     /// A file on this machine.
@@ -32,7 +32,7 @@ pub enum Reference {
 
 /// A reference of the form `hf:OWNER/REPO[:QUANT|FILE][@REV]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubReference {
+pub(crate) struct HubReference {
     /// As `OWNER/REPO`, without a host.
     pub repo: String,
     pub select: Select,
@@ -42,7 +42,7 @@ pub struct HubReference {
 
 /// Which file of a repository to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Select {
+pub(crate) enum Select {
     /// `Q4_K_M` if there is one, else the only file.
     Default,
     /// Name of a quantization, in upper or lower case.
@@ -56,7 +56,7 @@ impl Reference {
     ///
     /// # Errors
     /// [`HubError::BadReference`] says what is wrong with an `hf:` reference or an empty name.
-    pub fn parse(typed: &str) -> Result<Self, HubError> {
+    pub(crate) fn parse(typed: &str) -> Result<Self, HubError> {
         if let Some(rest) = typed.strip_prefix("hf:") {
             return HubReference::parse(typed, rest).map(Self::Hub);
         }
@@ -64,7 +64,7 @@ impl Reference {
             return HubReference::parse_address(typed, rest).map(Self::Hub);
         }
         if typed.trim().is_empty() {
-            return Err(bad(typed, "a model's name is missing"));
+            return Err(bad_reference(typed, "a model's name is missing"));
         }
         let looks_like_path = typed.contains(['/', '\\']) || typed.to_lowercase().ends_with(".gguf");
         if looks_like_path || Path::new(typed).is_file() {
@@ -85,7 +85,7 @@ fn address(typed: &str) -> Option<&str> {
     ["huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"].contains(&host.as_str()).then_some(path)
 }
 
-fn bad(typed: &str, problem: &str) -> HubError {
+fn bad_reference(typed: &str, problem: &str) -> HubError {
     HubError::BadReference { typed: typed.to_owned(), problem: problem.to_owned() }
 }
 
@@ -96,8 +96,9 @@ impl HubReference {
         let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
         let path = path.strip_prefix("models/").unwrap_or(path);
         let words: Option<Vec<String>> = path.splitn(5, '/').map(percent_decoded).collect();
-        let words =
-            words.ok_or_else(|| bad(typed, "a `%` is not followed by two digits of a UTF-8 character"))?;
+        let words = words.ok_or_else(|| {
+            bad_reference(typed, "a `%` is not followed by two digits of a UTF-8 character")
+        })?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words.as_slice() {
             [owner, repo] => Self::parse(typed, &format!("{owner}/{repo}")),
@@ -107,9 +108,10 @@ impl HubReference {
             {
                 Self::checked(typed, &[owner, repo], Select::File((*file).to_owned()), rev)
             }
-            _ => {
-                Err(bad(typed, "expected the address of a repository, of a branch, or of a .gguf file in it"))
-            }
+            _ => Err(bad_reference(
+                typed,
+                "expected the address of a repository, of a branch, or of a .gguf file in it",
+            )),
         }
     }
 
@@ -132,15 +134,15 @@ impl HubReference {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let is_plain = |part: &&str| !part.is_empty() && !part.starts_with('.') && part.chars().all(plain);
         if owner_and_name.len() != 2 || !owner_and_name.iter().all(is_plain) {
-            return Err(bad(typed, "expected hf:OWNER/REPO[:QUANT|FILE][@REV]"));
+            return Err(bad_reference(typed, "expected hf:OWNER/REPO[:QUANT|FILE][@REV]"));
         }
         let named = match &select {
             Select::Default => true,
             Select::Quant(quant) => !quant.is_empty() && !quant.contains('/'),
-            Select::File(file) => is_inside(file),
+            Select::File(file) => is_plain_path(file),
         };
-        if !named || !is_inside(rev) {
-            return Err(bad(
+        if !named || !is_plain_path(rev) {
+            return Err(bad_reference(
                 typed,
                 "the part after `:` names a quantization or a .gguf file, after `@` a revision",
             ));
@@ -150,7 +152,7 @@ impl HubReference {
 
     /// The name to install it under: repository, file and revision, made safe for a folder name.
     #[must_use]
-    pub fn local_name(&self) -> String {
+    pub(crate) fn local_name(&self) -> String {
         let mut name = self.repo.replace('/', "--");
         match &self.select {
             Select::Default => {}
@@ -177,18 +179,18 @@ impl HubReference {
     ///
     /// # Errors
     /// [`HubError::Remote`] lists the files that are there.
-    pub fn choose(&self, files: &[String]) -> Result<Vec<String>, HubError> {
+    pub(crate) fn choose(&self, files: &[String]) -> Result<Vec<String>, HubError> {
         let mut models: Vec<&String> = files.iter().filter(|file| is_model_file(file)).collect();
         models.sort();
         let matching: Vec<&String> = match &self.select {
             Select::File(wanted) => models.iter().copied().filter(|file| *file == wanted).collect(),
-            Select::Quant(quant) => of_quant(&models, quant),
+            Select::Quant(quant) => with_quant(&models, quant),
             Select::Default => {
-                let usual = of_quant(&models, "Q4_K_M");
+                let usual = with_quant(&models, "Q4_K_M");
                 if usual.is_empty() { models.clone() } else { usual }
             }
         };
-        let whole = only(matching.iter().copied().filter(|file| split_part(file).is_none()));
+        let whole = single(matching.iter().copied().filter(|file| split_part(file).is_none()));
         let chosen = whole.map(|whole| vec![whole.clone()]).or_else(|| all_parts(&matching, &models));
         if let Some(chosen) = chosen {
             let source = format!("hf:{}", self.repo);
@@ -209,7 +211,7 @@ impl HubReference {
     }
 }
 
-fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+fn single<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
     let first = items.next()?;
     items.next().is_none().then_some(first)
 }
@@ -221,7 +223,7 @@ fn is_model_file(file: &str) -> bool {
 
 /// Files whose name contains the quantization as a separate word: `Q4_K` does not match `Q4_K_M`. If there are none,
 /// files with a word that begins with it and an underscore: `Q4` matches `Q4_0` and `Q4_K_M`, but not `Q40`.
-fn of_quant<'a>(files: &[&'a String], quant: &str) -> Vec<&'a String> {
+fn with_quant<'a>(files: &[&'a String], quant: &str) -> Vec<&'a String> {
     let quant = quant.to_lowercase();
     let parts_words = |c: char| !c.is_ascii_alphanumeric() && c != '_';
     let holds = |file: &str, ends: &dyn Fn(char) -> bool| {
@@ -276,7 +278,7 @@ fn all_parts(matching: &[&String], models: &[&String]) -> Option<Vec<String>> {
 
 /// Up to three of `known` that are similar to `name`, most similar first.
 #[must_use]
-pub fn near_names<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub fn similar_names<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let name = name.to_lowercase();
     let reach = (name.chars().count() / 3).max(2);
     let mut near: Vec<(usize, &str)> = known

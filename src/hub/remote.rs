@@ -14,10 +14,10 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::error::HubError;
-use super::inside::{is_inside, printable};
+use super::file_name::{is_plain_path, join_plain, printable};
+use super::partial_file::PartialFile;
 use super::reference::HubReference;
-use super::sizes::human_bytes;
-use super::staging::Staged;
+use super::sizes::format_file_size;
 use super::store::{check_space, disk_available};
 
 const CONNECT_MAX: Duration = Duration::from_secs(4);
@@ -80,14 +80,11 @@ impl Remote {
 
     /// A file in the official client's cache: `models--OWNER--REPO/snapshots/COMMIT/FILE`.
     pub(super) fn cached(&self, repo: &str, rev: &str, file: &str) -> Option<PathBuf> {
-        let commit_of = |text: String| Some(text.trim().to_owned()).filter(|commit| is_inside(commit));
-        if !is_inside(rev) || !is_inside(file) {
-            return None;
-        }
         let folder = self.cache_dir.as_ref()?.join(format!("models--{}", repo.replace('/', "--")));
-        let commit =
-            std::fs::read_to_string(folder.join("refs").join(rev)).unwrap_or_else(|_| rev.to_owned());
-        let path = folder.join("snapshots").join(commit_of(commit)?).join(file);
+        let reference = join_plain(&folder.join("refs"), rev)?;
+        let commit = std::fs::read_to_string(reference).unwrap_or_else(|_| rev.to_owned());
+        let snapshot = join_plain(&folder.join("snapshots"), commit.trim())?;
+        let path = join_plain(&snapshot, file)?;
         path.is_file().then_some(path)
     }
 }
@@ -182,7 +179,7 @@ impl<'a> HubClient<'a> {
             if !response.status().is_redirection() {
                 self.expect_success(&what, &response)?;
             }
-            return describe(response.headers(), &url).ok_or_else(|| HubError::Remote {
+            return remote_file(response.headers(), &url).ok_or_else(|| HubError::Remote {
                 what,
                 problem: format!("{} answered, but not as the hub does (no ETag)", self.remote.endpoint),
             });
@@ -190,26 +187,27 @@ impl<'a> HubClient<'a> {
         Err(HubError::Remote { what, problem: "the hub redirects in a circle".to_owned() })
     }
 
-    /// Downloads a file into `staged`, starting where it stands, and resumes interrupted transfers.
+    /// Downloads a file into `partial`, starting where it stands, and resumes interrupted transfers.
     pub(super) fn fetch(
         &self,
         what: &str,
         file: &RemoteFile,
-        staged: &mut Staged,
+        partial: &mut PartialFile,
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<(), HubError> {
-        let mut cuts = 0;
-        while file.bytes.is_none_or(|bytes| staged.bytes < bytes) {
-            let before = staged.bytes;
-            let Some(cut) = self.fetch_range(what, file, staged, on_bytes)? else { return Ok(()) };
-            cuts = if staged.bytes >= before.saturating_add(PACE_BYTES) { 0 } else { cuts + 1 };
-            if cuts == RESUMES_MAX {
+        let mut interruptions = 0;
+        while file.bytes.is_none_or(|bytes| partial.bytes < bytes) {
+            let before = partial.bytes;
+            let Some(reason) = self.fetch_range(what, file, partial, on_bytes)? else { return Ok(()) };
+            interruptions =
+                if partial.bytes >= before.saturating_add(PACE_BYTES) { 0 } else { interruptions + 1 };
+            if interruptions == RESUMES_MAX {
                 let problem = format!(
-                    "the transfer was cut off and {RESUMES_MAX} retries received almost nothing ({cut}); what was received is kept: pull again to continue"
+                    "the transfer was cut off and {RESUMES_MAX} retries received almost nothing ({reason}); what was received is kept: pull again to continue"
                 );
                 return Err(HubError::Remote { what: what.to_owned(), problem });
             }
-            std::thread::sleep(RETRY_PAUSE * cuts);
+            std::thread::sleep(RETRY_PAUSE * interruptions);
         }
         Ok(())
     }
@@ -219,12 +217,12 @@ impl<'a> HubClient<'a> {
         &self,
         what: &str,
         file: &RemoteFile,
-        staged: &mut Staged,
+        partial: &mut PartialFile,
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<Option<String>, HubError> {
         let mut request = self.authorised(self.agent.get(&file.url));
-        if staged.bytes > 0 {
-            request = request.header("range", format!("bytes={}-", staged.bytes));
+        if partial.bytes > 0 {
+            request = request.header("range", format!("bytes={}-", partial.bytes));
         }
         let mut response = match request.call() {
             Ok(response) => response,
@@ -232,32 +230,32 @@ impl<'a> HubClient<'a> {
         };
         match response.status() {
             status if status.is_server_error() => return Ok(Some(status.to_string())),
-            StatusCode::PARTIAL_CONTENT if begins_at(response.headers(), staged.bytes) => {}
+            StatusCode::PARTIAL_CONTENT if begins_at(response.headers(), partial.bytes) => {}
             StatusCode::PARTIAL_CONTENT => {
-                staged.restart()?;
+                partial.restart()?;
                 return Ok(Some("the server sent another part than was requested".to_owned()));
             }
             // The local file is longer than the one on the server.
-            StatusCode::RANGE_NOT_SATISFIABLE if staged.bytes > 0 => {
-                staged.restart()?;
+            StatusCode::RANGE_NOT_SATISFIABLE if partial.bytes > 0 => {
+                partial.restart()?;
                 return Ok(Some("the file has changed".to_owned()));
             }
             _ => {
                 self.expect_success(what, &response)?;
-                staged.restart()?;
+                partial.restart()?;
             }
         }
-        bound(what, file, response.headers(), staged)?;
+        limit_size(what, file, response.headers(), partial)?;
         let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
         let mut buffer = vec![0; 1 << 18];
-        let mut pace = Pace::new(staged.bytes);
+        let mut pace = Pace::new(partial.bytes);
         loop {
             match body.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => {
-                    staged.write(&buffer[..read])?;
-                    on_bytes(staged.bytes);
-                    if pace.is_lost(staged.bytes) {
+                    partial.write(&buffer[..read])?;
+                    on_bytes(partial.bytes);
+                    if pace.is_too_slow(partial.bytes) {
                         return Ok(Some("the transfer is too slow".to_owned()));
                     }
                 }
@@ -265,7 +263,7 @@ impl<'a> HubClient<'a> {
                 Err(error) => return Ok(Some(error.to_string())),
             }
         }
-        let short = file.bytes.is_some_and(|bytes| staged.bytes < bytes);
+        let short = file.bytes.is_some_and(|bytes| partial.bytes < bytes);
         Ok(short.then(|| "the connection was closed early".to_owned()))
     }
 
@@ -327,7 +325,7 @@ impl Pace {
     }
 
     /// Whether too little has come for too long; `bytes` is the number received so far.
-    fn is_lost(&mut self, bytes: u64) -> bool {
+    fn is_too_slow(&mut self, bytes: u64) -> bool {
         if bytes >= self.bytes.saturating_add(PACE_BYTES) {
             *self = Self::new(bytes);
         }
@@ -341,27 +339,32 @@ fn begins_at(headers: &HeaderMap, at: u64) -> bool {
     range.is_none_or(|range| range.split('-').next() == Some(at.to_string().as_str()))
 }
 
-/// Limits the size of `staged` to what was announced before or in these headers; if nothing was announced,
+/// Limits the size of `partial` to what was announced before or in these headers; if nothing was announced,
 /// to the free disk space.
-fn bound(what: &str, file: &RemoteFile, headers: &HeaderMap, staged: &mut Staged) -> Result<(), HubError> {
+fn limit_size(
+    what: &str,
+    file: &RemoteFile,
+    headers: &HeaderMap,
+    partial: &mut PartialFile,
+) -> Result<(), HubError> {
     let length = header(headers, "content-length").and_then(|length| length.parse::<u64>().ok());
     let coming = length.filter(|_| !headers.contains_key("content-encoding"));
-    let total = coming.map(|coming| staged.bytes.saturating_add(coming));
+    let total = coming.map(|coming| partial.bytes.saturating_add(coming));
     match (file.bytes, total) {
         (Some(announced), Some(total)) if total > announced => {
-            staged.discard();
-            let (announced, total) = (human_bytes(announced), human_bytes(total));
+            partial.discard();
+            let (announced, total) = (format_file_size(announced), format_file_size(total));
             let problem = format!("it was announced with {announced}, but the server sends {total}: refused");
             Err(HubError::Remote { what: what.to_owned(), problem })
         }
         (Some(_), _) => Ok(()),
         (None, Some(total)) => {
-            staged.expect(Some(total));
-            check_space(staged.folder(), total - staged.bytes, disk_available(staged.folder()))
+            partial.set_bytes_max(Some(total));
+            check_space(partial.folder(), total - partial.bytes, disk_available(partial.folder()))
         }
         (None, None) => {
-            let free = disk_available(staged.folder()).map(|free| free.saturating_sub(DISK_SPARE_BYTES));
-            staged.expect(free.map(|free| staged.bytes.saturating_add(free)));
+            let free = disk_available(partial.folder()).map(|free| free.saturating_sub(DISK_SPARE_BYTES));
+            partial.set_bytes_max(free.map(|free| partial.bytes.saturating_add(free)));
             Ok(())
         }
     }
@@ -372,7 +375,7 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 /// `None` if the headers have no ETag, so they are not from a hub.
-fn describe(headers: &HeaderMap, url: &str) -> Option<RemoteFile> {
+fn remote_file(headers: &HeaderMap, url: &str) -> Option<RemoteFile> {
     let etag = header(headers, "x-linked-etag").or_else(|| header(headers, "etag"))?;
     let etag = etag.trim_start_matches("W/").trim_matches('"').to_owned();
     let size = header(headers, "x-linked-size").or_else(|| {
@@ -382,7 +385,7 @@ fn describe(headers: &HeaderMap, url: &str) -> Option<RemoteFile> {
     let is_sha256 = etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
     Some(RemoteFile {
         url: url.to_owned(),
-        commit: header(headers, "x-repo-commit").filter(|commit| is_inside(commit)).map(str::to_owned),
+        commit: header(headers, "x-repo-commit").filter(|commit| is_plain_path(commit)).map(str::to_owned),
         bytes: size.and_then(|size| size.parse().ok()),
         sha256: is_sha256.then(|| etag.to_lowercase()),
         etag,

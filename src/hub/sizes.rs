@@ -2,7 +2,7 @@
 
 /// `1.12 GB`: decimal units with three digits, as shops and hubs print sizes.
 #[must_use]
-pub fn human_bytes(bytes: u64) -> String {
+pub fn format_file_size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if bytes < 1000 {
         return format!("{bytes} B");
@@ -19,7 +19,7 @@ pub fn human_bytes(bytes: u64) -> String {
 
 /// Formats as `8.0 GiB` or `512 MiB`, in binary units.
 #[must_use]
-pub fn gib(bytes: u64) -> String {
+pub fn format_memory_size(bytes: u64) -> String {
     let mib = bytes as f64 / f64::from(1 << 20);
     if mib < 1024.0 { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
 }

@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use super::catalog::Role;
 use super::digest::hash_file;
 use super::error::{AtPath, HubError};
+use super::file_name::{FileName, MANIFEST};
+use super::fingerprint::Fingerprint;
 use super::home::{Home, create_private};
-use super::inside::{FileName, MANIFEST, create_folder_ours, is_link, open_ours, read_ours, write_ours};
-use super::manifest::{KeptFile, Manifest, altered};
-use super::seen::Seen;
+use super::manifest::{InstalledFile, Manifest, altered};
+use super::own_files::{create_own_folder, is_link, open_own, read_own, write_own};
 
 /// Folder inside the models folder for unfinished downloads and locks.
 const PARTIAL: &str = ".partial";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Installed {
+pub struct InstalledModel {
     pub name: String,
     pub role: Role,
     /// Where its files came from, for display.
@@ -28,7 +29,7 @@ pub struct Installed {
     /// Checksum of the main file.
     pub sha256: String,
     /// The main file comes first.
-    pub files: Vec<KeptFile>,
+    pub files: Vec<InstalledFile>,
 }
 
 pub(super) struct Store<'a> {
@@ -41,10 +42,10 @@ impl<'a> Store<'a> {
     }
 
     /// All installed models, sorted by name. Folders without a readable manifest are left out.
-    pub(super) fn installed(&self) -> Vec<Installed> {
+    pub(super) fn installed(&self) -> Vec<InstalledModel> {
         let Ok(folders) = fs::read_dir(self.models_dir) else { return Vec::new() };
         let names = folders.flatten().filter_map(|folder| folder.file_name().into_string().ok());
-        let mut found: Vec<Installed> = names.filter_map(|name| self.get(&name)).collect();
+        let mut found: Vec<InstalledModel> = names.filter_map(|name| self.get(&name)).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
     }
@@ -54,7 +55,7 @@ impl<'a> Store<'a> {
         let Ok(folders) = fs::read_dir(self.models_dir) else { return Vec::new() };
         let look = |folder: fs::DirEntry| {
             let dir = folder.path();
-            let bytes = read_ours(&dir.join(MANIFEST))?;
+            let bytes = read_own(&dir.join(MANIFEST))?;
             let name = folder.file_name();
             let problem = match name.to_str().map(FileName::new) {
                 Some(Ok(_)) => Manifest::parse(&bytes).err()?,
@@ -68,13 +69,12 @@ impl<'a> Store<'a> {
         broken
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<Installed> {
-        FileName::new(name).ok()?;
-        let dir = self.models_dir.join(name);
+    pub(super) fn get(&self, name: &str) -> Option<InstalledModel> {
+        let dir = FileName::new(name).ok()?.within(self.models_dir);
         let manifest = Manifest::read(&dir)?;
         let main = manifest.files.first()?;
-        let path = if manifest.role == Role::Embeddings { dir } else { dir.join(&main.file) };
-        Some(Installed {
+        let path = if manifest.role == Role::Embeddings { dir } else { main.path_in(&dir) };
+        Some(InstalledModel {
             name: name.to_owned(),
             role: manifest.role,
             source: manifest.source,
@@ -95,9 +95,9 @@ impl<'a> Store<'a> {
     pub(super) fn lock(&self, name: &str, waiting: impl FnOnce()) -> Result<File, HubError> {
         create_private(self.models_dir)?;
         let dir = self.models_dir.join(PARTIAL);
-        create_folder_ours(&dir).at(&dir)?;
+        create_own_folder(&dir).at(&dir)?;
         let path = dir.join(format!("{name}.lock"));
-        let lock = open_ours(&path).at(&path)?;
+        let lock = open_own(&path).at(&path)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -112,19 +112,19 @@ impl<'a> Store<'a> {
     /// Creates a model's partial folder and returns it. Call it only while holding [`Store::lock`].
     pub(super) fn create_partial(&self, name: &str) -> Result<PathBuf, HubError> {
         let dir = self.partial_dir(name);
-        create_folder_ours(&dir).at(&dir)?;
+        create_own_folder(&dir).at(&dir)?;
         Ok(dir)
     }
 
     /// Turns the partial folder into the model's folder: writes the manifest, syncs, renames.
-    pub(super) fn install(&self, mut manifest: Manifest) -> Result<Installed, HubError> {
-        let staged = self.partial_dir(&manifest.name);
+    pub(super) fn install(&self, mut manifest: Manifest) -> Result<InstalledModel, HubError> {
+        let partial = self.partial_dir(&manifest.name);
         for kept in &mut manifest.files {
-            let path = staged.join(&kept.file);
-            kept.seen = Some(Seen::of(&path).at(&path)?);
+            let path = kept.path_in(&partial);
+            kept.fingerprint = Some(Fingerprint::of(&path).at(&path)?);
         }
-        let path = staged.join(MANIFEST);
-        write_ours(&path, &manifest.text()).at(&path)?;
+        let path = partial.join(MANIFEST);
+        write_own(&path, &manifest.text()).at(&path)?;
         File::open(&path).and_then(|file| file.sync_all()).at(&path)?;
         let target = self.models_dir.join(&manifest.name);
         if fs::symlink_metadata(&target).is_ok() {
@@ -132,7 +132,7 @@ impl<'a> Store<'a> {
             // only the link is removed.
             fs::remove_dir_all(&target).at(&target)?;
         }
-        fs::rename(&staged, &target).at(&target)?;
+        fs::rename(&partial, &target).at(&target)?;
         sync_dir(self.models_dir);
         self.get(&manifest.name).ok_or_else(|| HubError::NotAModel {
             path: target,
@@ -161,10 +161,14 @@ impl<'a> Store<'a> {
     }
 
     /// Compares all files with their checksums; the error names the first that differs.
-    pub(super) fn verify(&self, model: &Installed, mut on_bytes: impl FnMut(u64)) -> Result<(), HubError> {
+    pub(super) fn verify(
+        &self,
+        model: &InstalledModel,
+        mut on_bytes: impl FnMut(u64),
+    ) -> Result<(), HubError> {
         let dir = self.models_dir.join(&model.name);
         for kept in &model.files {
-            let path = dir.join(&kept.file);
+            let path = kept.path_in(&dir);
             let (bytes, sha256) = hash_file(&path, &mut on_bytes)?;
             let problem = if bytes != kept.bytes {
                 format!("{bytes} bytes, {} were installed", kept.bytes)

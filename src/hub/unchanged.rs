@@ -8,9 +8,10 @@ use std::{fs, io};
 
 use super::digest::hash_file;
 use super::error::{AtPath, HubError};
-use super::inside::{MANIFEST, write_ours};
-use super::manifest::{KeptFile, Manifest, altered};
-use super::seen::Seen;
+use super::file_name::MANIFEST;
+use super::fingerprint::Fingerprint;
+use super::manifest::{InstalledFile, Manifest, altered};
+use super::own_files::write_own;
 
 /// How many folders above a file are searched for its manifest: older versions kept some files in subfolders.
 const FOLDERS_ABOVE_MAX: usize = 4;
@@ -24,41 +25,41 @@ pub fn check_unchanged(path: &Path) -> Result<(), HubError> {
     let Some((folder, mut manifest)) = manifest_of(path) else { return Ok(()) };
     let new = folder.join(format!("{MANIFEST}.new-{}", std::process::id()));
     let mut can_keep = None;
-    let looked = manifest.files.iter_mut().try_for_each(|kept| {
+    let checked = manifest.files.iter_mut().try_for_each(|kept| {
         // Find out, once, before a file is read in full.
-        let can_be_kept = || *can_keep.get_or_insert_with(|| write_ours(&new, b"").is_ok());
-        if let Some(seen) = look(&manifest.name, &folder.join(&kept.file), kept, can_be_kept)? {
-            kept.seen = Some(seen);
+        let can_be_kept = || *can_keep.get_or_insert_with(|| write_own(&new, b"").is_ok());
+        if let Some(fingerprint) = check_file(&manifest.name, &kept.path_in(&folder), kept, can_be_kept)? {
+            kept.fingerprint = Some(fingerprint);
         }
         Ok(())
     });
     if can_keep == Some(true) {
         let keep =
-            || write_ours(&new, &manifest.text()).and_then(|()| fs::rename(&new, folder.join(MANIFEST)));
-        if looked.is_err() || keep().is_err() {
+            || write_own(&new, &manifest.text()).and_then(|()| fs::rename(&new, folder.join(MANIFEST)));
+        if checked.is_err() || keep().is_err() {
             let _ = fs::remove_file(&new);
         }
     }
-    looked
+    checked
 }
 
 fn manifest_of(path: &Path) -> Option<(PathBuf, Manifest)> {
     let above = path.ancestors().take(FOLDERS_ABOVE_MAX);
     let mut found = above.filter_map(|folder| Some((folder.to_owned(), Manifest::read(folder)?)));
     let belongs = |(folder, manifest): &(PathBuf, Manifest)| {
-        folder == path || manifest.files.iter().any(|kept| folder.join(&kept.file) == path)
+        folder == path || manifest.files.iter().any(|kept| kept.path_in(folder) == path)
     };
     found.find(belongs)
 }
 
-/// Checks one file. Returns its new state if that should be stored. If it can't be, per
-/// `can_be_kept`, the sample is trusted.
-fn look(
+/// Checks one file. Returns its new fingerprint if that should be stored. If it can't be stored, per `can_be_kept`, the
+/// sample is trusted.
+fn check_file(
     model: &str,
     path: &Path,
-    kept: &KeptFile,
+    kept: &InstalledFile,
     can_be_kept: impl FnOnce() -> bool,
-) -> Result<Option<Seen>, HubError> {
+) -> Result<Option<Fingerprint>, HubError> {
     let fails = |problem: &str| Err(altered(model, path.to_owned(), problem));
     let bytes = match fs::metadata(path) {
         Ok(meta) => meta.len(),
@@ -70,12 +71,12 @@ fn look(
     if bytes != kept.bytes {
         return fails(&format!("it was changed: {bytes} bytes, {} were installed", kept.bytes));
     }
-    let now = Seen::of(path).at(path)?;
-    match &kept.seen {
-        Some(seen) if seen.sample_sha256 != now.sample_sha256 => {
+    let now = Fingerprint::of(path).at(path)?;
+    match &kept.fingerprint {
+        Some(before) if before.sample_sha256 != now.sample_sha256 => {
             fails("it was changed: its bytes differ from those that were installed")
         }
-        Some(seen) if seen.has_times_of(&now) => Ok(None),
+        Some(before) if before.has_same_times(&now) => Ok(None),
         _ if !can_be_kept() => Ok(None),
         // Touched, copied, restored from a backup, or installed by an older version: read it in full to decide.
         _ => {

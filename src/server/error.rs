@@ -114,9 +114,9 @@ impl ApiError {
     pub fn of_session(error: &SessionError, prompt: &str, output: &str) -> Self {
         let message = error.to_string();
         match error {
-            SessionError::Ended
-            | SessionError::Template(TemplateError::Ended)
-            | SessionError::Grammar(GrammarError::Ended) => ApiError::client_left(),
+            SessionError::Cancelled
+            | SessionError::Template(TemplateError::Cancelled)
+            | SessionError::Grammar(GrammarError::Cancelled) => ApiError::client_left(),
             SessionError::Template(TemplateError::TooLong { .. }) => {
                 Self::invalid(prompt, message).code("context_length_exceeded")
             }
@@ -248,7 +248,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use bandmaster_text::Stuck;
+    use bandmaster_text::ConstraintError;
 
     async fn check(error: ApiError, headers: &[(&str, &str)], expected: serde_json::Value) {
         let status = error.status;
@@ -365,7 +365,7 @@ mod tests {
         };
         let (model, why) = (|| "m".to_owned(), || "out of luck".to_owned());
         let stuck = "the output can't be constrained as requested: grammar: out of luck";
-        check(Failure::Grammar(Stuck(why())), 400, Some("response_format"), stuck);
+        check(Failure::Grammar(ConstraintError(why())), 400, Some("response_format"), stuck);
         let panicked = "the output can't be constrained as requested: grammar panicked: out of luck";
         check(Failure::GrammarPanicked(why()), 400, Some("response_format"), panicked);
         let forbidden = "logit_bias forbids every token that could come next: forbid fewer";
@@ -389,6 +389,6 @@ mod tests {
         );
         check(Failure::Stopped, 500, None, "generation failed: the engine has stopped");
         let ended = "generation failed: the answer has already ended";
-        is(&ApiError::of_session(&SessionError::EndedBefore, "messages", "f"), 500, None, None, ended);
+        is(&ApiError::of_session(&SessionError::AlreadyEnded, "messages", "f"), 500, None, None, ended);
     }
 }

@@ -9,9 +9,9 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::response::Response;
-use bandmaster_hub::{Found, Home, Hub, Role};
+use bandmaster_hub::{Home, Hub, LocalModel, Role};
 use bandmaster_journal::Desk;
-use bandmaster_text::session::fixtures::{engine, parrot};
+use bandmaster_text::fixtures::{engine, parrot};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
@@ -162,7 +162,7 @@ impl Running {
     }
 
     fn of(desk: Desk, load: LoadModel, keys: Option<Arc<ApiKeys>>, aliases: Vec<Alias>) -> Self {
-        let found = Found {
+        let found = LocalModel {
             name: "parrot".into(),
             role: Role::Worker,
             path: PathBuf::from("parrot.gguf"),

@@ -8,7 +8,7 @@ mod tests;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bandmaster_text::Waited;
+use bandmaster_text::Cancellation;
 use tokio::sync::Semaphore;
 
 use super::budget;
@@ -40,11 +40,11 @@ thread_local! {
 }
 
 /// Tells the job when it is dropped that its client no longer waits.
-struct CancelOnDrop(Waited);
+struct CancelOnDrop(Cancellation);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.end();
+        self.0.cancel();
     }
 }
 
@@ -54,7 +54,7 @@ impl Drop for CancelOnDrop {
 /// Those of `work`; 503 if it gets no turn in time, 413 if it takes too long.
 pub(crate) async fn run<T: Send + 'static>(
     bytes: usize,
-    work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
+    work: impl FnOnce(&Cancellation) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     #[cfg(test)]
     JOBS_STARTED.set(JOBS_STARTED.get() + 1);
@@ -67,7 +67,7 @@ pub(crate) async fn run<T: Send + 'static>(
 /// # Errors
 /// As [`run`], and 429 when too many grammars are requested at once.
 pub(crate) async fn compile_grammar<T: Send + 'static>(
-    work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
+    work: impl FnOnce(&Cancellation) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let _pending = PendingGrammar::count_in(&GRAMMARS_PENDING, GRAMMARS_PENDING_MAX)?;
     run_within(&GRAMMARS, (WAIT_MAX, TIME_MAX), work).await
@@ -96,18 +96,19 @@ impl Drop for PendingGrammar<'_> {
 async fn run_within<T: Send + 'static>(
     semaphore: &'static Semaphore,
     (wait_max, time_max): (Duration, Duration),
-    work: impl FnOnce(&Waited) -> Result<T, ApiError> + Send + 'static,
+    work: impl FnOnce(&Cancellation) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let permit = tokio::time::timeout(wait_max, semaphore.acquire()).await.map_err(|_| {
         ApiError::unavailable("other requests are being prepared: try again later").code("queue_full")
     })?;
-    let cancel_on_drop = CancelOnDrop(Waited::default());
-    let waited = cancel_on_drop.0.clone();
+    let cancel_on_drop = CancelOnDrop(Cancellation::default());
+    let cancellation = cancel_on_drop.0.clone();
     let working = tokio::task::spawn_blocking(move || {
         // Held by the work itself, so that an abandoned job counts until it has ended.
         let _permit = permit;
         let began = Instant::now();
-        let result = if waited.goes_on() { work(&waited) } else { Err(ApiError::client_left()) };
+        let result =
+            if cancellation.is_cancelled() { Err(ApiError::client_left()) } else { work(&cancellation) };
         if began.elapsed() >= LONG_JOB {
             budget::report_freed();
         }

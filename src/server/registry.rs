@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use bandmaster_band::{BandFiles, assemble};
-use bandmaster_hub::{Found, Hub, Role};
+use bandmaster_band::{BandFiles, assemble_band};
+use bandmaster_hub::{Hub, LocalModel, Role};
 use bandmaster_orchestrator::{Band, Embed, Llm, SessionLlm};
 use bandmaster_text::{LoadedModel, TextEmbedder};
 use tokio::sync::OnceCell;
@@ -25,14 +25,14 @@ pub struct Loaders {
 }
 
 /// Loads a generative model, or says why it can't.
-pub(crate) type LoadModel = Box<dyn Fn(&Found) -> Result<Arc<LoadedModel>, String> + Send + Sync>;
+pub(crate) type LoadModel = Box<dyn Fn(&LocalModel) -> Result<Arc<LoadedModel>, String> + Send + Sync>;
 /// Loads an embedding model, or says why it can't.
-pub(crate) type LoadEmbedder = Box<dyn Fn(&Found) -> Result<Arc<TextEmbedder>, String> + Send + Sync>;
+pub(crate) type LoadEmbedder = Box<dyn Fn(&LocalModel) -> Result<Arc<TextEmbedder>, String> + Send + Sync>;
 
 pub struct ModelRegistry {
     hub: Hub,
     /// Models named at the start; they need not be installed.
-    named: Vec<Found>,
+    named: Vec<LocalModel>,
     aliases: Vec<Alias>,
     band_files: Option<BandFiles>,
     loaders: Loaders,
@@ -62,7 +62,7 @@ type LoadCells<T> = Mutex<HashMap<String, Arc<OnceCell<Arc<T>>>>>;
 impl ModelRegistry {
     /// Offers the models installed in `hub`, the models `named` at the start, and the band if there is one.
     #[must_use]
-    pub fn new(hub: Hub, named: Vec<Found>, band: Option<BandFiles>, loaders: Loaders) -> Self {
+    pub fn new(hub: Hub, named: Vec<LocalModel>, band: Option<BandFiles>, loaders: Loaders) -> Self {
         Self {
             hub,
             named,
@@ -87,7 +87,7 @@ impl ModelRegistry {
         if self.band_files.is_some() {
             models.push(self.model_object(BAND, "band", "bandmaster", 0));
         }
-        let mut found: Vec<Found> = self.named.clone();
+        let mut found: Vec<LocalModel> = self.named.clone();
         for name in self.hub.installed().iter().map(|model| &model.name) {
             if found.iter().all(|other| other.name != *name) {
                 found.extend(self.hub.find(name).ok());
@@ -155,7 +155,7 @@ impl ModelRegistry {
     }
 
     fn default_id(&self, embeddings: bool) -> Result<String, ApiError> {
-        let fits = |model: &&Found| (model.role == Role::Embeddings) == embeddings;
+        let fits = |model: &&LocalModel| (model.role == Role::Embeddings) == embeddings;
         if let Some(model) = self.named.iter().find(fits) {
             return Ok(model.name.clone());
         }
@@ -170,7 +170,7 @@ impl ModelRegistry {
         }
     }
 
-    fn find(&self, id: &str, embeddings: bool) -> Result<Found, ApiError> {
+    fn find(&self, id: &str, embeddings: bool) -> Result<LocalModel, ApiError> {
         let found = self.named.iter().find(|model| model.name == id).cloned();
         // Only installed models are looked up: a path in a request must not open a file.
         let installed = || self.hub.installed().iter().any(|model| model.name == id);
@@ -238,7 +238,7 @@ impl ModelRegistry {
             Some(found) => Some(self.load_embedder(found).await? as Arc<dyn Embed>),
             None => None,
         };
-        Ok(assemble(&files, &llms, embed))
+        Ok(assemble_band(&files, &llms, embed))
     }
 
     /// The band's planner; loads it if necessary.
@@ -249,12 +249,12 @@ impl ModelRegistry {
         self.load_model(&self.band_files()?.planner).await
     }
 
-    async fn load_model(self: &Arc<Self>, found: &Found) -> Result<Arc<LoadedModel>, ApiError> {
+    async fn load_model(self: &Arc<Self>, found: &LocalModel) -> Result<Arc<LoadedModel>, ApiError> {
         let (registry, file) = (Arc::clone(self), found.clone());
         load_once(&self.models, &found.name, move || (registry.loaders.model)(&file)).await
     }
 
-    async fn load_embedder(self: &Arc<Self>, found: &Found) -> Result<Arc<TextEmbedder>, ApiError> {
+    async fn load_embedder(self: &Arc<Self>, found: &LocalModel) -> Result<Arc<TextEmbedder>, ApiError> {
         let (registry, file) = (Arc::clone(self), found.clone());
         load_once(&self.embedders, &found.name, move || (registry.loaders.embedder)(&file)).await
     }

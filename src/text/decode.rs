@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Tokenizer;
 
 #[derive(Debug)]
-pub struct StreamDecoder {
+pub(crate) struct StreamDecoder {
     tokenizer: Arc<Tokenizer>,
     stops: Vec<String>,
     /// Whether the stop sequence is part of the text.
@@ -24,7 +24,7 @@ pub struct StreamDecoder {
 
 impl StreamDecoder {
     /// A decoder that stops at the first of `stops`. Empty strings in `stops` are ignored.
-    pub fn new(tokenizer: Arc<Tokenizer>, stops: &[String]) -> Self {
+    pub(crate) fn new(tokenizer: Arc<Tokenizer>, stops: &[String]) -> Self {
         Self {
             strip_space: tokenizer.space_prefix(),
             tokenizer,
@@ -39,21 +39,21 @@ impl StreamDecoder {
 
     /// Makes the names of these control tokens part of the text, for a caller who parses them.
     #[must_use]
-    pub fn with_visible(mut self, ids: Vec<u32>) -> Self {
+    pub(crate) fn with_visible(mut self, ids: Vec<u32>) -> Self {
         self.visible = ids;
         self
     }
 
     /// Whether the text includes the stop sequence that ended it.
     #[must_use]
-    pub fn with_stop_in_text(mut self, stop_in_text: bool) -> Self {
+    pub(crate) fn with_stop_in_text(mut self, stop_in_text: bool) -> Self {
         self.stop_in_text = stop_in_text;
         self
     }
 
     /// Takes the next token and returns the text that is final now: nothing once a stop sequence was found. Control
     /// tokens give no text, except those of [`StreamDecoder::with_visible`].
-    pub fn push(&mut self, id: u32) -> String {
+    pub(crate) fn push(&mut self, id: u32) -> String {
         if self.stopped || (self.tokenizer.is_control(id) && !self.visible.contains(&id)) {
             return String::new();
         }
@@ -69,7 +69,7 @@ impl StreamDecoder {
     }
 
     /// Returns what was held back, after the last token. An incomplete character becomes `U+FFFD`.
-    pub fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> String {
         if self.stopped {
             return String::new();
         }
@@ -79,7 +79,7 @@ impl StreamDecoder {
         std::mem::take(&mut self.held)
     }
 
-    pub fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stopped
     }
 

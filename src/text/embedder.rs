@@ -103,7 +103,7 @@ impl TextEmbedder {
         }
         let lengths: Vec<usize> = texts.iter().map(String::len).collect();
         let (mut ids, mut texts) = (Vec::with_capacity(texts.len()), texts.into_iter());
-        for count in filled(&lengths, ENCODED_BYTES) {
+        for count in batch_sizes(&lengths, ENCODED_BYTES) {
             let part: Vec<String> = texts.by_ref().take(count).collect();
             let tokenizer = Arc::clone(&self.tokenizer);
             let encode = move || part.iter().map(|text| ids_of(&tokenizer, text)).collect::<Vec<_>>();
@@ -150,28 +150,28 @@ impl TextEmbedder {
         texts: Vec<Vec<u32>>,
         deadline: Option<Duration>,
     ) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let (answer, answered) = tokio::sync::oneshot::channel();
-        let answer = Arc::new(Answer(Mutex::new(Some(answer))));
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let reply = Arc::new(ReplyOnce(Mutex::new(Some(sender))));
         let forward = Arc::clone(&self.forward);
         let pieces = texts.iter().map(|ids| ids.len() as u32).collect();
-        let (said, mut vectors) = (Arc::clone(&answer), Vec::with_capacity(texts.len()));
+        let (run_reply, mut vectors) = (Arc::clone(&reply), Vec::with_capacity(texts.len()));
         let run = move |pieces: Range<usize>| {
             let last = pieces.end == texts.len();
             let part: Vec<&[u32]> = texts[pieces].iter().map(Vec::as_slice).collect();
             match forward(&part) {
                 Ok(more) => vectors.extend(more),
                 Err(reason) => {
-                    said.say(Err(EmbedError::Failed(reason)));
+                    run_reply.send(Err(EmbedError::Failed(reason)));
                     return false;
                 }
             }
             if last {
-                said.say(Ok(std::mem::take(&mut vectors)));
+                run_reply.send(Ok(std::mem::take(&mut vectors)));
             }
             true
         };
         let broken = move |end| {
-            answer.say(Err(match (end, deadline) {
+            reply.send(Err(match (end, deadline) {
                 (JobEnd::Deadline, Some(deadline)) => EmbedError::Deadline(deadline),
                 (JobEnd::Failed(reason), _) => EmbedError::Failed(reason),
                 (JobEnd::Deadline | JobEnd::Cancelled, _) => EmbedError::Stopped,
@@ -179,8 +179,8 @@ impl TextEmbedder {
         };
         let (run, broken) = (Box::new(run), Broken::new(broken));
         let id = self.engine.job(Job { kind: self.kind, pieces, deadline, run, broken })?;
-        let _underway = Underway { engine: &self.engine, id };
-        answered.await.map_err(|_| EmbedError::Stopped)?
+        let _cancel = CancelOnDrop { engine: &self.engine, id };
+        receiver.await.map_err(|_| EmbedError::Stopped)?
     }
 }
 
@@ -201,24 +201,24 @@ async fn in_turn<T: Send + 'static>(
 
 type Vectors = Result<Vec<Vec<f32>>, EmbedError>;
 
-/// Where the vectors of a job go. Only the first answer counts.
-struct Answer(Mutex<Option<tokio::sync::oneshot::Sender<Vectors>>>);
+/// Where the vectors of a job go. Only the first reply counts.
+struct ReplyOnce(Mutex<Option<tokio::sync::oneshot::Sender<Vectors>>>);
 
-impl Answer {
-    fn say(&self, vectors: Vectors) {
+impl ReplyOnce {
+    fn send(&self, vectors: Vectors) {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The receiver may be gone.
         let _ = sender.map(|sender| sender.send(vectors));
     }
 }
 
-/// A job that somebody waits for. Dropping it cancels the job.
-struct Underway<'a> {
+/// Cancels a job when it is dropped.
+struct CancelOnDrop<'a> {
     engine: &'a EngineHandle,
     id: RequestId,
 }
 
-impl Drop for Underway<'_> {
+impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         self.engine.cancel(self.id);
     }
@@ -254,7 +254,7 @@ fn windows(ids: &[u32], tokens_max: usize) -> Vec<Vec<u32>> {
 }
 
 /// How many of the following texts go into each part of at most `bytes_max` bytes; a longer text goes alone.
-fn filled(lengths: &[usize], bytes_max: usize) -> Vec<usize> {
+fn batch_sizes(lengths: &[usize], bytes_max: usize) -> Vec<usize> {
     let mut counts: Vec<usize> = Vec::new();
     let mut bytes = usize::MAX;
     for &length in lengths {
@@ -289,7 +289,7 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
-    use super::{filled, in_turn, windows};
+    use super::{batch_sizes, in_turn, windows};
 
     #[tokio::test]
     async fn work_that_nobody_waits_for_any_more_keeps_its_place_to_its_end() {
@@ -317,8 +317,8 @@ mod tests {
 
     #[test]
     fn parts_are_filled_in_order_and_nothing_is_left_out() {
-        assert_eq!(filled(&[10, 20, 5, 40, 3, 30], 36), [3, 1, 2]);
-        assert_eq!(filled(&[], 36), [0; 0]);
+        assert_eq!(batch_sizes(&[10, 20, 5, 40, 3, 30], 36), [3, 1, 2]);
+        assert_eq!(batch_sizes(&[], 36), [0; 0]);
     }
 
     #[test]

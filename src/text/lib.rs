@@ -1,31 +1,34 @@
 //! Text to token ids and back: tokenizers, chat templates, grammars, and sessions with a loaded model.
 //!
 //! Tasks, plans and HTTP are not known here. Of the models crate, only GGUF metadata and the trait `Model` are used.
+#![warn(unreachable_pub)]
 
-pub mod decode;
-pub mod embedder;
-pub mod grammar;
+mod cancellation;
+mod decode;
+mod embedder;
+mod grammar;
 mod jinja;
-pub mod session;
-pub mod template;
-pub mod tokenizer;
-pub mod tool_calls;
-pub mod waited;
+mod session;
+mod template;
+mod tokenizer;
+mod tool_calls;
 
-pub use decode::{StopFilter, StreamDecoder, TokenOffsets};
+pub use cancellation::Cancellation;
+pub use decode::{StopFilter, TokenOffsets};
 pub use embedder::{EmbedError, Forward, TextEmbedder};
-pub use grammar::{GrammarError, GrammarFactory, Written, at_least};
+pub use grammar::{ClientGrammar, GrammarError, GrammarFactory};
+#[cfg(any(test, feature = "fixtures"))]
+pub use session::fixtures;
 pub use session::{
-    Completion, FillIn, Generation, Held, LoadedModel, Output, Piece, Prompt, Rendering, Score, SessionError,
-    Terms, WeightsLoader,
+    Completion, FillIn, Generation, GenerationOptions, LoadedModel, Output, OutputConstraint, Piece, Prompt,
+    RenderOptions, Score, SessionError, WeightsLoader,
 };
-pub use template::{Allowance, ChatTemplate, Message, Role, TemplateError, Tool, ToolCall};
+pub use template::{ChatTemplate, Message, RenderLimits, Role, TemplateError, Tool, ToolCall};
 pub use tokenizer::{Tokenizer, TokenizerError};
-pub use tool_calls::{OutputParser, Part, ToolChoice, ToolFormat, reasoning_open};
-pub use waited::Waited;
+pub use tool_calls::{OutputParser, Part, ToolChoice, ToolFormat};
 
 /// What callers need to make a request and to read its result, so that they do not import the engine.
 pub use bandmaster_engine::{
-    Class, EngineHandle, Failure, FinishReason, ModelStats as EngineModelStats, Priority, Rejected, RunId,
-    Sampling, Stats as EngineStats, Stuck, Usage,
+    Class, ConstraintError, EngineHandle, Failure, FinishReason, ModelStats as EngineModelStats, Priority,
+    Rejected, RunId, Sampling, Stats as EngineStats, Usage,
 };

@@ -1,9 +1,9 @@
 //! A loaded model as text sees it: messages in, text out. How weights are read and steps scheduled is not known here.
 
+mod constraints;
 mod fill;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
-mod hold;
 mod prompt;
 #[cfg(test)]
 mod tests;
@@ -21,14 +21,16 @@ use serde_json::Value;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+pub use constraints::OutputConstraint;
 pub use fill::FillIn;
-pub use hold::Held;
-use hold::Kept;
-pub use prompt::{Prompt, Rendering};
+pub use prompt::{Prompt, RenderOptions};
 
-use super::grammar::{GrammarError, GrammarFactory, Written};
+use constraints::ConstraintCache;
+
+use super::decode::StreamDecoder;
+use super::grammar::{ClientGrammar, GrammarError, GrammarFactory};
 use super::tool_calls::{OutputParser, ToolChoice, ToolFormat, reasoning_open};
-use super::{ChatTemplate, StreamDecoder, TemplateError, Tokenizer, TokenizerError, Tool, Waited};
+use super::{Cancellation, ChatTemplate, TemplateError, Tokenizer, TokenizerError, Tool};
 
 /// Room in a generation's channel for events besides tokens, such as the last one.
 const OTHER_EVENTS: usize = 2;
@@ -54,9 +56,9 @@ pub enum SessionError {
     Failed(#[from] Failure),
     /// The end of the answer was taken before.
     #[error("generation failed: the answer has already ended")]
-    EndedBefore,
+    AlreadyEnded,
     #[error("the request was cancelled")]
-    Ended,
+    Cancelled,
 }
 
 /// Makes a model of an open file, e.g. with the models crate's `load_gguf`. Runs on its own thread, and again whenever
@@ -73,11 +75,10 @@ pub struct LoadedModel {
     /// Base models have none, which matters only for chat.
     template: Option<ChatTemplate>,
     /// `None` if the model was not trained to fill in the middle of a text.
-    fill: Option<fill::Marks>,
+    fill_marks: Option<fill::Marks>,
     /// The syntax in which the model writes tool calls.
     tool_format: ToolFormat,
-    /// The last outputs that were asked for and their grammars in the initial state; latest first.
-    kept: Mutex<Kept>,
+    constraint_cache: Mutex<ConstraintCache>,
     /// Made when a grammar is first needed.
     grammars: OnceLock<Result<GrammarFactory, GrammarError>>,
 }
@@ -91,7 +92,7 @@ pub enum Output {
     /// A JSON value that matches this schema.
     Schema(Value),
     /// Text that a grammar sent by the client accepts.
-    Written(Written),
+    ClientGrammar(ClientGrammar),
     /// Calls of these tools, as `choice` allows or demands.
     Calls {
         tools: Vec<Tool>,
@@ -105,7 +106,7 @@ pub enum Output {
 
 /// Settings for one answer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Terms {
+pub struct GenerationOptions {
     pub sampling: Sampling,
     /// Most tokens of the answer.
     pub max_tokens: u32,
@@ -133,7 +134,7 @@ pub struct Terms {
     pub deadline: Option<Duration>,
 }
 
-impl Terms {
+impl GenerationOptions {
     /// Greedy sampling of at most `max_tokens` tokens, with nothing else asked for.
     #[must_use]
     pub fn new(max_tokens: u32) -> Self {
@@ -196,7 +197,7 @@ impl LoadedModel {
             Err(TemplateError::Missing) => None,
             Err(error) => return Err(error.into()),
         };
-        let fill = fill::Marks::find(&gguf, &tokenizer)?;
+        let fill_marks = fill::Marks::find(&gguf, &tokenizer)?;
         let weight_bytes = usize::try_from(gguf.file_bytes()).unwrap_or(usize::MAX);
         let path = gguf.path().to_owned();
         let first = Mutex::new(Some(gguf));
@@ -215,8 +216,8 @@ impl LoadedModel {
             tool_format: ToolFormat::new(template.as_ref()),
             tokenizer,
             template,
-            fill,
-            kept: Mutex::default(),
+            fill_marks,
+            constraint_cache: Mutex::default(),
             grammars: OnceLock::new(),
         }))
     }
@@ -262,42 +263,42 @@ impl LoadedModel {
     /// # Errors
     /// [`SessionError`] when the output can't be enforced, or the engine refuses. A prompt longer than the context is
     /// refused, never cut.
-    pub fn generate(&self, prompt: Prompt, terms: Terms) -> Result<Generation, SessionError> {
-        let held = self.hold(&terms.output, &Waited::default())?;
-        self.generate_held(prompt, terms, &held)
+    pub fn generate(&self, prompt: Prompt, options: GenerationOptions) -> Result<Generation, SessionError> {
+        let constraint = self.constraint_for(&options.output, &Cancellation::default())?;
+        self.generate_constrained(prompt, options, &constraint)
     }
 
-    /// The same with a grammar made in advance, which can serve several answers.
+    /// The same with a constraint made in advance, which can serve several answers.
     ///
     /// # Errors
     /// [`SessionError`] when the engine refuses.
-    pub fn generate_held(
+    pub fn generate_constrained(
         &self,
         prompt: Prompt,
-        terms: Terms,
-        held: &Held,
+        options: GenerationOptions,
+        constraint: &OutputConstraint,
     ) -> Result<Generation, SessionError> {
-        let tokens_max = (terms.max_tokens as usize).min(self.context_tokens);
-        let scored = if terms.score_prompt { prompt.ids.len() } else { 0 };
+        let tokens_max = (options.max_tokens as usize).min(self.context_tokens);
+        let scored = if options.score_prompt { prompt.ids.len() } else { 0 };
         let reserved = tokens_max + scored + OTHER_EVENTS;
         let (sender, events) = mpsc::channel(reserved + PREFILL_EVENTS);
-        let mut decoder = StreamDecoder::new(Arc::clone(&self.tokenizer), &terms.stop)
-            .with_stop_in_text(terms.stop_in_text);
-        if terms.parsed {
+        let mut decoder = StreamDecoder::new(Arc::clone(&self.tokenizer), &options.stop)
+            .with_stop_in_text(options.stop_in_text);
+        if options.parsed {
             decoder = decoder.with_visible(self.tool_format.visible_tokens(&self.tokenizer));
         }
         let id = self.engine.submit(Request {
             model: self.model,
-            constraint: self.constraint(&terms, &prompt, held)?,
+            constraint: self.request_constraint(&options, &prompt, constraint)?,
             prompt: prompt.ids.clone(),
-            sampling: terms.sampling,
-            tokens_max: terms.max_tokens,
-            stop_tokens: self.stop_tokens(terms.ignore_eos, &terms.stop_tokens),
-            priority: terms.priority,
-            deadline: terms.deadline,
-            top_logprobs: terms.top_logprobs,
-            score_prompt_from: terms.score_prompt.then_some(1),
-            cache_salt: terms.cache_salt,
+            sampling: options.sampling,
+            tokens_max: options.max_tokens,
+            stop_tokens: self.stop_tokens(options.ignore_eos, &options.stop_tokens),
+            priority: options.priority,
+            deadline: options.deadline,
+            top_logprobs: options.top_logprobs,
+            score_prompt_from: options.score_prompt.then_some(1),
+            cache_salt: options.cache_salt,
             sink: sink(sender, reserved),
         })?;
         Ok(Generation {
@@ -322,15 +323,6 @@ impl LoadedModel {
     #[must_use]
     pub fn parser(&self, prompt: &Prompt, tools: &[Tool]) -> OutputParser {
         OutputParser::new(&self.tool_format, tools, reasoning_open(&prompt.text))
-    }
-
-    /// Does now what the first grammar would otherwise wait for: some tenths of a second for a large vocabulary.
-    ///
-    /// # Errors
-    /// [`SessionError::Grammar`] when grammars can't work with the model's vocabulary.
-    pub fn prepare_grammars(&self) -> Result<(), SessionError> {
-        self.grammars()?;
-        Ok(())
     }
 
     fn grammars(&self) -> Result<&GrammarFactory, GrammarError> {
@@ -374,7 +366,7 @@ pub enum Piece {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
-    /// All text. Without the stop sequence, unless [`Terms::stop_in_text`] asked for it.
+    /// All text. Without the stop sequence, unless [`GenerationOptions::stop_in_text`] asked for it.
     pub text: String,
     pub finish: FinishReason,
     pub usage: Usage,
@@ -434,7 +426,7 @@ impl Generation {
                 self.prompt = None;
                 return Some(Piece::Failed(Failure::Stopped));
             };
-            if let Some(piece) = self.take(event) {
+            if let Some(piece) = self.handle(event) {
                 return Some(piece);
             }
         }
@@ -452,10 +444,10 @@ impl Generation {
                 Piece::Prefill { .. } | Piece::Text(_) => {}
             }
         }
-        Err(SessionError::EndedBefore)
+        Err(SessionError::AlreadyEnded)
     }
 
-    fn take(&mut self, event: Event) -> Option<Piece> {
+    fn handle(&mut self, event: Event) -> Option<Piece> {
         match event {
             Event::Prefill { computed, total, .. } => Some(Piece::Prefill { computed, total }),
             Event::Token { id, logprobs } => {
@@ -465,11 +457,11 @@ impl Generation {
                 if self.decoder.stopped() && !stopped_before {
                     self.engine.cancel(self.id);
                 }
-                self.say(text)
+                self.emit(text)
             }
             Event::Finished { reason, usage } => {
                 let rest = self.decoder.finish();
-                let rest = self.say(rest);
+                let rest = self.emit(rest);
                 // This session cancelled the request itself, because of a stop sequence.
                 let finish = if self.decoder.stopped() { FinishReason::Stop } else { reason };
                 let done = Piece::Done(Completion {
@@ -496,7 +488,7 @@ impl Generation {
         }
     }
 
-    fn say(&mut self, text: String) -> Option<Piece> {
+    fn emit(&mut self, text: String) -> Option<Piece> {
         self.text.push_str(&text);
         (!text.is_empty()).then_some(Piece::Text(text))
     }

@@ -125,7 +125,7 @@ fn responses_bodies() {
 
 /// The data of all complete events of a stream that arrives in portions of so many bytes.
 fn data_of(stream: &[u8], portion: usize) -> Vec<String> {
-    let mut frames = Frames::default();
+    let mut frames = SseParser::default();
     let mut all = Vec::new();
     for bytes in stream.chunks(portion) {
         frames.push(bytes);

@@ -1,7 +1,7 @@
 //! Fuzzes files from the user's own machine: the events of a run, plans and traces. Settings are fuzzed in
 //! `src/cli/tests.rs`, because their reader is private to the command line.
 
-use bandmaster::bench::workflow::trace::Trace;
+use bandmaster::bench::workflow::Trace;
 use bandmaster::journal::{Event, fold};
 use bandmaster::orchestrator::Plan;
 use serde_json::Value;

@@ -9,9 +9,9 @@ mod engine;
 mod hub;
 mod journal;
 mod orchestrator;
-mod server;
 #[cfg(unix)]
-mod surroundings;
+mod process_limits;
+mod server;
 mod tidy;
 mod tokenizers;
 mod tool_calls;

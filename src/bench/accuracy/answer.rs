@@ -3,14 +3,14 @@
 /// The number that an answer gives: the last one on the line after the last `####`, else the last one in the last
 /// `\boxed{}`, else the last one of all.
 #[must_use]
-pub fn number_in_answer(answer: &str) -> Option<String> {
+pub(super) fn number_in_answer(answer: &str) -> Option<String> {
     let marked = answer.rsplit_once("####").map(|(_, rest)| rest.lines().next().unwrap_or(""));
     let in_part = |part: Option<&str>| part.and_then(|part| numbers(part).pop());
-    in_part(marked).or_else(|| in_part(boxed(answer))).or_else(|| numbers(answer).pop())
+    in_part(marked).or_else(|| in_part(last_boxed(answer))).or_else(|| numbers(answer).pop())
 }
 
 /// The content of the last `\boxed{}`.
-fn boxed(answer: &str) -> Option<&str> {
+fn last_boxed(answer: &str) -> Option<&str> {
     let (_, rest) = answer.rsplit_once("\\boxed{")?;
     let mut depth = 1usize;
     for (at, c) in rest.char_indices() {
@@ -34,9 +34,9 @@ fn numbers(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < text.len() {
-        let starts = text[at].is_ascii_digit()
+        let is_number_start = text[at].is_ascii_digit()
             || (text[at] == '.' && text.get(at + 1).is_some_and(char::is_ascii_digit));
-        if !starts {
+        if !is_number_start {
             at += 1;
             continue;
         }
@@ -96,10 +96,10 @@ fn is_negative(before: &[char]) -> bool {
 /// Whether an answer equals the expected text, ignoring case, spaces and punctuation. Numbers are compared as numbers,
 /// because there a sign or a point matters.
 #[must_use]
-pub fn says(expected: &str, answer: &str) -> bool {
+pub(super) fn is_same_text(expected: &str, answer: &str) -> bool {
     match whole_number(expected) {
         Some(number) => whole_number(answer).is_some_and(|other| other == number),
-        None => plain(expected) == plain(answer),
+        None => normalized(expected) == normalized(answer),
     }
 }
 
@@ -112,7 +112,7 @@ fn whole_number(text: &str) -> Option<String> {
 }
 
 /// Lower case, single spaces, no punctuation. A text of punctuation only is kept as it is.
-fn plain(text: &str) -> String {
+fn normalized(text: &str) -> String {
     // So that C++ and C# differ from C.
     let keeps = |c: &char| c.is_alphanumeric() || c.is_whitespace() || matches!(c, '+' | '#');
     let kept: String = text.chars().filter(keeps).collect();
@@ -122,7 +122,7 @@ fn plain(text: &str) -> String {
 
 /// The code of an answer: its Python code blocks joined, or the whole answer if there are none.
 #[must_use]
-pub fn code(answer: &str) -> String {
+pub(super) fn python_code(answer: &str) -> String {
     let mut blocks: Vec<String> = Vec::new();
     let mut open: Option<(bool, String)> = None;
     for line in answer.lines() {
@@ -153,8 +153,8 @@ pub fn code(answer: &str) -> String {
 /// The Python module for a prompt and its answer: the answer's code after what the prompt has before its function, or,
 /// if the answer doesn't define the function, the prompt continued by the answer.
 #[must_use]
-pub fn completed(prompt: &str, entry_point: &str, answer: &str) -> String {
-    let code = code(answer);
+pub(super) fn python_module(prompt: &str, entry_point: &str, answer: &str) -> String {
+    let code = python_code(answer);
     let head = format!("def {entry_point}(");
     if code.lines().any(|line| line.trim_start().starts_with(&head)) {
         let before = prompt.find(&head).map_or("", |at| &prompt[..at]);
@@ -235,12 +235,12 @@ mod tests {
             ("42", "The answer is 42", false),
             ("Zürich", "ZÜRICH", true),
         ] {
-            assert_eq!(says(expected, answer), same, "{expected} / {answer}");
+            assert_eq!(is_same_text(expected, answer), same, "{expected} / {answer}");
         }
     }
 
     #[test]
-    fn code_is_what_stands_in_blocks() {
+    fn code_is_taken_from_code_blocks() {
         for (answer, expected) in [
             ("def f(): pass", "def f(): pass"),
             ("Here:\n```python\na = 1\n```\nand\n```\nb = 2\n```\ndone", "a = 1\n\nb = 2\n"),
@@ -249,14 +249,14 @@ mod tests {
             ("```python\na = 1", "a = 1\n"),
             ("```python\na = 1\n```\n```python\nb = ", "a = 1\n"),
         ] {
-            assert_eq!(code(answer), expected, "{answer}");
+            assert_eq!(python_code(answer), expected, "{answer}");
         }
     }
 
     #[test]
     fn answer_with_the_function_stands_alone_and_one_without_continues_the_prompt() {
         let prompt = "import math\n\ndef helper():\n    return 1\n\ndef f(x):\n    \"\"\"Doubles.\"\"\"\n";
-        let whole = completed(prompt, "f", "```python\ndef f(x):\n    return helper() * 2 * x\n```");
+        let whole = python_module(prompt, "f", "```python\ndef f(x):\n    return helper() * 2 * x\n```");
         assert_eq!(
             whole,
             "import math\n\ndef helper():\n    return 1\n\n\ndef f(x):\n    return helper() * 2 * x\n"
@@ -268,7 +268,7 @@ mod tests {
             ("y = x\nreturn y", "    y = x\n    return y\n"),
             ("return 2 * x", "    return 2 * x\n\n"),
         ] {
-            assert_eq!(completed(prompt, "f", answer), format!("{head}{body}"), "{answer}");
+            assert_eq!(python_module(prompt, "f", answer), format!("{head}{body}"), "{answer}");
         }
     }
 }

@@ -3,11 +3,14 @@
 //! are not known here.
 
 mod answer;
+mod energy;
 mod judge;
+mod matrix;
 mod pattern;
-mod play;
-pub mod report;
+mod report;
 mod sandbox;
+mod server_llm;
+mod solve;
 mod statistics;
 mod suite;
 #[cfg(test)]
@@ -19,32 +22,41 @@ use std::time::Instant;
 use bandmaster_orchestrator::{Band, Cancel};
 use tokio::task::JoinSet;
 
-pub use self::play::{Allowance, Way};
-pub use self::report::{AccuracyReport, ItemReport, MatrixReport, Setup};
-pub use self::sandbox::{NoPython, Sandbox};
-pub use self::suite::{Kind, Suite, SuiteError};
-use super::energy::Energy;
+use self::energy::Energy;
+pub use self::matrix::{Matrix, MatrixProgress};
+use self::report::ItemReport;
+pub use self::report::{AccuracyReport, MatrixReport, Setup};
+pub use self::sandbox::Sandbox;
+pub use self::server_llm::ServerLlm;
+pub use self::solve::Method;
+use self::solve::TokenBudget;
+pub use self::suite::{Kind, Suite};
+use crate::origin::Origin;
 
-/// One measurement of all items: one strategy, one set of models and one budget.
+/// One measurement of all items: one method, one set of models and one budget.
 #[derive(Debug, Clone)]
-pub struct Cell {
+struct Cell {
     /// Name used in comparisons.
-    pub name: String,
-    pub model: String,
-    pub way: Way,
-    pub allowance: Allowance,
-    pub seed: u64,
+    name: String,
+    model: String,
+    method: Method,
+    budget: TokenBudget,
+    seed: u64,
 }
 
 /// Whether the server can't be reached at the moment, so that no other item would be answered either.
-pub type GivenUp = Arc<dyn Fn() -> bool + Send + Sync>;
+pub type IsUnreachable = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// What stays the same for all cells.
+/// What stays the same for all cells of a target: what is asked, and who answers.
 #[derive(Clone)]
-pub struct Stage {
+pub struct Evaluation {
     pub suite: Arc<Suite>,
     /// The models that answer.
     pub band: Band,
+    /// Their name in reports.
+    pub target: String,
+    /// Where the results come from, with the hashes of the models.
+    pub origin: Origin,
     /// Runs the Python of items that need it; `None` if the suite has none.
     pub sandbox: Option<Sandbox>,
     /// Number of items worked on at a time.
@@ -52,22 +64,28 @@ pub struct Stage {
     /// Ends the measurement with the items that are finished.
     pub interrupt: Cancel,
     /// Asked after items that failed, until the cell has its first answer.
-    pub given_up: GivenUp,
+    pub is_unreachable: IsUnreachable,
     /// For the report only.
     pub setup: Setup,
 }
 
 /// The results of a cell.
 #[derive(Debug, Clone)]
-pub struct Ended {
+struct CellResult {
     /// In the suite's order.
-    pub items: Vec<ItemReport>,
+    items: Vec<ItemReport>,
     /// From the start of the first item to the end of the last.
-    pub wall_s: f64,
+    wall_s: f64,
     /// Energy that the processor used meanwhile. `None` with a server, which may run on another machine.
-    pub energy_j: Option<f64>,
+    energy_j: Option<f64>,
     /// Whether items are missing.
-    pub interrupted: bool,
+    interrupted: bool,
+}
+
+impl Evaluation {
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.reason().is_some()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -77,30 +95,30 @@ pub enum AccuracyError {
     Unreachable(String),
     /// A bug in this program.
     #[error("an item's task crashed: {0}")]
-    Broken(#[from] tokio::task::JoinError),
+    Panicked(#[from] tokio::task::JoinError),
 }
 
 /// Answers and judges every item of the suite; `progress` is called with each when it has ended.
 ///
 /// # Errors
 /// [`AccuracyError::Unreachable`] if an item could not reach the server and none was answered before it.
-pub async fn run_cell(
-    stage: &Stage,
+async fn run_cell(
+    evaluation: &Evaluation,
     cell: &Cell,
     progress: &mut dyn FnMut(&ItemReport),
-) -> Result<Ended, AccuracyError> {
+) -> Result<CellResult, AccuracyError> {
     let began = Instant::now();
-    let mut energy = stage.setup.url.is_none().then(Energy::begin).flatten();
+    let mut energy = evaluation.setup.url.is_none().then(Energy::begin).flatten();
     let mut energy_j = None;
     let cell = Arc::new(cell.clone());
-    let count = stage.suite.items.len();
+    let count = evaluation.suite.items.len();
     let mut running: JoinSet<(usize, Option<ItemReport>)> = JoinSet::new();
     let mut done: Vec<(usize, ItemReport)> = Vec::new();
     let mut next = 0;
     loop {
-        while next < count && running.len() < stage.concurrency && stage.interrupt.reason().is_none() {
-            let (stage, cell, at) = (stage.clone(), Arc::clone(&cell), next);
-            running.spawn(async move { (at, one(&stage, &cell, at).await) });
+        while next < count && running.len() < evaluation.concurrency && !evaluation.is_interrupted() {
+            let (evaluation, cell, at) = (evaluation.clone(), Arc::clone(&cell), next);
+            running.spawn(async move { (at, evaluate_item(&evaluation, &cell, at).await) });
             next += 1;
         }
         let Some(joined) = running.join_next().await else { break };
@@ -110,7 +128,7 @@ pub async fn run_cell(
         let is_answered = |item: &ItemReport| item.error.is_none();
         if let Some(error) = &item.error
             && !done.iter().any(|(_, item)| is_answered(item))
-            && (stage.given_up)()
+            && (evaluation.is_unreachable)()
         {
             return Err(AccuracyError::Unreachable(error.clone()));
         }
@@ -118,7 +136,7 @@ pub async fn run_cell(
         done.push((at, item));
     }
     done.sort_by_key(|(at, _)| *at);
-    Ok(Ended {
+    Ok(CellResult {
         interrupted: done.len() < count,
         items: done.into_iter().map(|(_, item)| item).collect(),
         wall_s: began.elapsed().as_secs_f64(),
@@ -127,12 +145,13 @@ pub async fn run_cell(
 }
 
 /// Answers and judges one item; `None` if it was interrupted.
-async fn one(stage: &Stage, cell: &Cell, at: usize) -> Option<ItemReport> {
-    let item = &stage.suite.items[at];
-    let how = (cell.way, &cell.allowance, cell.seed);
+async fn evaluate_item(evaluation: &Evaluation, cell: &Cell, at: usize) -> Option<ItemReport> {
+    let item = &evaluation.suite.items[at];
+    let how = (cell.method, &cell.budget, cell.seed);
     let began = Instant::now();
-    let played = play::play(&stage.band, stage.suite.kind, item, how, &stage.interrupt).await?;
+    let outcome =
+        solve::solve(&evaluation.band, evaluation.suite.kind, item, how, &evaluation.interrupt).await?;
     let wall_s = began.elapsed().as_secs_f64();
-    let verdict = judge::judge(item, cell.way, &played, stage.sandbox.as_ref()).await;
-    Some(ItemReport::new(stage.suite.kind, item, cell.way, played, verdict, wall_s))
+    let faults = judge::judge(item, cell.method, &outcome, evaluation.sandbox.as_ref()).await;
+    Some(ItemReport::new(evaluation.suite.kind, item, cell.method, outcome, faults, wall_s))
 }

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use bandmaster_orchestrator::Strategy;
 use serde::Serialize;
 
-use super::judge::{Fit, Verdict, by_rule};
-use super::play::{Allowance, Played, Way};
-use super::statistics::{Paired, wilson};
+use super::judge::{Faults, Fit, strategy_by_rules};
+use super::solve::{ItemOutcome, Method, TokenBudget};
+use super::statistics::{PairedDifference, wilson};
 use super::suite::{Item, Kind};
-use super::{Cell, Ended, Stage};
+use super::{Cell, CellResult, Evaluation};
 use crate::origin::Origin;
 
 /// Rows of a table; the first one has the column names.
-pub type Rows = Vec<Vec<String>>;
+pub(super) type Rows = Vec<Vec<String>>;
 
 /// The settings of a measurement, for whoever repeats it.
 #[derive(Debug, Clone, Serialize)]
@@ -28,7 +28,7 @@ pub struct Setup {
 
 /// A strategy and how well it suits the goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Chosen {
+pub struct RatedStrategy {
     pub strategy: Strategy,
     pub fit: Fit,
 }
@@ -60,34 +60,36 @@ pub struct ItemReport {
     pub choice: Option<Fit>,
     /// What three simple rules would choose without a model.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rules: Option<Chosen>,
+    pub rules: Option<RatedStrategy>,
 }
 
 impl ItemReport {
     pub(super) fn new(
         kind: Kind,
         item: &Item,
-        way: Way,
-        played: Played,
-        verdict: Verdict,
+        method: Method,
+        outcome: ItemOutcome,
+        faults: Faults,
         wall_s: f64,
     ) -> Self {
         let fit = |strategy| item.choice.as_ref().map(|choice| Fit::of(choice, strategy));
-        let rule = by_rule(item);
-        let is_right = verdict.answer.is_empty();
+        let rule = strategy_by_rules(item);
+        let is_right = faults.answer.is_empty();
         Self {
             id: item.id.clone(),
-            correct: is_right && verdict.conduct.is_empty(),
-            answer: played.answer,
-            strategy: played.strategy.map_or_else(|| Way::Alone.to_string(), |strategy| strategy.to_string()),
-            tokens: played.tokens,
-            cached_tokens: played.cached_tokens,
+            correct: is_right && faults.conduct.is_empty(),
+            answer: outcome.answer,
+            strategy: outcome
+                .strategy
+                .map_or_else(|| Method::Alone.to_string(), |strategy| strategy.to_string()),
+            tokens: outcome.tokens,
+            cached_tokens: outcome.cached_tokens,
             wall_s,
-            faults: [verdict.answer, verdict.conduct].concat(),
-            error: played.error,
+            faults: [faults.answer, faults.conduct].concat(),
+            error: outcome.error,
             answer_right: (kind == Kind::Goals).then_some(is_right),
-            choice: played.strategy.filter(|_| way == Way::Auto).and_then(fit),
-            rules: fit(rule).map(|fit| Chosen { strategy: rule, fit }),
+            choice: outcome.strategy.filter(|_| method == Method::Auto).and_then(fit),
+            rules: fit(rule).map(|fit| RatedStrategy { strategy: rule, fit }),
         }
     }
 
@@ -130,7 +132,7 @@ impl Choices {
         (choices.n > 0).then_some(choices)
     }
 
-    fn words(&self) -> String {
+    fn summary(&self) -> String {
         let Self { best, tolerated, n } = self;
         format!("{best}/{n} best, {}/{n} best or tolerated", best + tolerated)
     }
@@ -196,24 +198,24 @@ impl AccuracyReport {
     pub const SCHEMA: &'static str = "bandmaster.bench.accuracy/1";
 
     #[must_use]
-    pub fn new(origin: Origin, stage: &Stage, cell: &Cell, ended: Ended) -> Self {
-        let Ended { items, wall_s, energy_j, interrupted } = ended;
+    pub(super) fn new(evaluation: &Evaluation, cell: &Cell, result: CellResult) -> Self {
+        let CellResult { items, wall_s, energy_j, interrupted } = result;
         let (n, correct) = (items.len(), items.iter().filter(|item| item.correct).count());
-        let suite = &stage.suite;
+        let suite = &evaluation.suite;
         let goals = suite.kind == Kind::Goals;
         Self {
             schema: Self::SCHEMA,
-            origin,
-            setup: stage.setup.clone(),
+            origin: evaluation.origin.clone(),
+            setup: evaluation.setup.clone(),
             seed: cell.seed,
-            concurrency: stage.concurrency,
+            concurrency: evaluation.concurrency,
             suite: suite.name.clone(),
             suite_sha256: suite.sha256.clone(),
             kind: suite.kind,
             cell: cell.name.clone(),
-            strategy: cell.way.to_string(),
+            strategy: cell.method.to_string(),
             model: cell.model.clone(),
-            budget_tokens: if let Allowance::Tokens(tokens) = cell.allowance { Some(tokens) } else { None },
+            budget_tokens: if let TokenBudget::PerItem(tokens) = cell.budget { Some(tokens) } else { None },
             n,
             correct,
             errors: items.iter().filter(|item| item.error.is_some()).count(),
@@ -225,7 +227,7 @@ impl AccuracyReport {
             tokens: items.iter().map(|item| item.tokens).sum(),
             wall_s,
             energy_j,
-            sandbox: stage.sandbox.as_ref().map(super::Sandbox::name),
+            sandbox: evaluation.sandbox.as_ref().map(super::Sandbox::name),
             interrupted,
             items,
         }
@@ -270,7 +272,7 @@ impl AccuracyReport {
     fn notes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.failures().into_iter().collect();
         if let Some(choice) = &self.choice {
-            notes.push(format!("{}: strategy chosen {}", self.cell, choice.words()));
+            notes.push(format!("{}: strategy chosen {}", self.cell, choice.summary()));
         }
         if self.interrupted {
             notes.push(format!("{}: interrupted after {} items", self.cell, self.n));
@@ -290,7 +292,7 @@ pub struct MatrixReport {
     /// In the order in which they were measured.
     pub cells: Vec<AccuracyReport>,
     /// Comparisons of every two cells.
-    pub paired: Vec<Paired>,
+    pub paired: Vec<PairedDifference>,
 }
 
 impl MatrixReport {
@@ -300,7 +302,7 @@ impl MatrixReport {
     #[must_use]
     pub fn new(origin: Origin, interrupted: bool, cells: Vec<AccuracyReport>) -> Self {
         let later = |at: usize| cells.iter().skip(at + 1);
-        let paired = cells.iter().enumerate().flat_map(|(at, a)| later(at).map(move |b| pair(a, b)));
+        let paired = cells.iter().enumerate().flat_map(|(at, a)| later(at).map(move |b| compare_cells(a, b)));
         let paired = paired.collect();
         Self { schema: Self::SCHEMA, origin, interrupted, cells, paired }
     }
@@ -325,10 +327,10 @@ impl MatrixReport {
         let mut notes: Vec<String> = self.cells.iter().flat_map(AccuracyReport::notes).collect();
         let whole = self.cells.iter().max_by_key(|cell| cell.n);
         if let Some(rules) = whole.and_then(|cell| cell.rules) {
-            notes.push(format!("three rules without any model: strategy chosen {}", rules.words()));
+            notes.push(format!("three rules without any model: strategy chosen {}", rules.summary()));
         }
         let points = |share: &f64| format!("{:+.1}", 100.0 * share);
-        for Paired { a, b, n, difference, interval, p } in &self.paired {
+        for PairedDifference { a, b, n, difference, interval, p } in &self.paired {
             let interval =
                 interval.map(|[low, high]| format!(" ({} to {}, 95 %)", points(&low), points(&high)));
             let (difference, interval) = (points(difference), interval.unwrap_or_default());
@@ -363,9 +365,9 @@ impl MatrixReport {
 }
 
 /// Compares two cells on the items that both have finished.
-fn pair(a: &AccuracyReport, b: &AccuracyReport) -> Paired {
+fn compare_cells(a: &AccuracyReport, b: &AccuracyReport) -> PairedDifference {
     let of_b: HashMap<&str, bool> =
         b.items.iter().map(|item| (item.id.as_str(), item.counts_as_right())).collect();
     let both = a.items.iter().filter_map(|item| Some((item.counts_as_right(), *of_b.get(item.id.as_str())?)));
-    Paired::new(&a.cell, &b.cell, &both.collect::<Vec<_>>())
+    PairedDifference::new(&a.cell, &b.cell, &both.collect::<Vec<_>>())
 }

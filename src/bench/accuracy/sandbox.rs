@@ -27,7 +27,7 @@ const UNSHARE: [&str; 6] = ["--user", "--map-root-user", "--net", "--pid", "--fo
 #[error(
     "the suite's code is checked by running it, and python3 can't be run here ({0}): install Python 3.8 or newer"
 )]
-pub struct NoPython(String);
+pub struct PythonError(String);
 
 /// How programs are run on this machine.
 #[derive(Debug, Clone)]
@@ -45,9 +45,9 @@ impl Sandbox {
     ///
     /// # Errors
     /// If there is no usable Python.
-    pub async fn find() -> Result<Self, NoPython> {
-        let found = on_path("python3").ok_or_else(|| NoPython("not on the path".to_owned()))?;
-        let asked = Command::new(&found)
+    pub async fn find() -> Result<Self, PythonError> {
+        let found = on_path("python3").ok_or_else(|| PythonError("not on the path".to_owned()))?;
+        let output = Command::new(&found)
             .args([
                 "-I",
                 "-c",
@@ -55,18 +55,18 @@ impl Sandbox {
             ])
             .output()
             .await
-            .map_err(|error| NoPython(error.to_string()))?;
-        let python = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
-        if !asked.status.success() || !python.is_absolute() {
-            let words = String::from_utf8_lossy(&asked.stderr);
-            return Err(NoPython(words.lines().last().unwrap_or("it failed").to_owned()));
+            .map_err(|error| PythonError(error.to_string()))?;
+        let python = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+        if !output.status.success() || !python.is_absolute() {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            return Err(PythonError(stderr.lines().last().unwrap_or("it failed").to_owned()));
         }
         let mut sandbox = Self { python, unshare: on_path("unshare"), time_max: TIME_MAX };
         if !sandbox.passes("pass").await.unwrap_or(false) {
             sandbox.unshare = None;
-            let works = sandbox.passes("pass").await.map_err(|error| NoPython(error.to_string()))?;
+            let works = sandbox.passes("pass").await.map_err(|error| PythonError(error.to_string()))?;
             if !works {
-                return Err(NoPython("an empty program fails within the limits".to_owned()));
+                return Err(PythonError("an empty program fails within the limits".to_owned()));
             }
         }
         Ok(sandbox)
@@ -130,8 +130,8 @@ fn on_path(name: &str) -> Option<PathBuf> {
 
 /// 32 random hex digits, from the random keys that the standard library makes for its hash maps.
 fn random() -> String {
-    let draw = || RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}", draw(), draw())
+    let number = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", number(), number())
 }
 
 /// Reads a limited length: the program may have written anything there.
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_does_as_a_program_of_its_own_is_not_done() {
+    fn the_main_block_of_an_answer_is_not_run() {
         let right = "import unittest\ndef double(x):\n    return 2 * x\n";
         let test = "\nassert double(2) == 4\nassert __name__ == 'answer'";
         for body in ["unittest.main()", "input()", "raise SystemExit(double(int(input())))"] {
@@ -203,8 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_not_lying_around() {
-        let told = r"
+    fn a_program_cannot_find_the_token() {
+        let written = r"
 import os
 for fd in range(3, 10):
     try:
@@ -212,15 +212,15 @@ for fd in range(3, 10):
     except OSError:
         pass
 os._exit(0)";
-        check(told, false);
-        let looked_for = r"
+        check(written, false);
+        let searched = r"
 import sys
 frame = sys._getframe()
 while frame:
     for name, value in list(frame.f_locals.items()):
         assert not (isinstance(value, str) and len(value) == 32), name
     frame = frame.f_back";
-        check(looked_for, true);
+        check(searched, true);
     }
 
     #[test]
@@ -251,7 +251,7 @@ while frame:
     }
 
     #[test]
-    fn there_is_no_network_and_nothing_of_ours() {
+    fn there_is_no_network_and_no_environment() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         check(&format!("import socket\nsocket.create_connection(('127.0.0.1', {port}))"), false);

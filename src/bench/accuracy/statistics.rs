@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-use crate::compare::bootstrap::{interval, mcnemar_p};
+use crate::bootstrap::{interval, mcnemar_p};
 
 /// 95 % of a normal distribution lie within this many standard deviations.
 const Z_95: f64 = 1.959_963_984_540_054;
 
 /// 95 % confidence interval of `correct / n`, after Wilson (1927): sound for few items and for fractions near 0 and 1.
 #[must_use]
-pub fn wilson(correct: usize, n: usize) -> [f64; 2] {
+pub(super) fn wilson(correct: usize, n: usize) -> [f64; 2] {
     if n == 0 {
         return [0.0, 1.0];
     }
@@ -22,7 +22,7 @@ pub fn wilson(correct: usize, n: usize) -> [f64; 2] {
 
 /// Two cells compared on the items that both have.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Paired {
+pub struct PairedDifference {
     /// Name of the first cell.
     pub a: String,
     /// Name of the second cell.
@@ -39,7 +39,7 @@ pub struct Paired {
     pub p: f64,
 }
 
-impl Paired {
+impl PairedDifference {
     /// From whether each had an item right, item by item.
     #[must_use]
     pub fn new(a: &str, b: &str, right: &[(bool, bool)]) -> Self {
@@ -86,17 +86,17 @@ mod tests {
     #[test]
     fn paired_difference_has_its_sign_and_an_interval_around_it() {
         let right: Vec<(bool, bool)> = (0..40).map(|n| (n % 4 != 0, n % 2 == 0)).collect();
-        let paired = Paired::new("a", "b", &right);
+        let paired = PairedDifference::new("a", "b", &right);
         assert!(close(paired.difference, 0.25), "{}", paired.difference);
         let [low, high] = paired.interval.unwrap();
         assert!((-0.1..0.25).contains(&low) && (0.26..0.6).contains(&high), "{low} {high}");
         // Of 40 items 20 are right only in `a` and 10 only in `b`: twice the sum of C(30, 0..=10), over 2³⁰.
         assert!(close(paired.p, 0.09874), "{}", paired.p);
-        assert_eq!(paired, Paired::new("a", "b", &right), "the same seed");
-        let same = Paired::new("a", "b", &[(true, true), (false, false)]);
+        assert_eq!(paired, PairedDifference::new("a", "b", &right), "the same seed");
+        let same = PairedDifference::new("a", "b", &[(true, true), (false, false)]);
         assert_eq!((same.difference, same.interval, same.p), (0.0, Some([0.0, 0.0]), 1.0));
-        assert_eq!(Paired::new("a", "b", &[(true, false)]).interval, None, "one item says nothing");
-        let other = Paired::new("b", "a", &right.iter().map(|(a, b)| (*b, *a)).collect::<Vec<_>>());
+        assert_eq!(PairedDifference::new("a", "b", &[(true, false)]).interval, None, "one item says nothing");
+        let other = PairedDifference::new("b", "a", &right.iter().map(|(a, b)| (*b, *a)).collect::<Vec<_>>());
         assert!(close(other.difference, -0.25) && close(other.p, paired.p));
     }
 }

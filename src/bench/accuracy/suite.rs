@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer::number_in_answer;
 use super::pattern::Pattern;
+use crate::origin::hex;
 
 /// What the items of a suite ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -63,12 +64,12 @@ impl Kind {
 
 /// The best strategy for a goal, and others that are acceptable.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
+pub struct StrategyChoice {
     pub best: Strategy,
     pub tolerated: Vec<Strategy>,
 }
 
-impl Choice {
+impl StrategyChoice {
     /// Whether a strategy is the best or acceptable.
     #[must_use]
     pub fn allows(&self, strategy: Strategy) -> bool {
@@ -114,7 +115,7 @@ pub struct Item {
     pub inputs: Vec<Input>,
     pub expected: Expected,
     /// The best strategy, if the suite gives it.
-    pub choice: Option<Choice>,
+    pub choice: Option<StrategyChoice>,
     /// At least this many tasks should run at the same time.
     pub parallel_min: usize,
     /// More tasks than this are a fault.
@@ -236,9 +237,7 @@ impl Suite {
             items.push(item);
         }
         let (_, kind) = kind.ok_or_else(|| SuiteError::Empty { path: path.to_owned() })?;
-        let digest = Sha256::digest(text.as_bytes());
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { name, sha256, kind, items })
+        Ok(Self { name, sha256: hex(&Sha256::digest(text)), kind, items })
     }
 
     /// Whether Python has to be run to judge it.
@@ -329,7 +328,7 @@ impl Fields {
         Ok(inputs)
     }
 
-    fn choice(&self) -> Result<Option<Choice>, LineFault> {
+    fn choice(&self) -> Result<Option<StrategyChoice>, LineFault> {
         let strategy = |field: &'static str, value: &Value| {
             let why = |_| LineFault::Field { field, why: format!("{value} is not a strategy") };
             serde_json::from_value::<Strategy>(value.clone()).map_err(why)
@@ -342,7 +341,7 @@ impl Fields {
             }
             Some(one) => vec![strategy("tolerated", one)?],
         };
-        Ok(Some(Choice { best: strategy("best", best)?, tolerated }))
+        Ok(Some(StrategyChoice { best: strategy("best", best)?, tolerated }))
     }
 
     fn expected(&self, kind: Kind) -> Result<Expected, LineFault> {

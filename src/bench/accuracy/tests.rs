@@ -10,8 +10,8 @@ use bandmaster_orchestrator::{
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
-use super::judge::{Fit, by_rule, judge};
-use super::play::Played;
+use super::judge::{Fit, judge, strategy_by_rules};
+use super::solve::ItemOutcome;
 use super::suite::Item;
 use super::*;
 use crate::machine::Machine;
@@ -46,7 +46,7 @@ fn together(
     })
 }
 
-fn says(text: &'static str) -> Arc<Scripted> {
+fn answering(text: &'static str) -> Arc<Scripted> {
     scripted(move |_| Ok(text.to_owned()))
 }
 
@@ -117,16 +117,18 @@ pub(super) fn block_on<T>(what: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(what)
 }
 
-fn stage(suite: Suite, model: &Arc<Scripted>) -> Stage {
+fn evaluation(suite: Suite, model: &Arc<Scripted>) -> Evaluation {
     let sandbox = if suite.needs_python() { python() } else { None };
     let planner = Arc::clone(model) as Arc<dyn Llm>;
-    Stage {
+    Evaluation {
         suite: Arc::new(suite),
         band: Band { planner, workers: Vec::new(), embed: None },
         sandbox,
         concurrency: 1,
         interrupt: Cancel::new(),
-        given_up: Arc::new(|| false),
+        is_unreachable: Arc::new(|| false),
+        target: "scripted".to_owned(),
+        origin: origin(),
         setup: Setup { url: None, limit: None, threads: Some(2), context_tokens: Some(4096) },
     }
 }
@@ -136,14 +138,14 @@ fn questions(count: usize) -> Vec<Value> {
     (0..count).map(|n| json!({"id": n, "question": format!("q{n}"), "answer": "yes"})).collect()
 }
 
-fn cell(way: Way) -> Cell {
-    let allowance = Allowance::Free;
-    Cell { name: way.to_string(), model: "scripted".to_owned(), way, allowance, seed: 0 }
+fn cell(method: Method) -> Cell {
+    let budget = TokenBudget::Unlimited;
+    Cell { name: method.to_string(), model: "scripted".to_owned(), method, budget, seed: 0 }
 }
 
-fn report(stage: &Stage, cell: &Cell) -> AccuracyReport {
-    let ended = block_on(run_cell(stage, cell, &mut |_| {})).unwrap();
-    AccuracyReport::new(origin(), stage, cell, ended)
+fn report(evaluation: &Evaluation, cell: &Cell) -> AccuracyReport {
+    let result = block_on(run_cell(evaluation, cell, &mut |_| {})).unwrap();
+    AccuracyReport::new(evaluation, cell, result)
 }
 
 fn origin() -> Origin {
@@ -180,13 +182,13 @@ fn every_kind_of_suite_is_played_and_judged() {
         (double(""), "    return 2 * x", "    return x"),
     ] {
         for (answer, correct) in [(right, true), (wrong, false)] {
-            for way in [Way::Alone, Way::Fixed(Strategy::Direct)] {
-                let stage = stage(suite(std::slice::from_ref(&lines)), &says(answer));
-                if stage.suite.needs_python() && stage.sandbox.is_none() {
+            for method in [Method::Alone, Method::Fixed(Strategy::Direct)] {
+                let evaluation = evaluation(suite(std::slice::from_ref(&lines)), &answering(answer));
+                if evaluation.suite.needs_python() && evaluation.sandbox.is_none() {
                     continue;
                 }
-                let report = report(&stage, &cell(way));
-                assert_eq!(report.correct == 1, correct, "{answer} {way}: {:?}", report.items);
+                let report = report(&evaluation, &cell(method));
+                assert_eq!(report.correct == 1, correct, "{answer} {method}: {:?}", report.items);
                 assert_eq!(report.items[0].faults.is_empty(), correct);
                 assert!(report.tokens > 0 && report.n == 1 && report.errors == 0 && !report.interrupted);
             }
@@ -197,18 +199,18 @@ fn every_kind_of_suite_is_played_and_judged() {
 #[test]
 fn failing_model_makes_an_item_an_error_and_the_suite_goes_on() {
     let lines = questions(3);
-    for way in [Way::Alone, Way::Fixed(Strategy::Direct)] {
+    for method in [Method::Alone, Method::Fixed(Strategy::Direct)] {
         let model = scripted(|prompt| match prompt {
             "q1" => Err(failure("it broke")),
             _ => Ok("yes".to_owned()),
         });
-        let report = report(&stage(suite(&lines), &model), &cell(way));
-        assert_eq!((report.n, report.correct, report.errors), (3, 2, 1), "{way}");
+        let report = report(&evaluation(suite(&lines), &model), &cell(method));
+        assert_eq!((report.n, report.correct, report.errors), (3, 2, 1), "{method}");
         assert!(report.items[1].faults.join(" ").contains("it broke"), "{:?}", report.items[1]);
         let error = report.items[1].error.clone().unwrap();
         assert!(error.contains("it broke"), "{error}");
         let failures = report.failures().unwrap();
-        assert_eq!(failures, format!("{way}: 1 of 3 items failed: {error}"));
+        assert_eq!(failures, format!("{method}: 1 of 3 items failed: {error}"));
         assert!(!report.is_all_failed() && report.items[0].error.is_none());
         assert!(report.items[1].line().contains(" ERROR "), "{}", report.items[1].line());
         let json = serde_json::to_value(&report).unwrap();
@@ -221,9 +223,9 @@ fn failing_model_makes_an_item_an_error_and_the_suite_goes_on() {
 #[test]
 fn cell_of_errors_alone_says_so() {
     let model = scripted(|_| Err(failure("it broke")));
-    let broken = report(&stage(suite(&questions(2)), &model), &cell(Way::Alone));
+    let broken = report(&evaluation(suite(&questions(2)), &model), &cell(Method::Alone));
     assert_eq!((broken.n, broken.errors, broken.is_all_failed()), (2, 2, true));
-    let well = report(&stage(suite(&questions(2)), &says("yes")), &cell(Way::Alone));
+    let well = report(&evaluation(suite(&questions(2)), &answering("yes")), &cell(Method::Alone));
     assert!(!well.is_all_failed() && well.failures().is_none());
     let rows = MatrixReport::new(origin(), false, vec![well]).rows();
     assert!(!rows[0].contains(&"errors".to_owned()), "{rows:?}");
@@ -239,16 +241,16 @@ fn with_failures(errors: [Option<&'static str>; 3]) -> Result<Vec<bool>, String>
         last.store(errors[at] == Some(NOBODY), Ordering::Relaxed);
         errors[at].map_or_else(|| Ok("yes".to_owned()), |error| Err(failure(error)))
     });
-    let gone: GivenUp = Arc::new(move || gone.load(Ordering::Relaxed));
-    let stage = Stage { given_up: gone, ..stage(suite(&questions(3)), &model) };
-    let ended = block_on(run_cell(&stage, &cell(Way::Alone), &mut |_| {}));
-    ended
-        .map(|ended| ended.items.iter().map(|item| item.error.is_some()).collect())
+    let gone: IsUnreachable = Arc::new(move || gone.load(Ordering::Relaxed));
+    let evaluation = Evaluation { is_unreachable: gone, ..evaluation(suite(&questions(3)), &model) };
+    let result = block_on(run_cell(&evaluation, &cell(Method::Alone), &mut |_| {}));
+    result
+        .map(|result| result.items.iter().map(|item| item.error.is_some()).collect())
         .map_err(|error| error.to_string())
 }
 
 #[test]
-fn nobody_to_answer_ends_the_measurement_unless_somebody_did() {
+fn an_unreachable_server_ends_the_measurement_unless_it_answered_before() {
     let gone = Some("http://h: nobody there");
     assert_eq!(with_failures([gone; 3]), Err("http://h: nobody there".to_owned()));
     assert_eq!(with_failures([Some("503"), gone, None]), Err("http://h: nobody there".to_owned()));
@@ -259,30 +261,31 @@ fn nobody_to_answer_ends_the_measurement_unless_somebody_did() {
 
 #[test]
 fn interrupted_cell_keeps_what_is_finished() {
-    let stage = stage(suite(&questions(5)), &says("yes"));
-    let interrupt = stage.interrupt.clone();
-    let mut heard = 0;
-    let ended = block_on(run_cell(&stage, &cell(Way::Alone), &mut |_| {
-        heard += 1;
-        if heard == 2 {
+    let evaluation = evaluation(suite(&questions(5)), &answering("yes"));
+    let interrupt = evaluation.interrupt.clone();
+    let mut reported = 0;
+    let result = block_on(run_cell(&evaluation, &cell(Method::Alone), &mut |_| {
+        reported += 1;
+        if reported == 2 {
             interrupt.cancel();
         }
     }));
-    let report = AccuracyReport::new(origin(), &stage, &cell(Way::Alone), ended.unwrap());
+    let report = AccuracyReport::new(&evaluation, &cell(Method::Alone), result.unwrap());
     assert_eq!((report.n, report.correct, report.interrupted), (2, 2, true));
 }
 
 #[test]
 fn items_run_side_by_side_and_are_reported_in_order() {
     let model = together(3, |_| Ok("yes".to_owned()));
-    let stage = Stage { concurrency: 3, ..stage(suite(&questions(9)), &model) };
+    let evaluation = Evaluation { concurrency: 3, ..evaluation(suite(&questions(9)), &model) };
     // With fewer at a time, they would wait for each other for ever.
-    let cell = cell(Way::Alone);
-    let mut unheard = |_: &ItemReport| {};
-    let run =
-        async { tokio::time::timeout(Duration::from_secs(60), run_cell(&stage, &cell, &mut unheard)).await };
-    let ended = block_on(run).expect("three are under way together").unwrap();
-    let report = AccuracyReport::new(origin(), &stage, &cell, ended);
+    let cell = cell(Method::Alone);
+    let mut ignore = |_: &ItemReport| {};
+    let run = async {
+        tokio::time::timeout(Duration::from_secs(60), run_cell(&evaluation, &cell, &mut ignore)).await
+    };
+    let result = block_on(run).expect("three are under way together").unwrap();
+    let report = AccuracyReport::new(&evaluation, &cell, result);
     assert_eq!(model.most_under_way.load(Ordering::SeqCst), 3);
     let ids: Vec<&str> = report.items.iter().map(|item| item.id.as_str()).collect();
     assert_eq!(ids, ["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
@@ -291,12 +294,12 @@ fn items_run_side_by_side_and_are_reported_in_order() {
 #[test]
 fn alone_is_one_plain_call_with_the_files_before_the_goal() {
     let line = json!({"goal": "What is it? ", "files": {"a.md": "A text."}, "answer_must": ["x"]});
-    let model = says("x");
-    let stage = stage(suite(&[line]), &model);
-    report(&stage, &cell(Way::Alone));
-    let as_many = Allowance::AsMany(HashMap::from([("1".to_owned(), 300)]));
-    for allowance in [as_many, Allowance::Tokens(300), Allowance::Tokens(10)] {
-        report(&stage, &Cell { allowance, ..cell(Way::Alone) });
+    let model = answering("x");
+    let evaluation = evaluation(suite(&[line]), &model);
+    report(&evaluation, &cell(Method::Alone));
+    let as_many = TokenBudget::ByItem(HashMap::from([("1".to_owned(), 300)]));
+    for budget in [as_many, TokenBudget::PerItem(300), TokenBudget::PerItem(10)] {
+        report(&evaluation, &Cell { budget, ..cell(Method::Alone) });
     }
     let seen = model.seen.lock().unwrap();
     let prompt = "Attached text (a.md):\nA text.\n\nWhat is it?";
@@ -307,14 +310,14 @@ fn alone_is_one_plain_call_with_the_files_before_the_goal() {
 }
 
 #[test]
-fn choice_alone_asks_no_model() {
+fn a_suite_of_choices_calls_no_model() {
     let lines = [
         json!({"goal": "Fix the file I sent you.", "best": "ask"}),
         json!({"goal": "Who wrote it?", "best": "vote", "tolerated": ["direct"]}),
         json!({"goal": "Who wrote it?", "best": "map"}),
     ];
     let model = scripted(|_| panic!("asked"));
-    let report = report(&stage(suite(&lines), &model), &cell(Way::Auto));
+    let report = report(&evaluation(suite(&lines), &model), &cell(Method::Auto));
     let found: Vec<_> = report.items.iter().map(|item| (item.correct, item.choice)).collect();
     assert_eq!(
         found,
@@ -333,7 +336,7 @@ fn choice_alone_asks_no_model() {
 fn rules_of_thumb_look_at_files_and_words() {
     let with = |goal: &str, files: usize| {
         let files: HashMap<String, String> = (0..files).map(|n| (format!("{n}.md"), "t".into())).collect();
-        by_rule(&item(json!({"goal": goal, "files": files, "best": "map"})))
+        strategy_by_rules(&item(json!({"goal": goal, "files": files, "best": "map"})))
     };
     assert_eq!(with("Summarise the attached reports.", 3), Strategy::Map);
     assert_eq!(with("Summarise the ATTACHED reports.", 0), Strategy::Ask);
@@ -360,34 +363,35 @@ fn task(started_ms: u64, finished_ms: u64) -> TaskReport {
 
 /// Faults of a goal whose best strategy is map with at least three tasks at once and at most five
 /// in all; `vote` is acceptable.
-fn goal_faults(way: Way, strategy: Strategy, times: &[(u64, u64)]) -> String {
+fn goal_faults(method: Method, strategy: Strategy, times: &[(u64, u64)]) -> String {
     let item = item(json!({"goal": "g", "best": "map", "tolerated": ["vote"], "answer_must": ["a"],
                            "min_parallel": 3, "max_tasks": 5}));
     let tasks = times.iter().map(|(start, end)| task(*start, *end)).collect();
-    let played = Played { answer: "a".into(), strategy: Some(strategy), tasks, ..Played::default() };
-    let verdict = block_on(judge(&item, way, &played, None));
-    assert!(verdict.answer.is_empty());
-    verdict.conduct.join("; ")
+    let outcome =
+        ItemOutcome { answer: "a".into(), strategy: Some(strategy), tasks, ..ItemOutcome::default() };
+    let faults = block_on(judge(&item, method, &outcome, None));
+    assert!(faults.answer.is_empty());
+    faults.conduct.join("; ")
 }
 
 #[test]
-fn how_a_goal_is_gone_about_is_judged_where_it_was_chosen() {
+fn strategy_and_tasks_are_judged_if_the_strategy_suits() {
     use Strategy::{Direct, Map, Vote};
     let together = [(0, 10), (1, 9), (2, 8)];
     let in_turn = [(0, 10), (10, 20), (20, 30)];
     let many = [(0, 10); 6];
-    for (way, strategy, times, faults) in [
-        (Way::Auto, Map, &together[..], ""),
-        (Way::Auto, Map, &in_turn, "only 1 at once"),
-        (Way::Auto, Map, &many, "6 tasks"),
-        (Way::Auto, Vote, &in_turn, ""),
-        (Way::Auto, Direct, &in_turn, "chose direct; "),
-        (Way::Auto, Direct, &many, "chose direct; 6 tasks"),
-        (Way::Fixed(Map), Map, &in_turn, "only 1 at once"),
-        (Way::Fixed(Direct), Direct, &many, ""),
+    for (method, strategy, times, faults) in [
+        (Method::Auto, Map, &together[..], ""),
+        (Method::Auto, Map, &in_turn, "only 1 at once"),
+        (Method::Auto, Map, &many, "6 tasks"),
+        (Method::Auto, Vote, &in_turn, ""),
+        (Method::Auto, Direct, &in_turn, "chose direct; "),
+        (Method::Auto, Direct, &many, "chose direct; 6 tasks"),
+        (Method::Fixed(Map), Map, &in_turn, "only 1 at once"),
+        (Method::Fixed(Direct), Direct, &many, ""),
     ] {
-        let found = goal_faults(way, strategy, times);
-        assert_eq!(found, faults.trim_end_matches("; "), "{way} {strategy} {times:?}");
+        let found = goal_faults(method, strategy, times);
+        assert_eq!(found, faults.trim_end_matches("; "), "{method} {strategy} {times:?}");
     }
 }
 
@@ -396,11 +400,11 @@ fn cells_are_compared_item_by_item_on_right_answers() {
     let lines: Vec<Value> = (0..4)
         .map(|n| json!({"id": n, "goal": format!("g{n}"), "best": "vote", "answer_must": ["yes"]}))
         .collect();
-    let stage =
-        stage(suite(&lines), &scripted(|prompt| Ok(if prompt == "g0" { "no" } else { "yes" }.into())));
-    let auto = report(&stage, &cell(Way::Auto));
+    let evaluation =
+        evaluation(suite(&lines), &scripted(|prompt| Ok(if prompt == "g0" { "no" } else { "yes" }.into())));
+    let auto = report(&evaluation, &cell(Method::Auto));
     assert_eq!((auto.correct, auto.answers_right), (0, Some(3)), "direct is not what was best");
-    let alone = report(&stage, &cell(Way::Alone));
+    let alone = report(&evaluation, &cell(Method::Alone));
     assert_eq!((alone.correct, alone.answers_right), (3, Some(3)));
     assert_eq!(auto.tokens_by_item().len(), 4);
     let matrix = MatrixReport::new(origin(), false, vec![auto, alone]);
@@ -424,4 +428,62 @@ fn cells_are_compared_item_by_item_on_right_answers() {
     assert!(markdown.contains("| auto | scripted | 0/4 | 0.0 |"), "{markdown}");
     assert!(markdown.contains("auto minus alone: +0.0 points"), "{markdown}");
     assert!(markdown.contains("three rules without any model: strategy chosen 0/4 best"), "{markdown}");
+}
+
+/// The cells of a matrix over three questions, by name, with the model's calls.
+fn measured(matrix: &Matrix) -> (Vec<AccuracyReport>, Vec<Call>) {
+    let model = answering("yes");
+    let evaluation = evaluation(suite(&questions(3)), &model);
+    let (mut cells, mut items) = (Vec::new(), 0);
+    block_on(matrix.measure(&evaluation, &mut |progress| match progress {
+        MatrixProgress::Item { ended, .. } => {
+            items += 1;
+            assert_eq!(ended, (items - 1) % 3 + 1);
+        }
+        MatrixProgress::Cell(report) => cells.push(report),
+    }))
+    .unwrap();
+    let calls = model.seen.lock().unwrap().clone();
+    (cells, calls)
+}
+
+#[test]
+fn every_method_is_measured_with_every_budget() {
+    let direct = Method::Fixed(Strategy::Direct);
+    let matrix = Matrix {
+        methods: vec![direct, Method::Alone],
+        budgets: vec![None, Some(900)],
+        baseline: false,
+        seed: 3,
+        targets: 2,
+    };
+    assert!(!matrix.is_one_cell());
+    let (cells, calls) = measured(&matrix);
+    let names: Vec<&str> = cells.iter().map(|cell| cell.cell.as_str()).collect();
+    let expected = [
+        "scripted direct",
+        "scripted direct in 900 tokens",
+        "scripted alone",
+        "scripted alone in 900 tokens",
+    ];
+    assert_eq!(names, expected);
+    let budgets: Vec<Option<u64>> = cells.iter().map(|cell| cell.budget_tokens).collect();
+    assert_eq!(budgets, [None, Some(900), None, Some(900)]);
+    assert!(cells.iter().all(|cell| (cell.n, cell.correct, cell.seed) == (3, 3, 3)));
+    assert!(calls.len() >= 12);
+    let one = Matrix { methods: vec![direct], budgets: vec![None], targets: 1, ..matrix };
+    assert!(one.is_one_cell());
+    assert_eq!(measured(&one).0[0].cell, "direct");
+}
+
+#[test]
+fn a_baseline_gets_the_tokens_that_the_cell_before_it_used() {
+    let methods = vec![Method::Fixed(Strategy::Direct), Method::Alone];
+    let matrix = Matrix { methods, budgets: vec![None], baseline: true, seed: 0, targets: 1 };
+    assert!(!matrix.is_one_cell());
+    assert!(Matrix { methods: vec![Method::Alone], ..matrix.clone() }.is_one_cell());
+    let (cells, _) = measured(&matrix);
+    let names: Vec<&str> = cells.iter().map(|cell| cell.cell.as_str()).collect();
+    assert_eq!(names, ["direct", "alone, with the tokens of direct", "alone"]);
+    assert_eq!(cells[1].strategy, "alone");
 }

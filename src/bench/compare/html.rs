@@ -46,7 +46,7 @@ svg g.mark line { stroke-width: 3; stroke-linecap: round; }
 
 /// Escapes a text for HTML content and attributes.
 #[must_use]
-pub fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -70,7 +70,7 @@ impl Comparison {
         let remarks: String =
             self.remarks().iter().map(|remark| format!("<li>{}</li>\n", escape(remark))).collect();
         let plain = |_: usize| "";
-        let verdict = |place: usize| self.rows[place].verdict.name();
+        let verdict = |index: usize| self.rows[index].verdict.name();
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -114,8 +114,8 @@ impl Comparison {
             svg,
             "<line class=\"none\" x1=\"{none:.1}\" x2=\"{none:.1}\" y1=\"{top}\" y2=\"{bottom}\"/>"
         );
-        for (place, mark) in marks.iter().enumerate() {
-            svg.push_str(&mark.svg(&axis, top + ROW_HEIGHT * (place as f64 + 0.5)));
+        for (index, mark) in marks.iter().enumerate() {
+            svg.push_str(&mark.svg(&axis, top + ROW_HEIGHT * (index as f64 + 0.5)));
         }
         svg + "</svg></div>\n"
     }
@@ -129,7 +129,7 @@ fn table<'a>(cells: &[Vec<String>], class: &dyn Fn(usize) -> &'a str) -> String 
     let head = cells.first().map_or_else(String::new, |cells| line(cells, "th"));
     let body = cells.iter().skip(1).enumerate();
     let body: String = body
-        .map(|(place, cells)| format!("<tr class=\"{}\">{}</tr>\n", class(place), line(cells, "td")))
+        .map(|(index, cells)| format!("<tr class=\"{}\">{}</tr>\n", class(index), line(cells, "td")))
         .collect();
     format!(
         "<div class=\"wide\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>"

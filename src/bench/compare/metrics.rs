@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::bootstrap::mean;
 use super::read::{Accuracy, Body, Mode, Number, Request, Serve, Side, Throughput, ThroughputRow, Workflow};
 use super::rounds::geometric_mean;
-use crate::workflow::report::nearest_rank;
+use crate::bootstrap::mean;
+use crate::percentiles::nearest_rank;
 
 /// One figure of one side.
-pub struct Metric {
+pub(super) struct Metric {
     /// The row it belongs to; empty if the result has only one.
     pub row: String,
     /// The figure's name and unit.
@@ -19,14 +19,14 @@ pub struct Metric {
     pub samples: Samples,
     /// Whether the samples allow a verdict. False for a rate that was set by the load, and for a percentile with no
     /// value beyond it: the slowest of 20 requests is no 99th percentile.
-    pub tells: bool,
+    pub is_decidable: bool,
     /// Token counts that must be alike on both sides for the figure to mean the same.
-    pub counted: Vec<Counted>,
+    pub counted: Vec<TokenCount>,
 }
 
 /// The samples of a figure, which decide how it can be compared.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Samples {
+pub(super) enum Samples {
     /// One value per round; the figure is their geometric mean.
     Rounds {
         /// In the order of the rounds.
@@ -43,7 +43,7 @@ pub enum Samples {
 
 impl Samples {
     #[must_use]
-    pub fn figure(&self) -> f64 {
+    pub(super) fn figure(&self) -> f64 {
         match self {
             Self::Rounds { figures, .. } => geometric_mean(figures),
             Self::Items(values) => mean(values),
@@ -52,7 +52,7 @@ impl Samples {
     }
 
     #[must_use]
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         match self {
             Self::Rounds { figures, .. } => figures.len(),
             Self::Items(values) => values.len(),
@@ -72,7 +72,7 @@ pub enum Better {
 
 /// How a change is expressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum Change {
     /// B over A; 1 is no change.
     Ratio,
     /// B minus A; 0 is no change.
@@ -81,7 +81,7 @@ pub enum Change {
 
 /// A number of tokens of one kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Counted {
+pub(super) struct TokenCount {
     /// What was done with them, in the past tense.
     pub verb: &'static str,
     pub tokens: u64,
@@ -92,7 +92,7 @@ pub struct Counted {
 }
 
 #[must_use]
-pub fn metrics(side: &Side) -> Vec<Metric> {
+pub(super) fn metrics(side: &Side) -> Vec<Metric> {
     match &side.body {
         Body::Throughput(body) => body.rows.iter().flat_map(|row| throughput(body, row)).collect(),
         Body::Workflow(body) => workflow(body),
@@ -112,7 +112,7 @@ fn metric(name: &'static str, better: Better, samples: Samples) -> Metric {
         better,
         change: Change::Ratio,
         samples,
-        tells: true,
+        is_decidable: true,
         counted: Vec::new(),
     }
 }
@@ -128,7 +128,7 @@ fn throughput(body: &Throughput, row: &ThroughputRow) -> [Metric; 2] {
     let prefill = seconds(&row.prefill_rounds_s, row.prefill_s);
     let decode = seconds(&row.decode_rounds_s, row.decode_s);
     let label = label(body, row);
-    let counted = |verb, tokens| vec![Counted { verb, tokens, of: tokens, requests: 1 }];
+    let counted = |verb, tokens| vec![TokenCount { verb, tokens, of: tokens, requests: 1 }];
     let of_row = |name, tokens: u64, seconds: &[f64], counted| Metric {
         row: label.clone(),
         counted,
@@ -167,15 +167,15 @@ fn label(body: &Throughput, row: &ThroughputRow) -> String {
 }
 
 fn workflow(body: &Workflow) -> Vec<Metric> {
-    let counted = |verb, tokens| Counted { verb, tokens, of: tokens, requests: 1 };
+    let counted = |verb, tokens| TokenCount { verb, tokens, of: tokens, requests: 1 };
     let mut tokens = vec![counted("read", body.prompt_tokens), counted("generated", body.output_tokens)];
     tokens.extend(body.cached_tokens.map(|cached| found(cached, body.prompt_tokens, 1)));
     vec![Metric { counted: tokens, ..metric("wall, s", Better::Lower, rounds(numbers(&body.rounds_wall_s))) }]
 }
 
 /// Prompt tokens found in the prefix cache. Both sides must have found the same share of the prompt.
-fn found(cached: u64, prompt: u64, requests: usize) -> Counted {
-    Counted { verb: "found in the cache", tokens: cached, of: prompt, requests }
+fn found(cached: u64, prompt: u64, requests: usize) -> TokenCount {
+    TokenCount { verb: "found in the cache", tokens: cached, of: prompt, requests }
 }
 
 /// Every round gives one value: its requests share the server's state at that moment, so
@@ -209,7 +209,7 @@ fn serve(body: &Serve) -> Vec<Metric> {
     let rate = of_rounds(each.iter().map(|round| tokens_a_second(round)).collect());
     // If requests arrive at a fixed rate, the output rate is that of the load and not of the server.
     let set = !matches!(body.mode, Mode::Closed { .. });
-    let mut metrics = vec![Metric { tells: !set, ..metric("output tokens/s", Better::Higher, rate) }];
+    let mut metrics = vec![Metric { is_decidable: !set, ..metric("output tokens/s", Better::Higher, rate) }];
     for (names, times) in &latencies {
         let rounds: Vec<Vec<f64>> = each
             .iter()
@@ -223,8 +223,8 @@ fn serve(body: &Serve) -> Vec<Metric> {
             let figures =
                 rounds.iter().map(|values| nearest_rank(values, share).unwrap_or(f64::NAN)).collect();
             // Slightly below 1, because 0.1 times 10 is not exactly 1 in floating point.
-            let tells = rounds.iter().all(|values| values.len() as f64 * (1.0 - share) > 0.999);
-            metrics.push(Metric { tells, ..metric(name, Better::Lower, of_rounds(figures)) });
+            let is_decidable = rounds.iter().all(|values| values.len() as f64 * (1.0 - share) > 0.999);
+            metrics.push(Metric { is_decidable, ..metric(name, Better::Lower, of_rounds(figures)) });
         }
     }
     let counted = work_of(&finished);
@@ -234,9 +234,9 @@ fn serve(body: &Serve) -> Vec<Metric> {
     metrics
 }
 
-fn work_of(finished: &[&Request]) -> Vec<Counted> {
+fn work_of(finished: &[&Request]) -> Vec<TokenCount> {
     let sum = |of: fn(&Request) -> u64| finished.iter().map(|request| of(request)).sum::<u64>();
-    let counted = |verb, tokens| Counted { verb, tokens, of: tokens, requests: finished.len() };
+    let counted = |verb, tokens| TokenCount { verb, tokens, of: tokens, requests: finished.len() };
     let (prompt, cached) = (sum(|request| request.prompt_tokens), sum(|request| request.cached_tokens));
     vec![
         found(cached, prompt, finished.len()),

@@ -1,21 +1,21 @@
 //! Compares two results of the same measurement. Results of different work or from different machines are refused, and
 //! a verdict is given only if the samples allow one.
 
-pub mod bootstrap;
-pub mod html;
-pub mod metrics;
-pub mod read;
-pub mod rounds;
-pub mod text;
+mod html;
+mod metrics;
+mod read;
+mod rounds;
+mod text;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 
-use bootstrap::{CONFIDENCE, RESAMPLES, SEED, interval, mcnemar_p};
-use metrics::{Better, Change, Counted, Metric, Samples, metrics};
-use read::{Body, Side};
+use crate::bootstrap::{CONFIDENCE, RESAMPLES, SEED, interval, mcnemar_p};
+use metrics::{Better, Change, Metric, Samples, TokenCount, metrics};
+pub use read::Side;
+use read::{Body, Fact};
 use rounds::{Estimate, estimate, holm};
 
 /// Token counts that differ by a larger share mean that the work was not the same.
@@ -129,7 +129,7 @@ pub struct Comparison {
     /// The files' names, A first.
     pub files: [String; 2],
     /// What both sides did.
-    pub work: Vec<Named>,
+    pub work: Vec<Fact>,
     /// Settings, which may differ.
     pub settings: Vec<Setting>,
     /// How often an interval contains the true value.
@@ -146,16 +146,8 @@ pub struct Comparison {
     pub notes: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[allow(missing_docs)]
-pub struct Named {
-    pub name: &'static str,
-    pub value: String,
-}
-
 /// The value of a setting on each side; `None` if the result doesn't have it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[allow(missing_docs)]
 pub struct Setting {
     pub name: &'static str,
     pub a: Option<String>,
@@ -209,14 +201,16 @@ pub fn compare(mut a: Side, mut b: Side, partial: bool, change_min: f64) -> Resu
         return Err(CompareError::Interrupted { file: side.file.clone() });
     }
     check_machines(&a, &b)?;
-    let in_part = a.interrupted || b.interrupted;
-    check_work(&a, &b, in_part)?;
+    let is_partial = a.interrupted || b.interrupted;
+    check_work(&a, &b, is_partial)?;
     let mut notes = notes(&a, &b);
-    notes.extend(same_items(&mut a, &mut b, in_part)?);
-    let how = How { in_part, tokens_share: tokens_share(&a, &b), mcnemar: mcnemar(&a, &b), change_min };
-    let (of_a, of_b) = (metrics(&a), metrics(&b));
-    let mut rows: Vec<Row> = of_a.iter().map(|metric| row(metric, partner(metric, &of_b), &how)).collect();
-    let alone = of_b.iter().filter(|metric| partner(metric, &of_a).is_none());
+    notes.extend(same_items(&mut a, &mut b, is_partial)?);
+    let conditions =
+        Conditions { is_partial, tokens_share: tokens_share(&a, &b), mcnemar: mcnemar(&a, &b), change_min };
+    let (metrics_a, metrics_b) = (metrics(&a), metrics(&b));
+    let mut rows: Vec<Row> =
+        metrics_a.iter().map(|metric| row(metric, counterpart(metric, &metrics_b), &conditions)).collect();
+    let alone = metrics_b.iter().filter(|metric| counterpart(metric, &metrics_a).is_none());
     rows.extend(alone.map(|metric| refused(metric, [None, Some(metric)], "only B has it".to_owned())));
     decide(&mut rows);
     Ok(Comparison {
@@ -232,7 +226,7 @@ pub fn compare(mut a: Side, mut b: Side, partial: bool, change_min: f64) -> Resu
         ),
         files: [a.file.clone(), b.file.clone()],
         settings: settings(&a, &b),
-        work: a.work.into_iter().map(|fact| Named { name: fact.name, value: fact.value }).collect(),
+        work: a.work,
         confidence: CONFIDENCE,
         resamples: RESAMPLES,
         seed: SEED,
@@ -261,14 +255,19 @@ fn check_kinds(a: &Side, b: &Side) -> Result<(), CompareError> {
 /// The machine is the one that ran the measuring program, whatever server was measured. All
 /// its properties must be equal.
 fn check_machines(a: &Side, b: &Side) -> Result<(), CompareError> {
-    let (of_a, of_b) = (&a.machine, &b.machine);
+    let (machine_a, machine_b) = (&a.machine, &b.machine);
     let memory = |bytes: u64| format!("{bytes} bytes");
-    let same_memory = near(of_a.memory_bytes as f64, of_b.memory_bytes as f64, MEMORY_SHARE_MAX);
+    let same_memory = is_near(machine_a.memory_bytes as f64, machine_b.memory_bytes as f64, MEMORY_SHARE_MAX);
     let facts = [
-        ("cpu", of_a.cpu.clone(), of_b.cpu.clone(), of_a.cpu == of_b.cpu),
-        ("cores", of_a.cores.to_string(), of_b.cores.to_string(), of_a.cores == of_b.cores),
-        ("isa", of_a.isa.clone(), of_b.isa.clone(), of_a.isa == of_b.isa),
-        ("memory", memory(of_a.memory_bytes), memory(of_b.memory_bytes), same_memory),
+        ("cpu", machine_a.cpu.clone(), machine_b.cpu.clone(), machine_a.cpu == machine_b.cpu),
+        (
+            "cores",
+            machine_a.cores.to_string(),
+            machine_b.cores.to_string(),
+            machine_a.cores == machine_b.cores,
+        ),
+        ("isa", machine_a.isa.clone(), machine_b.isa.clone(), machine_a.isa == machine_b.isa),
+        ("memory", memory(machine_a.memory_bytes), memory(machine_b.memory_bytes), same_memory),
     ];
     match facts.into_iter().find(|(.., same)| !same) {
         None => Ok(()),
@@ -282,8 +281,8 @@ fn check_machines(a: &Side, b: &Side) -> Result<(), CompareError> {
     }
 }
 
-fn check_work(a: &Side, b: &Side, in_part: bool) -> Result<(), CompareError> {
-    for fact in a.work.iter().filter(|fact| !(in_part && fact.may_be_partial)) {
+fn check_work(a: &Side, b: &Side, is_partial: bool) -> Result<(), CompareError> {
+    for fact in a.work.iter().filter(|fact| !(is_partial && fact.may_be_partial)) {
         let other = b.work.iter().find(|other| other.name == fact.name && other.value != fact.value);
         if let Some(other) = other {
             return Err(CompareError::Work {
@@ -300,12 +299,14 @@ fn check_work(a: &Side, b: &Side, in_part: bool) -> Result<(), CompareError> {
 
 /// Accuracies are compared item by item. Interrupted results are reduced to the items that both have,
 /// and a note says so.
-fn same_items(a: &mut Side, b: &mut Side, in_part: bool) -> Result<Option<String>, CompareError> {
-    let (Body::Accuracy(of_a), Body::Accuracy(of_b)) = (&mut a.body, &mut b.body) else { return Ok(None) };
+fn same_items(a: &mut Side, b: &mut Side, is_partial: bool) -> Result<Option<String>, CompareError> {
+    let (Body::Accuracy(accuracy_a), Body::Accuracy(accuracy_b)) = (&mut a.body, &mut b.body) else {
+        return Ok(None);
+    };
     let names = |items: &[read::Item]| items.iter().map(read::Item::name).collect::<BTreeSet<_>>();
-    let (in_a, in_b) = (names(&of_a.items), names(&of_b.items));
+    let (in_a, in_b) = (names(&accuracy_a.items), names(&accuracy_b.items));
     let Some(example) = in_a.symmetric_difference(&in_b).next() else { return Ok(None) };
-    if !in_part {
+    if !is_partial {
         return Err(CompareError::Items {
             a_file: a.file.clone(),
             a_lacks: in_b.difference(&in_a).count(),
@@ -314,14 +315,14 @@ fn same_items(a: &mut Side, b: &mut Side, in_part: bool) -> Result<Option<String
             example: example.clone(),
         });
     }
-    of_a.items.retain(|item| in_b.contains(&item.name()));
-    of_b.items.retain(|item| in_a.contains(&item.name()));
-    let (both, only_a, only_b) = (of_a.items.len(), in_a.len(), in_b.len());
+    accuracy_a.items.retain(|item| in_b.contains(&item.name()));
+    accuracy_b.items.retain(|item| in_a.contains(&item.name()));
+    let (both, only_a, only_b) = (accuracy_a.items.len(), in_a.len(), in_b.len());
     Ok(Some(format!("compared over the {both} items that both have (A has {only_a}, B has {only_b})")))
 }
 
 /// Whether two values differ by at most `share` of the larger one.
-fn near(a: f64, b: f64, share: f64) -> bool {
+fn is_near(a: f64, b: f64, share: f64) -> bool {
     (a - b).abs() <= share * a.max(b)
 }
 
@@ -394,14 +395,14 @@ fn mcnemar(a: &Side, b: &Side) -> Option<f64> {
     Some(mcnemar_p(only_a as u64, only_b as u64))
 }
 
-fn partner<'a>(metric: &Metric, others: &'a [Metric]) -> Option<&'a Metric> {
+fn counterpart<'a>(metric: &Metric, others: &'a [Metric]) -> Option<&'a Metric> {
     others.iter().find(|other| other.row == metric.row && other.name == metric.name)
 }
 
 /// What holds for all rows of a comparison.
-struct How {
+struct Conditions {
     /// Whether one side is part of an interrupted measurement.
-    in_part: bool,
+    is_partial: bool,
     /// By how much token counts may differ.
     tokens_share: f64,
     /// The p-value for right answers.
@@ -410,31 +411,35 @@ struct How {
     change_min: f64,
 }
 
-fn row(a: &Metric, b: Option<&Metric>, how: &How) -> Row {
+fn row(a: &Metric, b: Option<&Metric>, conditions: &Conditions) -> Row {
     let Some(b) = b else { return refused(a, [Some(a), None], "only A has it".to_owned()) };
-    if let Some(reason) = why_not(a, b, how) {
+    if let Some(reason) = refusal(a, b, conditions) {
         return refused(a, [Some(a), Some(b)], reason);
     }
-    let plain = bare(a, [Some(a), Some(b)]);
-    let held = held(a, b, how);
+    let plain = uncompared(a, [Some(a), Some(b)]);
+    let metric_change = metric_change(a, b, conditions);
     let (ratio, difference) = match a.change {
-        Change::Ratio => (Some(held.change), None),
-        Change::Difference => (None, Some(held.change)),
+        Change::Ratio => (Some(metric_change.change), None),
+        Change::Difference => (None, Some(metric_change.change)),
     };
-    let p = held.p.filter(|_| a.tells && b.tells);
+    let p = metric_change.p.filter(|_| a.is_decidable && b.is_decidable);
     // The verdict if the difference is no chance; `decide` withdraws it otherwise.
-    let verdict = if p.is_some() { direction(a, held.change, how.change_min) } else { Verdict::Undecided };
-    Row { ratio, difference, interval: held.interval, p, verdict, refused: None, ..plain }
+    let verdict = if p.is_some() {
+        direction(a, metric_change.change, conditions.change_min)
+    } else {
+        Verdict::Undecided
+    };
+    Row { ratio, difference, interval: metric_change.interval, p, verdict, refused: None, ..plain }
 }
 
 /// The comparison of two figures.
-struct Held {
+struct MetricChange {
     change: f64,
     interval: Option<[f64; 2]>,
     p: Option<f64>,
 }
 
-fn held(a: &Metric, b: &Metric, how: &How) -> Held {
+fn metric_change(a: &Metric, b: &Metric, conditions: &Conditions) -> MetricChange {
     let change = |from: f64, to: f64| match a.change {
         Change::Ratio => to / from,
         Change::Difference => to - from,
@@ -447,18 +452,18 @@ fn held(a: &Metric, b: &Metric, how: &How) -> Held {
         ) => {
             let Estimate { ratio, interval, p } =
                 estimate(in_a, in_b, pairs_a.is_some() && pairs_a == pairs_b);
-            Held { change: ratio, interval, p }
+            MetricChange { change: ratio, interval, p }
         }
         (Samples::Items(in_a), Samples::Items(in_b)) if a.change == Change::Difference => {
-            Held { change: plain, interval: interval(in_a, in_b, change), p: how.mcnemar }
+            MetricChange { change: plain, interval: interval(in_a, in_b, change), p: conditions.mcnemar }
         }
         (Samples::Items(in_a), Samples::Items(in_b)) => {
             // Costs per item are compared like rounds, in pairs of the same item of A and B.
             let whole = in_a.iter().chain(in_b).all(|value| *value > 0.0);
             let p = if whole { estimate(in_a, in_b, true).p } else { None };
-            Held { change: plain, interval: interval(in_a, in_b, change), p }
+            MetricChange { change: plain, interval: interval(in_a, in_b, change), p }
         }
-        _ => Held { change: plain, interval: None, p: None },
+        _ => MetricChange { change: plain, interval: None, p: None },
     }
 }
 
@@ -487,7 +492,7 @@ fn decide(rows: &mut [Row]) {
 }
 
 /// A row without a comparison.
-fn bare(metric: &Metric, sides: [Option<&Metric>; 2]) -> Row {
+fn uncompared(metric: &Metric, sides: [Option<&Metric>; 2]) -> Row {
     let figure = |side: Option<&Metric>| {
         side.map(|metric| metric.samples.figure()).filter(|figure| figure.is_finite())
     };
@@ -511,12 +516,13 @@ fn bare(metric: &Metric, sides: [Option<&Metric>; 2]) -> Row {
 }
 
 fn refused(metric: &Metric, sides: [Option<&Metric>; 2], reason: String) -> Row {
-    Row { refused: Some(format!("row refused: {reason}")), ..bare(metric, sides) }
+    Row { refused: Some(format!("row refused: {reason}")), ..uncompared(metric, sides) }
 }
 
 /// Why two figures can't be compared.
-fn why_not(a: &Metric, b: &Metric, how: &How) -> Option<String> {
-    let unlike = a.counted.iter().zip(&b.counted).find_map(|(a, b)| unlike(*a, *b, how));
+fn refusal(a: &Metric, b: &Metric, conditions: &Conditions) -> Option<String> {
+    let token_difference =
+        a.counted.iter().zip(&b.counted).find_map(|(a, b)| token_difference(*a, *b, conditions));
     let without = |name: &str, metric: &Metric| {
         let figure = metric.samples.figure();
         let usable = figure.is_finite() && (figure > 0.0 || metric.change == Change::Difference);
@@ -526,20 +532,20 @@ fn why_not(a: &Metric, b: &Metric, how: &How) -> Option<String> {
             _ => format!("{name} has no such figure"),
         })
     };
-    unlike.or_else(|| without("A", a)).or_else(|| without("B", b))
+    token_difference.or_else(|| without("A", a)).or_else(|| without("B", b))
 }
 
 /// Says if token counts differ too much. Partial measurements, and work generated from different
 /// seeds, are compared per request.
-fn unlike(a: Counted, b: Counted, how: &How) -> Option<String> {
+fn token_difference(a: TokenCount, b: TokenCount, conditions: &Conditions) -> Option<String> {
     let verb = a.verb;
-    let differs = |in_a: f64, in_b: f64, of: f64| (in_a - in_b).abs() > how.tokens_share * of;
-    let by_request = how.in_part || a.requests != b.requests;
+    let differs = |in_a: f64, in_b: f64, of: f64| (in_a - in_b).abs() > conditions.tokens_share * of;
+    let by_request = conditions.is_partial || a.requests != b.requests;
     if !by_request {
         let apart = differs(a.tokens as f64, b.tokens as f64, a.of.max(b.of) as f64);
         return apart.then(|| format!("A {verb} {} tokens, B {}", a.tokens, b.tokens));
     }
-    let mean = |counted: Counted, tokens: u64| tokens as f64 / counted.requests.max(1) as f64;
+    let mean = |counted: TokenCount, tokens: u64| tokens as f64 / counted.requests.max(1) as f64;
     let (in_a, in_b) = (mean(a, a.tokens), mean(b, b.tokens));
     let apart = differs(in_a, in_b, mean(a, a.of).max(mean(b, b.of)));
     apart.then(|| format!("A {verb} {in_a:.1} tokens per request, B {in_b:.1}"))

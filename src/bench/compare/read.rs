@@ -48,12 +48,13 @@ pub struct Side {
 }
 
 /// A property of the work, which must be equal on both sides.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Fact {
     pub name: &'static str,
     /// As it is shown.
     pub value: String,
     /// Whether an interrupted measurement may have less of it.
+    #[serde(skip)]
     pub may_be_partial: bool,
 }
 
@@ -89,7 +90,6 @@ struct Common {
 
 /// The JSON of schema `bandmaster.bench.throughput/1`.
 #[derive(Deserialize)]
-#[allow(missing_docs)]
 pub struct Throughput {
     #[serde(default)]
     pub threads: u64,
@@ -98,14 +98,12 @@ pub struct Throughput {
 }
 
 #[derive(Deserialize)]
-#[allow(missing_docs)]
 pub struct ThroughputModel {
     pub name: String,
     pub bytes: u64,
 }
 
 #[derive(Deserialize)]
-#[allow(missing_docs)]
 pub struct ThroughputRow {
     pub batch: u64,
     pub prompt_tokens: u64,
@@ -129,7 +127,6 @@ pub struct ThroughputRow {
 
 /// The JSON of schema `bandmaster.bench.workflow/1`.
 #[derive(Deserialize)]
-#[allow(missing_docs)]
 pub struct Workflow {
     pub trace: String,
     pub runs: u64,
@@ -144,7 +141,6 @@ pub struct Workflow {
 
 /// The JSON of schema `bandmaster.bench.serve/1`.
 #[derive(Deserialize)]
-#[allow(missing_docs)]
 pub struct Serve {
     pub workload: String,
     #[serde(default)]
@@ -159,7 +155,6 @@ pub struct Serve {
 /// When requests are sent.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum Mode {
     /// A fixed number is running at any time.
     Closed { concurrency: u64 },
@@ -171,7 +166,6 @@ pub enum Mode {
 
 /// One request; a failed one may lack its times.
 #[derive(Deserialize)]
-#[allow(missing_docs)]
 pub struct Request {
     /// From 0; missing in results from before there were rounds, which have one.
     #[serde(default)]
@@ -195,7 +189,6 @@ pub struct Request {
 
 /// The JSON of schema `bandmaster.bench.accuracy/1`.
 #[derive(Deserialize)]
-#[allow(missing_docs)]
 pub struct Accuracy {
     pub suite_sha256: String,
     /// Sorted by id once read.
@@ -203,7 +196,6 @@ pub struct Accuracy {
 }
 
 #[derive(Deserialize)]
-#[allow(missing_docs)]
 pub struct Item {
     pub id: Value,
     pub correct: bool,
@@ -381,7 +373,7 @@ impl Body {
         let timeless = |request: &Request| request.finished() && request.e2e_ms.is_none();
         match serve.samples.iter().position(timeless) {
             None => Ok(()),
-            Some(place) => broken(format!("samples[{place}] has no error and no e2e_ms")),
+            Some(index) => broken(format!("samples[{index}] has no error and no e2e_ms")),
         }
     }
 }

@@ -5,14 +5,14 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::bootstrap::CONFIDENCE;
+use crate::bootstrap::CONFIDENCE;
 
 /// With fewer rounds per side, nothing is decided.
-pub const ROUNDS_MIN: usize = 3;
+pub(super) const ROUNDS_MIN: usize = 3;
 
 /// The estimate of B over A from the rounds of both sides.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Estimate {
+pub(super) struct Estimate {
     /// Geometric mean of B's rounds divided by that of A's.
     pub ratio: f64,
     /// Contains the true ratio with probability [`CONFIDENCE`]; `None` if a side has a single round.
@@ -23,13 +23,13 @@ pub struct Estimate {
 
 /// The geometric mean of positive values.
 #[must_use]
-pub fn geometric_mean(values: &[f64]) -> f64 {
+pub(super) fn geometric_mean(values: &[f64]) -> f64 {
     (values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64).exp()
 }
 
 /// Compares the rounds of two sides; `paired` if a round of A and the same round of B did the same work.
 #[must_use]
-pub fn estimate(a: &[f64], b: &[f64], paired: bool) -> Estimate {
+pub(super) fn estimate(a: &[f64], b: &[f64], paired: bool) -> Estimate {
     let logs = |values: &[f64]| values.iter().map(|value| value.ln()).collect::<Vec<f64>>();
     let (a, b) = (logs(a), logs(b));
     let rounds = a.len().min(b.len());
@@ -97,15 +97,15 @@ impl StandardError {
 
 /// Which of several tests of one comparison hold if all together may be wrong with a probability of `level`.
 #[must_use]
-pub fn holm(p: &[Option<f64>], level: f64) -> Vec<bool> {
-    let mut order: Vec<usize> = (0..p.len()).filter(|place| p[*place].is_some()).collect();
+pub(super) fn holm(p: &[Option<f64>], level: f64) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..p.len()).filter(|index| p[*index].is_some()).collect();
     order.sort_by(|a, b| p[*a].unwrap_or(1.0).total_cmp(&p[*b].unwrap_or(1.0)));
     let mut holds = vec![false; p.len()];
-    for (rank, place) in order.iter().enumerate() {
-        if p[*place].unwrap_or(1.0) >= level / (order.len() - rank) as f64 {
+    for (rank, index) in order.iter().enumerate() {
+        if p[*index].unwrap_or(1.0) >= level / (order.len() - rank) as f64 {
             break;
         }
-        holds[*place] = true;
+        holds[*index] = true;
     }
     holds
 }

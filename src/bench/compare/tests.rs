@@ -1,21 +1,21 @@
-mod luck;
+mod error_rates;
 
 use serde_json::{Value, json};
 
-use super::bootstrap::{interval, mcnemar_p};
 use super::html::escape;
 use super::metrics::Better;
 use super::read::Side;
 use super::{CHANGE_MIN, Comparison, Row, Verdict, compare};
-use crate::workload::TokenSource;
+use crate::bootstrap::{interval, mcnemar_p};
+use crate::random::TokenSource;
 
 /// Changes a result's JSON.
 type Edit = fn(&mut Value);
 
 /// `count` values around `middle`, none farther away than `spread`.
 fn noisy(seed: u64, count: usize, middle: f64, spread: f64) -> Vec<f64> {
-    let drawn = TokenSource::new(seed, 1 << 20).take(count);
-    drawn.iter().map(|value| middle + spread * (f64::from(*value) / f64::from(1 << 19) - 1.0)).collect()
+    let random = TokenSource::new(seed, 1 << 20).take(count);
+    random.iter().map(|value| middle + spread * (f64::from(*value) / f64::from(1 << 19) - 1.0)).collect()
 }
 
 fn result(kind: &str, body: Value) -> Value {
@@ -68,21 +68,21 @@ fn serve(rounds: &[Vec<f64>]) -> Value {
 /// Rounds of `count` requests around `middle`. Rounds differ by up to `between`, requests of a round by up
 /// to `within`, both as fractions.
 fn load(seed: u64, rounds: usize, count: usize, middle: f64, between: f64, within: f64) -> Value {
-    let luck = noisy(seed, rounds, 1.0, between);
-    let times: Vec<Vec<f64>> = luck
+    let factors = noisy(seed, rounds, 1.0, between);
+    let times: Vec<Vec<f64>> = factors
         .iter()
         .enumerate()
-        .map(|(round, luck)| {
-            noisy(seed ^ ((round as u64 + 1) << 32), count, middle * luck, middle * luck * within)
+        .map(|(round, factor)| {
+            noisy(seed ^ ((round as u64 + 1) << 32), count, middle * factor, middle * factor * within)
         })
         .collect();
     serve(&times)
 }
 
 fn accuracy(right: &[bool]) -> Value {
-    let item = |(place, correct): (usize, &bool)| {
-        json!({"id": format!("q{place}"), "correct": correct, "answer": "", "strategy": "direct",
-               "tokens": 100 + place, "wall_s": 1.0})
+    let item = |(index, correct): (usize, &bool)| {
+        json!({"id": format!("q{index}"), "correct": correct, "answer": "", "strategy": "direct",
+               "tokens": 100 + index, "wall_s": 1.0})
     };
     let items: Vec<Value> = right.iter().enumerate().map(item).collect();
     result(
@@ -138,8 +138,8 @@ fn a_warm_cache_is_not_compared_with_a_cold_one() {
     }
     let comparison = compared(&cold, &warm, false).expect("they can be compared");
     for row in &comparison.rows {
-        let said = row.refused.as_deref().expect("all rows are refused");
-        assert!(said.contains("found in the cache"), "{said}");
+        let message = row.refused.as_deref().expect("all rows are refused");
+        assert!(message.contains("found in the cache"), "{message}");
     }
     let mut workflow_cold = workflow(&[1.0, 1.1, 1.2]);
     workflow_cold["cached_tokens"] = json!(0);
@@ -231,9 +231,9 @@ fn a_round_gives_one_figure_of_each_kind() {
 #[test]
 fn rounds_are_paired_by_their_numbers() {
     // The rounds differ far more than the two sides do.
-    let luck = [100.0, 200.0, 400.0, 800.0, 300.0];
+    let factors = [100.0, 200.0, 400.0, 800.0, 300.0];
     let side = |factor: f64, left_out: u64| {
-        let rounds: Vec<Vec<f64>> = luck.iter().map(|ms| vec![ms * factor; 20]).collect();
+        let rounds: Vec<Vec<f64>> = factors.iter().map(|ms| vec![ms * factor; 20]).collect();
         let mut result = serve(&rounds);
         let samples = result["samples"].as_array_mut().expect("a list");
         samples.retain(|sample| sample["round"] != json!(left_out));
@@ -257,8 +257,8 @@ fn failed_requests_are_noted_and_in_no_figure() {
     let comparison = compared(&a, &b, false).expect("they can be compared");
     assert_eq!(comparison.rows[0].b_samples, 2);
     assert!(comparison.notes.iter().any(|note| note.contains("1 of 200 requests of B failed")));
-    for place in 0..200 {
-        b["samples"][place]["error"] = json!("503");
+    for index in 0..200 {
+        b["samples"][index]["error"] = json!("503");
     }
     let none = compared(&a, &b, false).expect("they can be compared");
     assert!(none.rows.iter().all(|row| row.verdict == Verdict::Refused), "{:?}", none.rows);
@@ -292,14 +292,14 @@ fn goals_are_compared_by_their_answers() {
     let (mut a, b) = (accuracy(&right), accuracy(&right));
     assert_eq!(compared(&a, &b, false).expect("they can be compared").rows[0].metric, "accuracy");
     let goals = |mut result: Value, right: [bool; 6]| {
-        for (place, right) in right.into_iter().enumerate() {
-            result["items"][place]["answer_right"] = json!(right);
+        for (index, right) in right.into_iter().enumerate() {
+            result["items"][index]["answer_right"] = json!(right);
         }
         result
     };
     // None had the best strategy, and yet A's answers are right.
-    for place in 0..6 {
-        a["items"][place]["correct"] = json!(false);
+    for index in 0..6 {
+        a["items"][index]["correct"] = json!(false);
     }
     let comparison = compared(&goals(a, [true; 6]), &goals(b, right), false).expect("they can be compared");
     let row = &comparison.rows[0];
@@ -311,8 +311,8 @@ fn goals_are_compared_by_their_answers() {
 fn failed_items_are_noted() {
     let a = accuracy(&[true, false, false]);
     let mut b = a.clone();
-    for place in [1, 2] {
-        b["items"][place]["error"] = json!(format!("q{place} timed out"));
+    for index in [1, 2] {
+        b["items"][index]["error"] = json!(format!("q{index} timed out"));
     }
     let notes = |a: &Value, b: &Value| compared(a, b, false).expect("they can be compared").notes;
     assert!(notes(&a, &a).is_empty());
@@ -324,9 +324,9 @@ fn failed_items_are_noted() {
 fn check_refused(a: Value, edit: Edit, expected: &[&str]) {
     let mut b = a.clone();
     edit(&mut b);
-    let said = compared(&a, &b, false).expect_err(expected[0]);
+    let message = compared(&a, &b, false).expect_err(expected[0]);
     for part in expected {
-        assert!(said.contains(part), "{said:?} lacks {part:?}");
+        assert!(message.contains(part), "{message:?} lacks {part:?}");
     }
 }
 
@@ -495,9 +495,9 @@ fn parts_are_compared_when_that_is_wanted() {
 #[test]
 fn what_is_no_result_is_said_with_the_place() {
     let check = |text: &str, expected: &[&str]| {
-        let said = Side::parse("X.json", text).err().expect(expected[0]).to_string();
+        let message = Side::parse("X.json", text).err().expect(expected[0]).to_string();
         for part in expected.iter().chain(&["X.json"]) {
-            assert!(said.contains(part), "{said:?} lacks {part:?}");
+            assert!(message.contains(part), "{message:?} lacks {part:?}");
         }
     };
     let edited = |mut value: Value, edit: Edit| {

@@ -96,7 +96,7 @@ impl Row {
             format!("{} / {}", self.a_samples, self.b_samples),
             self.change(),
             self.interval_shown(),
-            self.said(),
+            self.verdict_cell(),
         ]
     }
 
@@ -123,7 +123,7 @@ impl Row {
     }
 
     /// The verdict with its p-value, or the refusal.
-    fn said(&self) -> String {
+    fn verdict_cell(&self) -> String {
         let verdict = self.refused.as_deref().unwrap_or(self.verdict.name());
         match self.p {
             Some(p) if p < 0.001 => format!("{verdict} (p below 0.001)"),

@@ -6,9 +6,9 @@ use bandmaster_client::Prompt;
 use serde_json::{Map, Value};
 
 /// Most tokens that one answer may have.
-pub const OUTPUT_TOKENS_MAX: u32 = 1 << 20;
+pub(super) const OUTPUT_TOKENS_MAX: u32 = 1 << 20;
 /// Latest time of a recorded call, in milliseconds after the first one: a day.
-pub const AT_MS_MAX: u64 = 86_400_000;
+pub(super) const AT_MS_MAX: u64 = 86_400_000;
 
 /// A request as it will be sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,9 +18,9 @@ pub struct Call {
     pub output_tokens: u32,
     /// Whether to generate all `output_tokens`, ignoring the end-of-sequence token. Not set if the
     /// request itself defines an end.
-    pub ignores_end: bool,
+    pub ignore_eos: bool,
     /// Further fields for the request's body.
-    pub more: Map<String, Value>,
+    pub extra: Map<String, Value>,
     /// Time after the start, if the recording has times.
     pub at: Option<Duration>,
 }
@@ -28,13 +28,13 @@ pub struct Call {
 impl Call {
     /// A call that generates exactly `output_tokens` tokens.
     #[must_use]
-    pub fn plain(prompt: Prompt, output_tokens: u32, at: Option<Duration>) -> Self {
-        Self { prompt, output_tokens, ignores_end: true, more: Map::new(), at }
+    pub fn with_length(prompt: Prompt, output_tokens: u32, at: Option<Duration>) -> Self {
+        Self { prompt, output_tokens, ignore_eos: true, extra: Map::new(), at }
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Recorded {
+pub(super) struct RecordedCall {
     /// The call; its prompt is empty if the trace has no texts.
     pub call: Call,
     /// Random words used as its text: how many of each seed. They are generated when the call is made, because all
@@ -42,7 +42,7 @@ pub struct Recorded {
     pub words: Vec<(u64, usize)>,
 }
 
-impl From<Call> for Recorded {
+impl From<Call> for RecordedCall {
     fn from(call: Call) -> Self {
         Self { call, words: Vec::new() }
     }
@@ -50,12 +50,12 @@ impl From<Call> for Recorded {
 
 /// The content of a recording.
 #[derive(Debug, Default)]
-pub struct Read {
+pub(super) struct RecordedCalls {
     /// In the order of the file.
-    pub calls: Vec<Recorded>,
+    pub calls: Vec<RecordedCall>,
     /// Sentences on what differs from how it was recorded.
     pub notes: Vec<String>,
 }
 
 /// A line number, and what is wrong with the line.
-pub type Fault = (usize, String);
+pub(super) type LineError = (usize, String);

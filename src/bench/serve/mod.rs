@@ -2,28 +2,29 @@
 //! An open loop sends them at times fixed beforehand, and the time that a request waits to be sent counts as part of
 //! its latency, so that a slow server can't choose when it is asked (coordinated omission). Statistics are in `report`.
 
-pub mod call;
-pub mod recording;
-pub mod report;
+mod call;
+mod recording;
+mod report;
 #[cfg(test)]
 mod tests;
-pub mod traces;
-pub mod workload;
+mod traces;
+mod workload;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bandmaster_client::{Answered, Ask, Client, ClientError, Endpoint};
+use bandmaster_client::{Client, ClientError, Completion, CompletionRequest, Endpoint};
 use bandmaster_orchestrator::Cancel;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use self::call::Call;
-use self::report::Sample;
-use super::workload::TokenSource;
+pub use self::report::{LatencyLimits, LoadReport, Sample, ServeReport, Sweep, SweepRow};
+pub use self::workload::Workload;
+use crate::random::TokenSource;
 
 /// When requests are sent.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// A fixed number is running at any time.
@@ -45,7 +46,7 @@ pub struct Target {
 
 /// The result of a load.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadResult {
     /// The requests that ended, in the order in which they were sent.
     pub samples: Vec<Sample>,
     /// From the start to the end of the last request.
@@ -58,90 +59,92 @@ pub struct Loaded {
 ///
 /// # Errors
 /// The first call's error if the server can't be reached at all.
-pub async fn load(
+pub async fn run_load(
     target: &Target,
     calls: impl ExactSizeIterator<Item = Call> + Send + 'static,
     mode: Mode,
     seed: u64,
     stop: &Cancel,
     on_end: &mut (dyn FnMut(usize) + Send),
-) -> Result<Loaded, ClientError> {
-    let (sender, mut ended) = unbounded_channel();
-    let began = Instant::now();
+) -> Result<LoadResult, ClientError> {
+    let (sender, mut finished) = unbounded_channel();
+    let started = Instant::now();
     let count = calls.len();
     // Dropping it aborts the running calls.
-    let mut under_way = JoinSet::new();
+    let mut running = JoinSet::new();
     match mode {
-        Mode::Closed { concurrency } => closed(target, calls, concurrency, began, &sender, &mut under_way),
+        Mode::Closed { concurrency } => {
+            closed_loop(target, calls, concurrency, started, &sender, &mut running)
+        }
         Mode::Open { rate } => {
             let due = arrivals(rate, seed).zip(calls);
-            open(target, due, began, &sender, &mut under_way);
+            open_loop(target, due, started, &sender, &mut running);
         }
         Mode::Recorded => {
             let due = calls.map(|call| (call.at.unwrap_or_default(), call));
-            open(target, due, began, &sender, &mut under_way);
+            open_loop(target, due, started, &sender, &mut running);
         }
     }
     drop(sender);
-    let mut samples = Vec::with_capacity(count);
+    let mut calls = Vec::with_capacity(count);
     let interrupted = tokio::select! {
-        () = collect(&mut ended, &mut samples, on_end) => false,
+        () = collect_finished(&mut finished, &mut calls, on_end) => false,
         _ = stop.stopped() => true,
     };
-    let nobody = samples.iter().all(|ended| ended.error.is_some());
-    if let Some(Ended { error: Some(error @ ClientError::Unreachable { .. }), .. }) = samples.first()
-        && nobody
+    let all_failed = calls.iter().all(|call| call.error.is_some());
+    if let Some(FinishedCall { error: Some(error @ ClientError::Unreachable { .. }), .. }) = calls.first()
+        && all_failed
     {
         return Err(error.clone());
     }
-    samples.sort_by_key(|ended: &Ended| ended.place);
-    let wall = samples.iter().map(|ended| ended.end).max().unwrap_or_default();
-    Ok(Loaded { samples: samples.into_iter().map(|ended| ended.sample).collect(), wall, interrupted })
+    calls.sort_by_key(|call: &FinishedCall| call.index);
+    let wall = calls.iter().map(|call| call.end).max().unwrap_or_default();
+    Ok(LoadResult { samples: calls.into_iter().map(|call| call.sample).collect(), wall, interrupted })
 }
 
 /// A call that has ended.
-struct Ended {
-    place: usize,
+struct FinishedCall {
+    index: usize,
     /// Since the start of the load.
     end: Duration,
     sample: Sample,
     error: Option<ClientError>,
 }
 
-async fn collect(
-    ended: &mut UnboundedReceiver<Ended>,
-    samples: &mut Vec<Ended>,
+async fn collect_finished(
+    finished: &mut UnboundedReceiver<FinishedCall>,
+    calls: &mut Vec<FinishedCall>,
     on_end: &mut (dyn FnMut(usize) + Send),
 ) {
-    while let Some(one) = ended.recv().await {
+    while let Some(call) = finished.recv().await {
         // If the server is unreachable, don't try hundreds of times.
-        let unreachable = matches!(one.error, Some(ClientError::Unreachable { .. }));
-        samples.push(one);
-        on_end(samples.len());
-        if unreachable && samples.len() == 1 {
+        let unreachable = matches!(call.error, Some(ClientError::Unreachable { .. }));
+        calls.push(call);
+        on_end(calls.len());
+        if unreachable && calls.len() == 1 {
             return;
         }
     }
 }
 
-fn closed(
+fn closed_loop(
     target: &Target,
     calls: impl ExactSizeIterator<Item = Call> + Send + 'static,
     concurrency: usize,
-    began: Instant,
-    sender: &UnboundedSender<Ended>,
-    under_way: &mut JoinSet<()>,
+    started: Instant,
+    sender: &UnboundedSender<FinishedCall>,
+    running: &mut JoinSet<()>,
 ) {
     let concurrency = concurrency.min(calls.len());
     let calls = Arc::new(Mutex::new(calls.enumerate()));
     for _ in 0..concurrency {
         let (target, calls, sender) = (target.clone(), Arc::clone(&calls), sender.clone());
-        under_way.spawn(async move {
+        running.spawn(async move {
             loop {
                 let next = calls.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((place, call)) = next else { return };
-                let ended = one(&target, &call, place, began, Instant::now()).await;
-                if sender.send(ended).is_err() {
+                let Some((index, call)) = next else { return };
+                let finished = run_call(&target, &call, index, started, Instant::now()).await;
+                if sender.send(finished).is_err() {
                     return;
                 }
             }
@@ -150,23 +153,23 @@ fn closed(
 }
 
 /// Each call is generated only when it is its turn.
-fn open(
+fn open_loop(
     target: &Target,
     calls: impl Iterator<Item = (Duration, Call)> + Send + 'static,
-    began: Instant,
-    sender: &UnboundedSender<Ended>,
-    under_way: &mut JoinSet<()>,
+    started: Instant,
+    sender: &UnboundedSender<FinishedCall>,
+    running: &mut JoinSet<()>,
 ) {
     let (target, sender) = (target.clone(), sender.clone());
-    under_way.spawn(async move {
+    running.spawn(async move {
         let mut sent = JoinSet::new();
-        for (place, (at, call)) in calls.enumerate() {
-            let due = began + at;
+        for (index, (at, call)) in calls.enumerate() {
+            let due = started + at;
             tokio::time::sleep_until(due.into()).await;
             let (target, sender) = (target.clone(), sender.clone());
             sent.spawn(async move {
                 // Nobody listens after an interrupt.
-                let _ = sender.send(one(&target, &call, place, began, due).await);
+                let _ = sender.send(run_call(&target, &call, index, started, due).await);
             });
             while sent.try_join_next().is_some() {}
         }
@@ -189,30 +192,37 @@ fn arrivals(rate: f64, seed: u64) -> impl Iterator<Item = Duration> {
 }
 
 /// Makes one call that was due at `due`; its latencies count from then.
-async fn one(target: &Target, call: &Call, place: usize, began: Instant, due: Instant) -> Ended {
+async fn run_call(
+    target: &Target,
+    call: &Call,
+    index: usize,
+    started: Instant,
+    due: Instant,
+) -> FinishedCall {
     let band = target.endpoint.is_band();
-    let ask = Ask {
+    let request = CompletionRequest {
         prompt: call.prompt.clone(),
         max_tokens: call.output_tokens,
         temperature: 0.0,
         seed: None,
         // A band is not a single sequence, so there is no end-of-sequence token to ignore.
-        ignore_eos: call.ignores_end && !band,
+        ignore_eos: call.ignore_eos && !band,
         schema: None,
-        more: call.more.clone(),
+        extra: call.extra.clone(),
     };
     let mut times: Vec<Instant> = Vec::new();
-    let answer = target.client.ask(&target.endpoint, &ask, &mut |_| times.push(Instant::now())).await;
+    let answer =
+        target.client.complete(&target.endpoint, &request, &mut |_| times.push(Instant::now())).await;
     let end = Instant::now();
-    let (answered, error) = match answer {
-        Ok(answered) => (Some(answered), None),
+    let (completion, error) = match answer {
+        Ok(completion) => (Some(completion), None),
         Err(error) => (None, Some(error)),
     };
-    let mut sample = sample(call, due - began, due, end, &times, answered.as_ref(), error.as_ref());
+    let mut sample = sample(call, due - started, due, end, &times, completion.as_ref(), error.as_ref());
     if band {
         sample.output_tokens = sample.pieces;
     }
-    Ended { place, end: end - began, sample, error }
+    FinishedCall { index, end: end - started, sample, error }
 }
 
 fn sample(
@@ -221,11 +231,11 @@ fn sample(
     due: Instant,
     end: Instant,
     times: &[Instant],
-    answered: Option<&Answered>,
+    completion: Option<&Completion>,
     error: Option<&ClientError>,
 ) -> Sample {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let usage = answered.and_then(|answered| answered.usage).unwrap_or_default();
+    let usage = completion.and_then(|completion| completion.usage).unwrap_or_default();
     Sample {
         round: 0,
         at_ms: ms(at),
@@ -234,9 +244,9 @@ fn sample(
         itl_ms: times.windows(2).map(|pair| ms(pair[1] - pair[0])).collect(),
         prompt_tokens: usage.prompt_tokens,
         cached_tokens: usage.cached_tokens,
-        output_tokens: answered.map_or(times.len() as u32, Answered::output_tokens),
+        output_tokens: completion.map_or(times.len() as u32, Completion::completion_tokens),
         pieces: times.len() as u32,
-        asked_tokens: if call.ignores_end { call.output_tokens } else { 0 },
+        asked_tokens: if call.ignore_eos { call.output_tokens } else { 0 },
         error_kind: error.map(|error| error.kind().to_owned()),
         error: error.map(ToString::to_string),
     }

@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::call::{AT_MS_MAX, Call, Fault, OUTPUT_TOKENS_MAX, Read, Recorded};
+use super::call::{AT_MS_MAX, Call, LineError, OUTPUT_TOKENS_MAX, RecordedCall, RecordedCalls};
 use super::traces;
 use crate::origin::hex;
-use crate::words::{WordSource, opened};
+use crate::random::{WordSource, with_random_opening};
 
 /// Fields of a request that affect the answer; each is sent with the call.
 const SENT: &[&str] = &[
@@ -57,7 +57,7 @@ const ENDS: &[&str] = &[
     "json_schema",
 ];
 /// Fields that the measurement sets itself.
-const OWN: &[&str] = &["model", "stream", "stream_options", "ignore_eos"];
+const SET_BY_MEASUREMENT: &[&str] = &["model", "stream", "stream_options", "ignore_eos"];
 
 /// The calls of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +69,7 @@ pub struct Recording {
     /// Sentences on what differs from how it was recorded.
     pub notes: Vec<String>,
     /// At least one; ordered by time if all have one.
-    calls: Vec<Recorded>,
+    calls: Vec<RecordedCall>,
     /// Time from the first call to the last, and the mean gap between calls. Computed once: there may be millions.
     length: Duration,
     between: Duration,
@@ -116,7 +116,7 @@ impl Recording {
             None => requests(&text),
         };
         let broken = |(line, reason)| WorkloadError::Broken { file: name.into(), line, reason };
-        let Read { mut calls, notes } = read.map_err(broken)?;
+        let RecordedCalls { mut calls, notes } = read.map_err(broken)?;
         if calls.is_empty() {
             return Err(WorkloadError::Empty { file: name.into() });
         }
@@ -133,15 +133,15 @@ impl Recording {
     /// The call at an index. After the last, the recording starts again with other opening
     /// words, and its times continue.
     #[must_use]
-    pub fn call(&self, place: usize, seed: u64) -> Call {
-        let (pass, place) = (place / self.calls.len(), place % self.calls.len());
-        let Recorded { mut call, words } = self.calls[place].clone();
+    pub fn call(&self, index: usize, seed: u64) -> Call {
+        let (pass, index) = (index / self.calls.len(), index % self.calls.len());
+        let RecordedCall { mut call, words } = self.calls[index].clone();
         if !words.is_empty() {
             let text =
                 words.iter().map(|(seed, count)| WordSource::new(*seed).take(*count)).collect::<String>();
             call.prompt = Prompt::chat(&[Message::new(Role::User, text)]);
         }
-        open_differently(&mut call.prompt, seed.wrapping_add((pass as u64) << 20));
+        open_randomly(&mut call.prompt, seed.wrapping_add((pass as u64) << 20));
         let pass_began = (self.length + self.between) * u32::try_from(pass).unwrap_or(u32::MAX);
         call.at = call.at.map(|at| at + pass_began);
         call
@@ -155,9 +155,9 @@ impl Recording {
 }
 
 /// Puts a few random words first, so that a server's prefix cache from an earlier load doesn't apply.
-fn open_differently(prompt: &mut Prompt, seed: u64) {
+fn open_randomly(prompt: &mut Prompt, seed: u64) {
     let texts = match prompt {
-        Prompt::Text(text) => return *text = opened(text, seed),
+        Prompt::Text(text) => return *text = with_random_opening(text, seed),
         Prompt::Chat(messages) => messages.iter_mut().filter_map(|message| message.get_mut("content")),
     };
     for content in texts {
@@ -166,23 +166,23 @@ fn open_differently(prompt: &mut Prompt, seed: u64) {
             content => Some(content),
         };
         if let Some(Value::String(text)) = text {
-            *text = opened(text, seed);
+            *text = with_random_opening(text, seed);
             return;
         }
     }
 }
 
 /// Reads one OpenAI request per line.
-fn requests(text: &str) -> Result<Read, Fault> {
-    let mut read = Read::default();
-    let mut passed_over = BTreeSet::new();
+fn requests(text: &str) -> Result<RecordedCalls, LineError> {
+    let mut read = RecordedCalls::default();
+    let mut not_sent = BTreeSet::new();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let fault = |reason: String| (at + 1, reason);
         let parsed: Line = serde_json::from_str(line).map_err(|error| fault(error.to_string()))?;
-        read.calls.push(parsed.call(&mut passed_over).map_err(fault)?.into());
+        read.calls.push(parsed.call(&mut not_sent).map_err(fault)?.into());
     }
-    if !passed_over.is_empty() {
-        let names = passed_over.into_iter().collect::<Vec<_>>().join(", ");
+    if !not_sent.is_empty() {
+        let names = not_sent.into_iter().collect::<Vec<_>>().join(", ");
         read.notes.push(format!("fields that are not sent: {names}"));
     }
     Ok(read)
@@ -197,11 +197,11 @@ struct Line {
     at_ms: Option<u64>,
     n: Option<u32>,
     #[serde(flatten)]
-    more: Map<String, Value>,
+    extra: Map<String, Value>,
 }
 
 impl Line {
-    fn call(mut self, passed_over: &mut BTreeSet<String>) -> Result<Call, String> {
+    fn call(mut self, not_sent: &mut BTreeSet<String>) -> Result<Call, String> {
         let prompt = match (self.messages, self.prompt) {
             (Some(messages), None) => {
                 messages.iter().try_for_each(check_message)?;
@@ -220,16 +220,16 @@ impl Line {
         if self.n.is_some_and(|n| n != 1) {
             return Err("n: a call has one answer; record each as a call of its own".to_owned());
         }
-        self.more.retain(|name, value| {
+        self.extra.retain(|name, value| {
             let sent = SENT.contains(&name.as_str());
-            if !sent && !value.is_null() && !OWN.contains(&name.as_str()) {
-                passed_over.insert(name.clone());
+            if !sent && !value.is_null() && !SET_BY_MEASUREMENT.contains(&name.as_str()) {
+                not_sent.insert(name.clone());
             }
             sent && !value.is_null()
         });
         let at = self.at_ms.map(Duration::from_millis);
-        let ignores_end = !ENDS.iter().any(|name| self.more.contains_key(*name));
-        Ok(Call { prompt, output_tokens, ignores_end, more: self.more, at })
+        let ignore_eos = !ENDS.iter().any(|name| self.extra.contains_key(*name));
+        Ok(Call { prompt, output_tokens, ignore_eos, extra: self.extra, at })
     }
 }
 

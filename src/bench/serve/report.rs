@@ -3,67 +3,55 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Loaded, Mode};
-use crate::machine::Machine;
-use crate::origin::Build;
-use crate::workflow::report::Percentiles;
+use super::{LoadResult, Mode};
+use crate::origin::Origin;
+use crate::percentiles::Percentiles;
 
 /// Printed below the figures of a band.
 const IN_PIECES: &str =
     "Output is counted in stream events, because a band's token count covers all its tasks.";
 
 /// JSON result of `bench serve`, schema `bandmaster.bench.serve/1`.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ServeReport {
-    pub schema: String,
-    /// The machine that sent the load; the server may be on another.
-    pub machine: Machine,
-    /// The command to repeat the measurement.
-    pub command: String,
-    /// Version of this program.
-    pub version: String,
+    pub schema: &'static str,
+    /// Its machine is the one that sent the load; the server may be on another.
     #[serde(flatten)]
-    pub build: Build,
+    pub origin: Origin,
     pub url: String,
     /// The server's name for the model.
     pub model: String,
     /// Name of a built-in workload, or the recording's file name.
     pub workload: String,
     /// Checksum of the recording.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub workload_sha256: Option<String>,
     /// Calls before the measured ones.
     pub warmup: usize,
     /// Seed that the calls were generated from.
     pub seed: u64,
     /// Number of rounds with the same number of calls each.
-    #[serde(default = "one")]
     pub repeat: usize,
     pub mode: Mode,
     #[serde(flatten)]
     pub load: LoadReport,
     /// Whether it was interrupted; only calls that had ended are included.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
     /// Set for a band, which counts the tokens of all its tasks. Output tokens are then pieces of the answer, each
     /// about a token if the answer is streamed while it is written.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub output_in_pieces: bool,
     /// Loads at several rates, and the highest rate that the server keeps up with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sweep: Option<Sweep>,
     /// A second server, measured in alternating rounds; the server that goes first alternates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub against: Option<Box<Self>>,
 }
 
-/// Results from before there were rounds have one.
-fn one() -> usize {
-    1
-}
-
 /// The figures of one load. Latencies count from the time a call was due.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct LoadReport {
     /// Number of calls that ended.
     pub requests: usize,
@@ -100,18 +88,18 @@ pub struct LoadReport {
 }
 
 /// Complete answers that met the latency limits.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Goodput {
     #[serde(flatten)]
-    pub limits: Limits,
+    pub limits: LatencyLimits,
     pub requests_per_s: f64,
     /// As a fraction of all calls.
     pub share: f64,
 }
 
 /// Latency limits for an answer to count as in time.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Limits {
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct LatencyLimits {
     /// Time to first token.
     pub ttft_limit_ms: f64,
     /// Mean time between an answer's tokens.
@@ -119,10 +107,9 @@ pub struct Limits {
 }
 
 /// One call. Its latencies count from the time it was due.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Sample {
     /// Round number, counted from 0.
-    #[serde(default)]
     pub round: usize,
     /// When it was due, since the start of its round.
     pub at_ms: f64,
@@ -149,7 +136,7 @@ pub struct Sample {
 }
 
 /// Loads at rising rates.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Sweep {
     /// Highest rate at which at least [`Sweep::KEEPS_UP`] of the calls were answered within the limits;
     /// absent if there was none.
@@ -159,7 +146,7 @@ pub struct Sweep {
 }
 
 /// The load at one rate.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct SweepRow {
     /// Rate in requests per second.
     pub rate: f64,
@@ -187,7 +174,7 @@ impl Sweep {
 }
 
 impl Sample {
-    fn is_within(&self, limits: &Limits) -> bool {
+    fn is_within(&self, limits: &LatencyLimits) -> bool {
         // Per token and not per piece, so that sending several tokens at once gives no advantage.
         let writing = self.ttft_ms.map_or(0.0, |ttft| self.e2e_ms - ttft);
         let mean = writing / f64::from(self.output_tokens.saturating_sub(1).max(1));
@@ -199,8 +186,8 @@ impl Sample {
 
 impl LoadReport {
     #[must_use]
-    pub fn new(loaded: Loaded, limits: Limits) -> Self {
-        let Loaded { samples, wall, .. } = loaded;
+    pub fn new(loaded: LoadResult, limits: LatencyLimits) -> Self {
+        let LoadResult { samples, wall, .. } = loaded;
         let whole = || samples.iter().filter(|sample| sample.error.is_none());
         let sum = |of: fn(&Sample) -> u32| whole().map(|sample| u64::from(of(sample))).sum::<u64>();
         let mut errors_by = BTreeMap::new();
@@ -208,7 +195,7 @@ impl LoadReport {
             *errors_by.entry(kind).or_insert(0) += 1;
         }
         let wall_s = wall.as_secs_f64();
-        let a_second = |count: f64| if wall_s > 0.0 { count / wall_s } else { 0.0 };
+        let per_second = |count: f64| if wall_s > 0.0 { count / wall_s } else { 0.0 };
         let good = samples.iter().filter(|sample| sample.is_within(&limits)).count();
         let output_tokens = sum(|sample| sample.output_tokens);
         Self {
@@ -220,15 +207,15 @@ impl LoadReport {
             prompt_tokens: sum(|sample| sample.prompt_tokens),
             cached_tokens: sum(|sample| sample.cached_tokens),
             output_tokens,
-            output_tokens_per_s: a_second(output_tokens as f64),
-            requests_per_s: a_second(whole().count() as f64),
+            output_tokens_per_s: per_second(output_tokens as f64),
+            requests_per_s: per_second(whole().count() as f64),
             ttft_ms: Percentiles::of(whole().filter_map(|sample| sample.ttft_ms).collect()),
             pieces: sum(|sample| sample.pieces),
             itl_ms: Percentiles::of(whole().flat_map(|sample| sample.itl_ms.iter().copied()).collect()),
             e2e_ms: Percentiles::of(whole().map(|sample| sample.e2e_ms).collect()),
             goodput: Goodput {
                 limits,
-                requests_per_s: a_second(good as f64),
+                requests_per_s: per_second(good as f64),
                 share: good as f64 / samples.len().max(1) as f64,
             },
             samples,
@@ -237,7 +224,7 @@ impl LoadReport {
 
     fn cells(&self) -> Vec<(&'static str, String)> {
         let none = self.errors == self.requests;
-        let four = |p: &Percentiles| match none {
+        let percentiles = |p: &Percentiles| match none {
             true => "-".to_owned(),
             false => format!("{:.0} / {:.0} / {:.0} / {:.0}", p.p50, p.p90, p.p99, p.max),
         };
@@ -256,9 +243,9 @@ impl LoadReport {
             ("output tokens / stream events", format!("{} / {}", self.output_tokens, self.pieces)),
             ("output tokens per second", format!("{:.1}", self.output_tokens_per_s)),
             ("requests per second", format!("{:.2}", self.requests_per_s)),
-            ("first token, ms: p50 / p90 / p99 / longest", four(&self.ttft_ms)),
-            ("between tokens, ms", four(&self.itl_ms)),
-            ("end to end, ms", four(&self.e2e_ms)),
+            ("first token, ms: p50 / p90 / p99 / longest", percentiles(&self.ttft_ms)),
+            ("between tokens, ms", percentiles(&self.itl_ms)),
+            ("end to end, ms", percentiles(&self.e2e_ms)),
             (
                 "within the limits, per second",
                 format!(
@@ -329,10 +316,10 @@ impl ServeReport {
     /// The command and a Markdown table.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let machine = &self.machine;
+        let machine = &self.origin.machine;
         let mut out = format!(
             "`{}` ({}, {} cores)\n\n| {} | |\n|---|---|\n",
-            self.command,
+            self.origin.command,
             machine.cpu,
             machine.cores,
             self.title()

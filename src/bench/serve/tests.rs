@@ -1,39 +1,36 @@
 use std::time::Duration;
 
 use super::call::Call;
-use super::report::{Limits, LoadReport, Sweep, SweepRow};
-use super::workload::Workload;
 use super::*;
-use bandmaster_client::Prompt;
-use bandmaster_client::fake::{FakeServer, Script};
+use bandmaster_client::{FakeServer, Prompt, Script};
 use serde_json::{Value, json};
 
-const LIMITS: Limits = Limits { ttft_limit_ms: 1000.0, itl_limit_ms: 50.0 };
+const LIMITS: LatencyLimits = LatencyLimits { ttft_limit_ms: 1000.0, itl_limit_ms: 50.0 };
 
-fn said(message: &Value) -> &str {
+fn content(message: &Value) -> &str {
     message["content"].as_str().expect("a text")
 }
 
-fn loaded(url: &str, calls: Vec<Call>, mode: Mode, stop: &Cancel) -> Result<Loaded, ClientError> {
-    loaded_of("fake", url, calls, mode, stop)
+fn load(url: &str, calls: Vec<Call>, mode: Mode, stop: &Cancel) -> Result<LoadResult, ClientError> {
+    load_of("fake", url, calls, mode, stop)
 }
 
-fn loaded_of(
+fn load_of(
     model: &str,
     url: &str,
     calls: Vec<Call>,
     mode: Mode,
     stop: &Cancel,
-) -> Result<Loaded, ClientError> {
+) -> Result<LoadResult, ClientError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let client = Client::new(Duration::from_secs(1)).expect("a client");
     let endpoint = Endpoint::new(url, model, None, true).expect("it is here");
     let target = Target { client, endpoint };
-    runtime.expect("a runtime").block_on(load(&target, calls.into_iter(), mode, 1, stop, &mut |_| {}))
+    runtime.expect("a runtime").block_on(run_load(&target, calls.into_iter(), mode, 1, stop, &mut |_| {}))
 }
 
 fn calls(count: usize, output_tokens: u32) -> Vec<Call> {
-    let call = |place: usize| Call::plain(Prompt::Text(format!(" call {place}")), output_tokens, None);
+    let call = |index: usize| Call::with_length(Prompt::Text(format!(" call {index}")), output_tokens, None);
     (0..count).map(call).collect()
 }
 
@@ -41,7 +38,7 @@ fn calls(count: usize, output_tokens: u32) -> Vec<Call> {
 fn report(script: Script) -> LoadReport {
     let server = FakeServer::start(script);
     let mode = Mode::Closed { concurrency: 3 };
-    LoadReport::new(loaded(&server.url, calls(6, 5), mode, &Cancel::new()).expect("it is there"), LIMITS)
+    LoadReport::new(load(&server.url, calls(6, 5), mode, &Cancel::new()).expect("it is there"), LIMITS)
 }
 
 #[test]
@@ -64,7 +61,7 @@ fn a_call_that_had_to_wait_counts_from_when_it_was_due() {
     let at = |ms| Some(Duration::from_millis(ms));
     let mut recorded = calls(3, 2);
     (recorded[0].at, recorded[1].at, recorded[2].at) = (at(0), at(150), at(300));
-    let done = loaded(&server.url, recorded, Mode::Recorded, &Cancel::new()).expect("it is there");
+    let done = load(&server.url, recorded, Mode::Recorded, &Cancel::new()).expect("it is there");
     let at_ms: Vec<u64> = done.samples.iter().map(|sample| sample.at_ms.round() as u64).collect();
     assert_eq!(at_ms, [0, 150, 300], "when they were due, not when they were sent");
     assert!(done.wall >= Duration::from_millis(300));
@@ -107,7 +104,7 @@ fn calls_that_fail_are_counted_by_kind_and_leave_the_figures_alone() {
 fn a_band_is_measured_by_the_pieces_of_its_answers() {
     let server = FakeServer::start(Script::Counts { output_tokens: 99 });
     let mode = Mode::Closed { concurrency: 3 };
-    let done = loaded_of("bandmaster", &server.url, calls(6, 5), mode, &Cancel::new());
+    let done = load_of("bandmaster", &server.url, calls(6, 5), mode, &Cancel::new());
     let report = LoadReport::new(done.expect("it is there"), LIMITS);
     assert_eq!((report.errors, report.output_tokens, report.pieces), (0, 30, 30), "{:?}", report.errors_by);
     // A band refuses `ignore_eos`.
@@ -118,7 +115,7 @@ fn a_band_is_measured_by_the_pieces_of_its_answers() {
 #[test]
 fn a_server_that_is_not_there_ends_it_at_once() {
     let mode = Mode::Closed { concurrency: 2 };
-    let error = loaded("http://127.0.0.1:9", calls(1000, 5), mode, &Cancel::new());
+    let error = load("http://127.0.0.1:9", calls(1000, 5), mode, &Cancel::new());
     assert_eq!(error.expect_err("nobody listens there").kind(), "unreachable");
 }
 
@@ -132,7 +129,7 @@ fn an_interrupt_keeps_the_calls_that_have_ended() {
         thrower.cancel();
     });
     let done =
-        loaded(&server.url, calls(1000, 5), Mode::Closed { concurrency: 2 }, &cancel).expect("it is there");
+        load(&server.url, calls(1000, 5), Mode::Closed { concurrency: 2 }, &cancel).expect("it is there");
     assert!(done.interrupted && !done.samples.is_empty() && done.samples.len() < 100);
 }
 
@@ -150,23 +147,23 @@ fn the_knee_is_below_the_first_rate_that_is_too_much() {
 }
 
 #[test]
-fn made_up_calls_have_their_lengths_and_share_what_they_should() {
+fn random_calls_have_their_lengths_and_common_prefixes() {
     let words = |call: &Call| match &call.prompt {
         Prompt::Chat(messages) => {
-            messages.iter().map(|message| said(message).split_whitespace().count()).collect()
+            messages.iter().map(|message| content(message).split_whitespace().count()).collect()
         }
         Prompt::Text(text) => vec![text.split_whitespace().count()],
     };
-    assert_eq!(drawn(&Workload::Chat, 5, 1), drawn(&Workload::Chat, 5, 1));
-    assert_ne!(drawn(&Workload::Chat, 5, 1), drawn(&Workload::Chat, 5, 2));
-    for call in drawn(&Workload::Chat, 50, 1) {
+    assert_eq!(calls_of(&Workload::Chat, 5, 1), calls_of(&Workload::Chat, 5, 1));
+    assert_ne!(calls_of(&Workload::Chat, 5, 1), calls_of(&Workload::Chat, 5, 2));
+    for call in calls_of(&Workload::Chat, 50, 1) {
         let counts: Vec<usize> = words(&call);
         assert!(counts[0] == 60 && (40..200).contains(&counts[1]) && (32..96).contains(&call.output_tokens));
     }
-    let fanout = drawn(&Workload::Fanout, 2, 1);
+    let fanout = calls_of(&Workload::Fanout, 2, 1);
     assert_eq!(words(&fanout[0]), [1060]);
     assert_ne!(fanout[0], fanout[1]);
-    let long = drawn(&Workload::Mixed, 10, 1).iter().filter(|call| words(call) == [2000]).count();
+    let long = calls_of(&Workload::Mixed, 10, 1).iter().filter(|call| words(call) == [2000]).count();
     assert_eq!(long, 2);
 }
 
@@ -183,15 +180,15 @@ fn a_recording_is_read_or_its_line_named() {
     assert_eq!((recording.name(), recording.sha256().map(str::len)), ("calls.jsonl", Some(64)));
     let text = |call: &Call| match &call.prompt {
         Prompt::Text(text) => text.clone(),
-        Prompt::Chat(messages) => said(&messages[0]).to_owned(),
+        Prompt::Chat(messages) => content(&messages[0]).to_owned(),
     };
-    let calls = drawn(&recording, 4, 1);
+    let calls = calls_of(&recording, 4, 1);
     assert_eq!((calls[0].at, calls[0].output_tokens), (Some(Duration::from_millis(40)), 3));
     assert!(text(&calls[1]).ends_with(" a") || text(&calls[1]).ends_with('a'));
     assert_eq!(calls[2].at, Some(Duration::from_millis(120)), "the second pass follows the first");
     let opening = |call: &Call| text(call).split_whitespace().take(4).collect::<Vec<_>>().join(" ");
     assert_ne!(opening(&calls[2]), opening(&calls[0]), "no pass finds what another left in a cache");
-    assert_ne!(opening(&drawn(&recording, 1, 2)[0]), opening(&calls[0]));
+    assert_ne!(opening(&calls_of(&recording, 1, 2)[0]), opening(&calls[0]));
     let refuse = |text: &str, says: &str| {
         let error = find(text).expect_err(says).to_string();
         assert!(error.contains(says) && error.contains("calls.jsonl"), "{error}");
@@ -209,7 +206,7 @@ fn a_recording_is_read_or_its_line_named() {
     assert!(Workload::find("nowhere").expect_err("no file").to_string().contains("chat, fanout, mixed"));
 }
 
-fn drawn(workload: &Workload, count: usize, seed: u64) -> Vec<Call> {
+fn calls_of(workload: &Workload, count: usize, seed: u64) -> Vec<Call> {
     workload.calls(count, seed).collect()
 }
 
@@ -237,7 +234,7 @@ fn a_recorded_call_is_sent_with_its_tools_and_its_form() {
     assert!(recording.notes().is_empty(), "{:?}", recording.notes());
     let server = FakeServer::start(Script::Good { ms: 0 });
     let mode = Mode::Closed { concurrency: 1 };
-    let done = loaded(&server.url, drawn(&recording, 1, 1), mode, &Cancel::new()).expect("it is there");
+    let done = load(&server.url, calls_of(&recording, 1, 1), mode, &Cancel::new()).expect("it is there");
     let bodies = server.bodies.lock().expect("whole");
     for name in ["tools", "tool_choice", "response_format", "temperature"] {
         assert_eq!(bodies[0][name], call[name], "{name}");
@@ -259,9 +256,9 @@ fn conversations_of_sharegpt_are_asked_by_their_first_question() {
         {"id": "d", "conversations": []},
     ]);
     let recording = workload("sharegpt.json", &text.to_string()).expect("two calls");
-    let calls = drawn(&recording, 3, 1);
+    let calls = calls_of(&recording, 3, 1);
     let asked = |call: &Call| match &call.prompt {
-        Prompt::Chat(messages) => said(&messages[0]).to_owned(),
+        Prompt::Chat(messages) => content(&messages[0]).to_owned(),
         Prompt::Text(text) => text.clone(),
     };
     assert!(asked(&calls[0]).ends_with("Why?") && asked(&calls[1]).ends_with("Who?"));
@@ -278,14 +275,14 @@ fn conversations_of_sharegpt_are_asked_by_their_first_question() {
 fn traces_without_texts_have_their_lengths_times_and_common_beginnings() {
     let words = |call: &Call| match &call.prompt {
         Prompt::Chat(messages) => {
-            said(&messages[0]).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            content(&messages[0]).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         }
         Prompt::Text(text) => vec![text.clone()],
     };
     let burst = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,ChatGPT,472,18,490,Conversation log\n\
                  45.5,GPT-4,20,0,20,API log\n118,GPT-4,1087,230,1317,API log\n90000,GPT-4,10,10,20,API log\n";
     let recording = workload("BurstGPT.csv", burst).expect("two calls");
-    let calls = drawn(&recording, 2, 1);
+    let calls = calls_of(&recording, 2, 1);
     // Four opening words come first.
     assert_eq!((words(&calls[0]).len(), words(&calls[1]).len()), (476, 1091));
     assert_eq!((calls[0].output_tokens, calls[1].output_tokens), (18, 230));
@@ -297,7 +294,7 @@ fn traces_without_texts_have_their_lengths_times_and_common_beginnings() {
     );
     let mooncake = "{\"timestamp\": 27482, \"input_length\": 1200, \"output_length\": 5, \"hash_ids\": [46, 47, 48]}\n\
                     {\"timestamp\": 30535, \"input_length\": 1100, \"output_length\": 6, \"hash_ids\": [46, 47, 99]}\n";
-    let calls = drawn(&workload("mooncake_trace.jsonl", mooncake).expect("two calls"), 2, 1);
+    let calls = calls_of(&workload("mooncake_trace.jsonl", mooncake).expect("two calls"), 2, 1);
     let (first, second) = (words(&calls[0]), words(&calls[1]));
     assert_eq!((first.len(), second.len()), (1204, 1104));
     assert_eq!(first[..1028], second[..1028], "two blocks of 512 are the same");
@@ -315,7 +312,7 @@ fn traces_without_texts_have_their_lengths_times_and_common_beginnings() {
 }
 
 #[test]
-fn calls_are_drawn_when_they_are_made() {
+fn calls_are_generated_when_they_are_sent() {
     // A million prompts of a million words each.
     let line = "{\"timestamp\": 0, \"input_length\": 1000000, \"output_length\": 5}\n";
     let recording = workload("mooncake_trace.jsonl", line).expect("a call");
@@ -331,11 +328,11 @@ fn recorded_calls_are_made_in_the_order_of_their_times() {
     let line = |at: u32, tokens: u32| json!({"prompt": "a", "max_tokens": tokens, "at_ms": at}).to_string();
     let text = [line(50, 3), line(0, 1), line(50, 4), line(10, 2)].join("\n");
     let recording = workload("calls.jsonl", &text).expect("four calls");
-    let calls = drawn(&recording, 6, 1);
+    let calls = calls_of(&recording, 6, 1);
     assert_eq!(calls.iter().map(|call| call.output_tokens).collect::<Vec<_>>(), [1, 2, 3, 4, 1, 2]);
     assert!(calls.windows(2).all(|pair| pair[0].at <= pair[1].at));
     let server = FakeServer::start(Script::Good { ms: 0 });
-    let done = loaded(&server.url, calls, Mode::Recorded, &Cancel::new()).expect("it is there");
+    let done = load(&server.url, calls, Mode::Recorded, &Cancel::new()).expect("it is there");
     assert_eq!(done.samples.iter().map(|sample| sample.asked_tokens).collect::<Vec<_>>(), [1, 2, 3, 4, 1, 2]);
 }
 
@@ -354,6 +351,6 @@ fn prompts_longer_than_any_model_reads_are_left_out_of_a_trace() {
             .join("\n")
             .contains("3 of 4 calls have no input or output tokens, or too many for any model")
     );
-    let calls = drawn(&recording, 2, 1);
+    let calls = calls_of(&recording, 2, 1);
     assert_eq!(calls[1].at, Some(Duration::ZERO), "the second is the first again: there is no other");
 }

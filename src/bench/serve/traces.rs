@@ -7,7 +7,7 @@ use bandmaster_client::Prompt;
 use bandmaster_orchestrator::{Message, Role};
 use serde::Deserialize;
 
-use super::call::{AT_MS_MAX, Call, Fault, OUTPUT_TOKENS_MAX, Read, Recorded};
+use super::call::{AT_MS_MAX, Call, LineError, OUTPUT_TOKENS_MAX, RecordedCall, RecordedCalls};
 
 /// Approximate bytes per token of English prose: ShareGPT has answers as text, but their length is needed in tokens.
 const TOKEN_BYTES: usize = 4;
@@ -19,7 +19,7 @@ const PROMPT_TOKENS_MAX: usize = 4 << 20;
 const BURST_GPT: &str = "Timestamp,";
 
 /// Reads a trace; `None` if the text is not one.
-pub fn read(text: &str) -> Option<Result<Read, Fault>> {
+pub(super) fn read(text: &str) -> Option<Result<RecordedCalls, LineError>> {
     let start = text.trim_start_matches('\u{feff}').trim_start();
     if start.starts_with('[') {
         return Some(share_gpt(start));
@@ -43,11 +43,12 @@ struct Turn {
 }
 
 /// The first question of each conversation, with about as many output tokens as its recorded answer.
-fn share_gpt(text: &str) -> Result<Read, Fault> {
+fn share_gpt(text: &str) -> Result<RecordedCalls, LineError> {
     let all: Vec<Conversation> =
         serde_json::from_str(text).map_err(|error| (error.line(), error.to_string()))?;
     let count = all.len();
-    let calls: Vec<Recorded> = all.into_iter().filter_map(Conversation::call).map(Recorded::from).collect();
+    let calls: Vec<RecordedCall> =
+        all.into_iter().filter_map(Conversation::call).map(RecordedCall::from).collect();
     let mut notes = vec![format!(
         "each answer gets as many tokens as the recorded one has bytes, divided by {TOKEN_BYTES}"
     )];
@@ -57,21 +58,21 @@ fn share_gpt(text: &str) -> Result<Read, Fault> {
             count - calls.len()
         ));
     }
-    Ok(Read { calls, notes })
+    Ok(RecordedCalls { calls, notes })
 }
 
 impl Conversation {
     fn call(self) -> Option<Call> {
         let mut turns = self.conversations.into_iter().skip_while(|turn| turn.from == "system");
         let (question, answer) = (turns.next()?, turns.next()?);
-        let said = matches!(question.from.as_str(), "human" | "user")
+        let is_question_and_answer = matches!(question.from.as_str(), "human" | "user")
             && matches!(answer.from.as_str(), "gpt" | "chatgpt" | "assistant" | "bing" | "bard");
-        if !said || question.value.trim().is_empty() || answer.value.trim().is_empty() {
+        if !is_question_and_answer || question.value.trim().is_empty() || answer.value.trim().is_empty() {
             return None;
         }
         let tokens = u32::try_from(answer.value.len().div_ceil(TOKEN_BYTES)).unwrap_or(OUTPUT_TOKENS_MAX);
         let prompt = Prompt::chat(&[Message::new(Role::User, question.value)]);
-        Some(Call::plain(prompt, tokens.min(OUTPUT_TOKENS_MAX), None))
+        Some(Call::with_length(prompt, tokens.min(OUTPUT_TOKENS_MAX), None))
     }
 }
 
@@ -83,21 +84,21 @@ struct Lengths {
 }
 
 /// Columns `Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type`; the time is in seconds.
-fn burst_gpt(text: &str) -> Result<Read, Fault> {
+fn burst_gpt(text: &str) -> Result<RecordedCalls, LineError> {
     let head: Vec<&str> = text.lines().next().unwrap_or_default().split(',').map(str::trim).collect();
     let column = |name: &str| {
-        let place = head.iter().position(|column| column.eq_ignore_ascii_case(name));
-        place.ok_or_else(|| (1, format!("no column `{name}`")))
+        let index = head.iter().position(|column| column.eq_ignore_ascii_case(name));
+        index.ok_or_else(|| (1, format!("no column `{name}`")))
     };
     let (at, read, written) = (column("Timestamp")?, column("Request tokens")?, column("Response tokens")?);
     let mut lines = Vec::new();
-    for (place, line) in text.lines().enumerate().skip(1).filter(|(_, line)| !line.trim().is_empty()) {
+    for (index, line) in text.lines().enumerate().skip(1).filter(|(_, line)| !line.trim().is_empty()) {
         let cells: Vec<&str> = line.split(',').map(str::trim).collect();
         let number = |column: usize| {
             let cell = cells.get(column).copied().unwrap_or_default();
             let number = cell.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
             number.ok_or_else(|| {
-                (place + 1, format!("{} is `{cell}`: expected a number, 0 or more", head[column]))
+                (index + 1, format!("{} is `{cell}`: expected a number, 0 or more", head[column]))
             })
         };
         lines.push(Lengths {
@@ -106,7 +107,7 @@ fn burst_gpt(text: &str) -> Result<Read, Fault> {
             output_tokens: number(written)? as u32,
         });
     }
-    Ok(made_up(&lines, |place, words| vec![(place as u64, words)]))
+    Ok(random_calls(&lines, |index, words| vec![(index as u64, words)]))
 }
 
 /// A line of Mooncake's trace; the time is in milliseconds.
@@ -120,10 +121,10 @@ struct Mooncake {
 }
 
 /// Prompts that begin with the same hashes begin with the same words.
-fn mooncake(text: &str) -> Result<Read, Fault> {
+fn mooncake(text: &str) -> Result<RecordedCalls, LineError> {
     let (mut lines, mut hashes) = (Vec::new(), Vec::new());
-    for (place, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let line: Mooncake = serde_json::from_str(line).map_err(|error| (place + 1, error.to_string()))?;
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let line: Mooncake = serde_json::from_str(line).map_err(|error| (index + 1, error.to_string()))?;
         lines.push(Lengths {
             at_s: line.timestamp / 1e3,
             prompt_tokens: line.input_length,
@@ -131,18 +132,18 @@ fn mooncake(text: &str) -> Result<Read, Fault> {
         });
         hashes.push(line.hash_ids);
     }
-    Ok(made_up(&lines, |place, words| {
+    Ok(random_calls(&lines, |index, words| {
         // Without hashes nothing is shared: each block has its own seed.
-        let own = |block: usize| u64::MAX - ((place as u64) << 32) - block as u64;
-        let seed = |block: usize| hashes[place].get(block).copied().unwrap_or_else(|| own(block));
+        let own = |block: usize| u64::MAX - ((index as u64) << 32) - block as u64;
+        let seed = |block: usize| hashes[index].get(block).copied().unwrap_or_else(|| own(block));
         let length = |block: usize| (words - block * MOONCAKE_BLOCK_TOKENS).min(MOONCAKE_BLOCK_TOKENS);
         (0..words.div_ceil(MOONCAKE_BLOCK_TOKENS)).map(|block| (seed(block), length(block))).collect()
     }))
 }
 
-/// Calls with these lengths; `words(place, count)` gives the seeds of a call's words. Of a trace longer than a day only
+/// Calls with these lengths; `words(index, count)` gives the seeds of a call's words. Of a trace longer than a day only
 /// the first day is used.
-fn made_up(lines: &[Lengths], words: impl Fn(usize, usize) -> Vec<(u64, usize)>) -> Read {
+fn random_calls(lines: &[Lengths], words: impl Fn(usize, usize) -> Vec<(u64, usize)>) -> RecordedCalls {
     let begin = lines.iter().map(|line| line.at_s).fold(f64::INFINITY, f64::min);
     let at_ms = |line: &Lengths| ((line.at_s - begin) * 1e3).round() as u64;
     let usable = |line: &&Lengths| {
@@ -168,11 +169,11 @@ fn made_up(lines: &[Lengths], words: impl Fn(usize, usize) -> Vec<(u64, usize)>)
         .iter()
         .enumerate()
         .filter(|(_, line)| usable(line) && in_time(line))
-        .map(|(place, line)| {
+        .map(|(index, line)| {
             let at = Some(Duration::from_millis(at_ms(line)));
-            let call = Call::plain(Prompt::Chat(Vec::new()), line.output_tokens, at);
-            Recorded { call, words: words(place, line.prompt_tokens) }
+            let call = Call::with_length(Prompt::Chat(Vec::new()), line.output_tokens, at);
+            RecordedCall { call, words: words(index, line.prompt_tokens) }
         })
         .collect();
-    Read { calls, notes }
+    RecordedCalls { calls, notes }
 }

@@ -7,8 +7,8 @@ use bandmaster_orchestrator::{Message, Role};
 
 use super::call::Call;
 use super::recording::{Recording, WorkloadError};
-use crate::words::WordSource;
-use crate::workload::TokenSource;
+use crate::random::TokenSource;
+use crate::random::WordSource;
 
 /// A kind of load.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,19 +85,19 @@ impl Workload {
         let chat = |messages: Vec<Message>| Prompt::chat(&messages);
         let user = |text: String| Message::new(Role::User, text);
         let (system, shared) = (words.take(CHAT_SYSTEM_WORDS), words.take(FANOUT_SHARED_WORDS));
-        let call = |prompt, output_tokens: usize| Call::plain(prompt, output_tokens as u32, None);
-        (0..count).map(move |place| match &workload {
+        let call = |prompt, output_tokens: usize| Call::with_length(prompt, output_tokens as u32, None);
+        (0..count).map(move |index| match &workload {
             Self::Chat => {
                 let own = words.take(between(40, 200));
                 let messages = vec![Message::new(Role::System, system.clone()), user(own)];
                 call(chat(messages), between(32, 96))
             }
             Self::Fanout => call(chat(vec![user(shared.clone() + &words.take(FANOUT_OWN_WORDS))]), 48),
-            Self::Mixed if place % LONG_EVERY == LONG_EVERY - 1 => {
+            Self::Mixed if index % LONG_EVERY == LONG_EVERY - 1 => {
                 call(chat(vec![user(words.take(LONG_WORDS))]), 64)
             }
             Self::Mixed => call(chat(vec![user(words.take(between(64, 128)))]), 48),
-            Self::Recorded(recording) => recording.call(place, seed),
+            Self::Recorded(recording) => recording.call(index, seed),
         })
     }
 }

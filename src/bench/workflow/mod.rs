@@ -1,28 +1,35 @@
-//! Runs a trace: submits each task when the tasks it needs have ended, and records the times. It is the same for an
-//! engine in this process and for servers. How the tasks were planned, and what computes them, is not known here.
+//! Runs a trace: submits each task when the tasks it needs have ended, and records the times. It does the same with an
+//! engine in this process and with servers. How the tasks were planned, and what computes them, is not known here.
 
-pub mod here;
-pub mod recorded;
-pub mod report;
-pub mod servers;
-pub mod trace;
+mod from_run;
+mod local;
+mod report;
+mod servers;
+mod trace;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use bandmaster_client::Counts;
+use bandmaster_client::Usage;
 use bandmaster_orchestrator::Cancel;
+use bandmaster_text::LoadedModel;
 
-use self::trace::{Task, Trace};
-use super::words::{WordSource, opened};
+pub use self::from_run::trace_of_run;
+pub use self::local::{LocalBackend, Models};
+pub use self::report::{OtherSetting, Round, WorkflowReport, median_round};
+pub use self::servers::ServerBackend;
+use self::trace::Task;
+pub use self::trace::Trace;
+use crate::random::{WordSource, with_random_opening};
 
 /// How long it may take to notice an interrupt.
-const LISTEN_AT_MOST: Duration = Duration::from_millis(200);
+const POLL_INTERVAL_MAX: Duration = Duration::from_millis(200);
 
 /// A workflow that did not run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +49,7 @@ pub enum WorkflowError {
 
 /// How a trace is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Setting {
+pub struct TraceOptions {
     /// Number of copies of the trace that run at once. They share prefixes; everything after them is different.
     pub runs: usize,
     /// Whether prefixes are computed ahead and the cache is told which ones will be used.
@@ -60,7 +67,7 @@ pub struct TaskTimes {
     /// When each token arrived.
     pub tokens: Vec<Duration>,
     pub end: Duration,
-    pub counts: Counts,
+    pub usage: Usage,
 }
 
 /// A task to be computed now.
@@ -69,7 +76,7 @@ pub struct Job<'a> {
     /// Which copy of the trace.
     pub run: usize,
     /// Index in the trace.
-    pub place: usize,
+    pub task_index: usize,
     pub task: &'a Task,
     pub prompt: Prompt,
     pub seed: u64,
@@ -88,132 +95,129 @@ pub enum Prompt {
 
 /// What the plan of a run knows about the future.
 #[derive(Debug, Default)]
-pub struct Outlook {
+pub struct Lookahead {
     /// Prefixes that tasks not started yet will read: role, text, and the least number of steps until then.
     pub prefixes: Vec<(String, String, u32)>,
     /// Known beginnings of the prompts of tasks whose needs are running: index, role, text.
-    pub beginnings: Vec<(usize, String, String)>,
+    pub prompt_starts: Vec<(usize, String, String)>,
 }
 
-/// Where tasks are computed.
-pub trait Place {
+/// Computes tasks: an engine in this process, or servers.
+pub trait Backend {
     /// Whether a role's model is loaded.
     fn is_ready(&self, role: &str) -> bool;
-    /// Starts a task; its events are sent to `tell`.
+    /// Starts a task; what happens to it is sent to `events`.
     ///
     /// # Errors
     /// Why the task can't be computed.
-    fn submit(&mut self, job: Job<'_>, tell: Teller) -> Result<(), String>;
-    /// Adds a model that loads late.
-    fn loaded(&mut self, role: String, model: Late);
+    fn submit(&mut self, job: Job<'_>, events: EventSender) -> Result<(), String>;
+    /// Adds a model that was loaded while others computed.
+    fn loaded(&mut self, role: String, model: Arc<LoadedModel>);
     /// Called when the plan of a run knows something new.
-    fn look_ahead(&mut self, _run: usize, _outlook: Outlook) {}
+    fn look_ahead(&mut self, _run: usize, _lookahead: Lookahead) {}
 }
 
-/// A model that was loaded while others computed.
-pub type Late = std::sync::Arc<bandmaster_text::LoadedModel>;
-
 /// Events of tasks and models.
-pub enum Heard {
+pub enum BackendEvent {
     /// New text of a task's output.
     Token {
         /// Run and task index.
-        of: (usize, usize),
+        task: (usize, usize),
         at: Instant,
     },
     /// A task has ended with this output.
     Ended {
         /// Run and task index.
-        of: (usize, usize),
+        task: (usize, usize),
         output: String,
-        counts: Counts,
+        usage: Usage,
         at: Instant,
     },
     Failed {
         /// Run and task index.
-        of: (usize, usize),
+        task: (usize, usize),
         reason: String,
     },
     /// A model was loaded, or failed to load.
-    Loaded { role: String, model: Result<Late, String> },
+    Loaded { role: String, model: Result<Arc<LoadedModel>, String> },
 }
 
 /// Sends the events of one task to the driver.
 #[derive(Clone)]
-pub struct Teller {
-    of: (usize, usize),
-    sender: Sender<Heard>,
+pub struct EventSender {
+    task: (usize, usize),
+    sender: Sender<BackendEvent>,
 }
 
-impl Teller {
+impl EventSender {
     /// Reports a token; false if nobody listens any more.
     pub fn token(&self) -> bool {
-        self.sender.send(Heard::Token { of: self.of, at: Instant::now() }).is_ok()
+        self.sender.send(BackendEvent::Token { task: self.task, at: Instant::now() }).is_ok()
     }
 
     /// Reports that the task ended.
-    pub fn ended(&self, output: String, counts: Counts) {
+    pub fn ended(&self, output: String, usage: Usage) {
         // If the driver no longer listens, it needs no event.
-        let _ = self.sender.send(Heard::Ended { of: self.of, output, counts, at: Instant::now() });
+        let _ = self.sender.send(BackendEvent::Ended { task: self.task, output, usage, at: Instant::now() });
     }
 
     /// Reports that the task failed.
     pub fn failed(&self, reason: String) {
-        let _ = self.sender.send(Heard::Failed { of: self.of, reason });
+        let _ = self.sender.send(BackendEvent::Failed { task: self.task, reason });
     }
 }
 
 /// The result of running a trace.
 #[derive(Debug)]
-pub struct Driven {
+pub struct TraceResult {
     /// For each run, its tasks in the order in which they ended.
     pub runs: Vec<Vec<TaskTimes>>,
     pub interrupted: bool,
 }
 
 /// Loads the model of a role that loads late.
-pub type LoadLate<'a> = &'a (dyn Fn(&str) -> Result<Late, String> + Sync);
+pub type LateLoader<'a> = &'a (dyn Fn(&str) -> Result<Arc<LoadedModel>, String> + Sync);
 
 /// Runs the trace until every task has ended or `stop` is cancelled; `on_task` gets the number
 /// of tasks that have ended.
 ///
 /// # Errors
 /// [`WorkflowError`] with the task.
-pub fn drive(
-    place: &mut dyn Place,
-    late: LoadLate<'_>,
+pub fn run_trace(
+    backend: &mut dyn Backend,
+    late: LateLoader<'_>,
     trace: &Trace,
-    setting: Setting,
+    options: TraceOptions,
     stop: &Cancel,
     on_task: &mut dyn FnMut(usize),
-) -> Result<Driven, WorkflowError> {
-    let (sender, heard) = channel();
-    let began = Instant::now();
-    let over = &AtomicBool::new(false);
+) -> Result<TraceResult, WorkflowError> {
+    let (sender, received) = channel();
+    let started = Instant::now();
+    let finished = &AtomicBool::new(false);
     std::thread::scope(|scope| {
         for (role, what) in &trace.models {
-            let Some(after) = what.load_at_ms.filter(|_| !place.is_ready(role)) else { continue };
+            let Some(after) = what.load_at_ms.filter(|_| !backend.is_ready(role)) else { continue };
             let sender = sender.clone();
             scope.spawn(move || {
                 let due = Duration::from_millis(after);
-                while began.elapsed() < due {
-                    if stop.reason().is_some() || over.load(Ordering::Relaxed) {
+                while started.elapsed() < due {
+                    if stop.reason().is_some() || finished.load(Ordering::Relaxed) {
                         return;
                     }
-                    std::thread::sleep(due.saturating_sub(began.elapsed()).min(LISTEN_AT_MOST));
+                    std::thread::sleep(due.saturating_sub(started.elapsed()).min(POLL_INTERVAL_MAX));
                 }
                 // Nobody listens if the trace has failed meanwhile.
-                let _ = sender.send(Heard::Loaded { role: role.clone(), model: late(role) });
+                let _ = sender.send(BackendEvent::Loaded { role: role.clone(), model: late(role) });
             });
         }
-        let mut driver = Driver::new(place, trace, setting, began, sender);
-        let ended = driver.work(&heard, stop, on_task);
-        over.store(true, Ordering::Relaxed);
-        for run in 0..setting.runs {
-            driver.place.look_ahead(run, Outlook::default());
+        let mut driver = Driver::new(backend, trace, options, started, sender);
+        let ended = driver.work(&received, stop, on_task);
+        finished.store(true, Ordering::Relaxed);
+        for run in 0..options.runs {
+            driver.backend.look_ahead(run, Lookahead::default());
         }
         let interrupted = ended?;
-        Ok(Driven { runs: driver.runs.into_iter().map(|run| run.ended).collect(), interrupted })
+        Ok(TraceResult { runs: driver.runs.into_iter().map(|run| run.ended).collect(), interrupted })
     })
 }
 
@@ -231,14 +235,14 @@ struct Progress {
 }
 
 struct Driver<'a> {
-    place: &'a mut dyn Place,
+    backend: &'a mut dyn Backend,
     trace: &'a Trace,
-    setting: Setting,
-    began: Instant,
-    sender: Sender<Heard>,
-    paths: Vec<u32>,
+    options: TraceOptions,
+    started: Instant,
+    sender: Sender<BackendEvent>,
+    path_tokens: Vec<u32>,
     /// Index of each task by its id.
-    places: HashMap<&'a str, usize>,
+    task_indexes: HashMap<&'a str, usize>,
     runs: Vec<Run>,
     /// Tasks whose needs have ended: when to start them, run, task index.
     due: BTreeSet<(Instant, usize, usize)>,
@@ -246,31 +250,32 @@ struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     fn new(
-        place: &'a mut dyn Place,
+        backend: &'a mut dyn Backend,
         trace: &'a Trace,
-        setting: Setting,
-        began: Instant,
-        sender: Sender<Heard>,
+        options: TraceOptions,
+        started: Instant,
+        sender: Sender<BackendEvent>,
     ) -> Self {
         let progress = || trace.tasks.iter().map(|_| Progress::default()).collect();
-        let runs = (0..setting.runs).map(|_| Run { progress: progress(), ended: Vec::new() }).collect();
-        let places = trace.tasks.iter().enumerate().map(|(place, task)| (task.id.as_str(), place)).collect();
-        let (paths, due) = (trace.path_tokens(), BTreeSet::new());
-        Self { place, trace, setting, began, sender, paths, places, runs, due }
+        let runs = (0..options.runs).map(|_| Run { progress: progress(), ended: Vec::new() }).collect();
+        let task_indexes =
+            trace.tasks.iter().enumerate().map(|(task_index, task)| (task.id.as_str(), task_index)).collect();
+        let (path_tokens, due) = (trace.path_tokens(), BTreeSet::new());
+        Self { backend, trace, options, started, sender, path_tokens, task_indexes, runs, due }
     }
 
     /// Works until the trace has ended (false) or is stopped (true).
     fn work(
         &mut self,
-        heard: &Receiver<Heard>,
+        received: &Receiver<BackendEvent>,
         stop: &Cancel,
         on_task: &mut dyn FnMut(usize),
     ) -> Result<bool, WorkflowError> {
         let first = self.trace.tasks.iter().enumerate().filter(|(_, task)| task.needs.is_empty());
-        let first: Vec<_> = first.map(|(place, task)| (place, task.think_ms)).collect();
+        let first: Vec<_> = first.map(|(task_index, task)| (task_index, task.think_ms)).collect();
         for run in 0..self.runs.len() {
-            let due = |&(place, think_ms): &(usize, u64)| {
-                (self.began + Duration::from_millis(think_ms), run, place)
+            let due = |&(task_index, think_ms): &(usize, u64)| {
+                (self.started + Duration::from_millis(think_ms), run, task_index)
             };
             self.due.extend(first.iter().map(due));
             self.look_ahead(run);
@@ -281,9 +286,9 @@ impl<'a> Driver<'a> {
             }
             self.submit_due()?;
             let next = self.due.iter().map(|&(at, ..)| at).find(|&at| at > Instant::now());
-            let wait = next.map_or(LISTEN_AT_MOST, |at| at.saturating_duration_since(Instant::now()));
-            match heard.recv_timeout(wait.min(LISTEN_AT_MOST)) {
-                Ok(heard) => self.take(heard, on_task)?,
+            let wait = next.map_or(POLL_INTERVAL_MAX, |at| at.saturating_duration_since(Instant::now()));
+            match received.recv_timeout(wait.min(POLL_INTERVAL_MAX)) {
+                Ok(received) => self.handle(received, on_task)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("a sender is kept here"),
             }
@@ -295,7 +300,7 @@ impl<'a> Driver<'a> {
         let now = Instant::now();
         let ready = self.due.iter().take_while(|&&(at, ..)| at <= now).copied();
         let ready: Vec<_> =
-            ready.filter(|&(_, _, task)| self.place.is_ready(&self.trace.tasks[task].model)).collect();
+            ready.filter(|&(_, _, task)| self.backend.is_ready(&self.trace.tasks[task].model)).collect();
         for (at, run, task) in ready {
             self.due.remove(&(at, run, task));
             self.submit(run, task)?;
@@ -304,57 +309,64 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn submit(&mut self, run: usize, place: usize) -> Result<(), WorkflowError> {
-        let task = &self.trace.tasks[place];
-        let seed = mix(&[self.setting.seed, run as u64, place as u64]);
+    fn submit(&mut self, run: usize, task_index: usize) -> Result<(), WorkflowError> {
+        let task = &self.trace.tasks[task_index];
+        let seed = mix(&[self.options.seed, run as u64, task_index as u64]);
         // All tasks of a run get the same opening words, so that they share them as when they were recorded; other runs
         // get others.
-        let opening = mix(&[self.setting.seed, run as u64]);
+        let opening = mix(&[self.options.seed, run as u64]);
         let prompt = match (&task.prompt, &task.text) {
-            (Some(question), _) => Prompt::Question(opened(question, opening)),
-            (None, Some(text)) => Prompt::Text(opened(text, opening)),
-            (None, None) => {
-                Prompt::Text(self.beginning(run, place) + &WordSource::new(seed).take(task.prompt_tokens))
-            }
+            (Some(question), _) => Prompt::Question(with_random_opening(question, opening)),
+            (None, Some(text)) => Prompt::Text(with_random_opening(text, opening)),
+            (None, None) => Prompt::Text(
+                self.prompt_start(run, task_index) + &WordSource::new(seed).take(task.prompt_tokens),
+            ),
         };
-        let job = Job { run, place, task, prompt, seed, path_tokens: self.paths[place] };
-        let teller = Teller { of: (run, place), sender: self.sender.clone() };
-        self.runs[run].progress[place].submitted = Some(Instant::now());
-        let submitted = self.place.submit(job, teller);
+        let job = Job { run, task_index, task, prompt, seed, path_tokens: self.path_tokens[task_index] };
+        let events = EventSender { task: (run, task_index), sender: self.sender.clone() };
+        self.runs[run].progress[task_index].submitted = Some(Instant::now());
+        let submitted = self.backend.submit(job, events);
         submitted.map_err(|reason| WorkflowError::Task { task: task.id.clone(), reason })
     }
 
-    fn take(&mut self, heard: Heard, on_task: &mut dyn FnMut(usize)) -> Result<(), WorkflowError> {
-        match heard {
-            Heard::Token { of: (run, place), at } => {
-                self.runs[run].progress[place].times.push(at - self.began);
+    fn handle(
+        &mut self,
+        received: BackendEvent,
+        on_task: &mut dyn FnMut(usize),
+    ) -> Result<(), WorkflowError> {
+        match received {
+            BackendEvent::Token { task: (run, task_index), at } => {
+                self.runs[run].progress[task_index].times.push(at - self.started);
             }
-            Heard::Ended { of: (run, place), output, counts, at } => {
-                self.end(run, place, output, counts, at);
+            BackendEvent::Ended { task: (run, task_index), output, usage, at } => {
+                self.end(run, task_index, output, usage, at);
                 on_task(self.runs.iter().map(|run| run.ended.len()).sum());
             }
-            Heard::Failed { of: (_, place), reason } => {
-                return Err(WorkflowError::Task { task: self.trace.tasks[place].id.clone(), reason });
+            BackendEvent::Failed { task: (_, task_index), reason } => {
+                return Err(WorkflowError::Task { task: self.trace.tasks[task_index].id.clone(), reason });
             }
-            Heard::Loaded { role, model } => {
-                self.place.loaded(role, model.map_err(WorkflowError::Load)?);
+            BackendEvent::Loaded { role, model } => {
+                self.backend.loaded(role, model.map_err(WorkflowError::Load)?);
             }
         }
         Ok(())
     }
 
     /// Records a task's end, and schedules the tasks that waited only for it.
-    fn end(&mut self, run: usize, ended: usize, output: String, counts: Counts, at: Instant) {
+    fn end(&mut self, run: usize, ended: usize, output: String, usage: Usage, at: Instant) {
         let progress = &mut self.runs[run].progress[ended];
         progress.output = Some(output);
-        let start = progress.submitted.map_or(Duration::ZERO, |at| at - self.began);
-        let (tokens, end) = (std::mem::take(&mut progress.times), at - self.began);
-        self.runs[run].ended.push(TaskTimes { task: ended, start, tokens, end, counts });
+        let start = progress.submitted.map_or(Duration::ZERO, |at| at - self.started);
+        let (tokens, end) = (std::mem::take(&mut progress.times), at - self.started);
+        self.runs[run].ended.push(TaskTimes { task: ended, start, tokens, end, usage });
         let id = &self.trace.tasks[ended].id;
-        for (place, task) in self.trace.tasks.iter().enumerate().filter(|(_, task)| task.needs.contains(id)) {
-            let done = |need: &String| self.runs[run].progress[self.places[need.as_str()]].output.is_some();
+        for (task_index, task) in
+            self.trace.tasks.iter().enumerate().filter(|(_, task)| task.needs.contains(id))
+        {
+            let done =
+                |need: &String| self.runs[run].progress[self.task_indexes[need.as_str()]].output.is_some();
             if task.needs.iter().all(done) {
-                self.due.insert((at + Duration::from_millis(task.think_ms), run, place));
+                self.due.insert((at + Duration::from_millis(task.think_ms), run, task_index));
             }
         }
         self.look_ahead(run);
@@ -363,47 +375,53 @@ impl<'a> Driver<'a> {
     /// Reports what the plan knows: which prefixes will be used in how many steps, and which beginnings of
     /// prompts can be computed now.
     fn look_ahead(&mut self, run: usize) {
-        if !self.setting.warm {
+        if !self.options.warm {
             return;
         }
-        let mut outlook = Outlook::default();
+        let mut lookahead = Lookahead::default();
         let mut steps: HashMap<(&str, &trace::Prefix), u32> = HashMap::new();
-        let mut away = vec![0; self.trace.tasks.len()];
-        for (place, task) in self.trace.tasks.iter().enumerate() {
-            let begun = |place: usize| self.runs[run].progress[place].submitted.is_some();
-            if begun(place) {
+        let mut steps_until = vec![0; self.trace.tasks.len()];
+        for (task_index, task) in self.trace.tasks.iter().enumerate() {
+            let has_started = |task_index: usize| self.runs[run].progress[task_index].submitted.is_some();
+            if has_started(task_index) {
                 continue;
             }
-            let needs = || task.needs.iter().map(|need| self.places[need.as_str()]);
-            away[place] = 1 + needs().map(|need| away[need]).max().unwrap_or(0);
+            let needs = || task.needs.iter().map(|need| self.task_indexes[need.as_str()]);
+            steps_until[task_index] = 1 + needs().map(|need| steps_until[need]).max().unwrap_or(0);
             if let Some(prefix) = &task.prefix {
                 let steps = steps.entry((&task.model, prefix)).or_insert(u32::MAX);
-                *steps = (*steps).min(away[place] - 1);
+                *steps = (*steps).min(steps_until[task_index] - 1);
             }
-            if needs().all(begun) && task.is_made_up() {
-                outlook.beginnings.push((place, task.model.clone(), self.beginning(run, place)));
+            if needs().all(has_started) && task.has_random_prompt() {
+                lookahead.prompt_starts.push((
+                    task_index,
+                    task.model.clone(),
+                    self.prompt_start(run, task_index),
+                ));
             }
         }
         let prefixes = steps.into_iter();
-        outlook.prefixes =
+        lookahead.prefixes =
             prefixes.map(|((role, prefix), steps)| (role.into(), self.prefix_text(prefix), steps)).collect();
-        self.place.look_ahead(run, outlook);
+        self.backend.look_ahead(run, lookahead);
     }
 
     /// The known beginning of a task's prompt: its prefix, and the outputs of its needs up to the
     /// first that has not ended.
-    fn beginning(&self, run: usize, place: usize) -> String {
-        let task = &self.trace.tasks[place];
+    fn prompt_start(&self, run: usize, task_index: usize) -> String {
+        let task = &self.trace.tasks[task_index];
         let mut text = task.prefix.as_ref().map_or_else(String::new, |prefix| self.prefix_text(prefix));
         for need in task.needs.iter().filter(|_| task.reads_needs) {
-            let Some(output) = &self.runs[run].progress[self.places[need.as_str()]].output else { break };
+            let Some(output) = &self.runs[run].progress[self.task_indexes[need.as_str()]].output else {
+                break;
+            };
             text.push_str(output);
         }
         text
     }
 
     fn prefix_text(&self, prefix: &trace::Prefix) -> String {
-        let seed = prefix.name.bytes().fold(self.setting.seed, |hash, byte| mix(&[hash, u64::from(byte)]));
+        let seed = prefix.name.bytes().fold(self.options.seed, |hash, byte| mix(&[hash, u64::from(byte)]));
         WordSource::new(seed).take(prefix.tokens)
     }
 }

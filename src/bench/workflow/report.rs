@@ -8,36 +8,30 @@ use bandmaster_engine::Stats;
 
 use super::TaskTimes;
 use super::trace::{TaskClass, Trace};
-use crate::machine::Machine;
-use crate::measure::median;
-use crate::origin::Build;
+use crate::origin::Origin;
+use crate::percentiles::{Percentiles, median, nearest_rank};
 
 /// Width of the timeline in columns.
 const TIMELINE_COLUMNS: usize = 40;
 
 /// JSON result of `bench workflow`, schema `bandmaster.bench.workflow/1`.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct WorkflowReport {
-    pub schema: String,
-    pub machine: Machine,
-    /// The command to repeat the measurement.
-    pub command: String,
-    /// Version of this program.
-    pub version: String,
+    pub schema: &'static str,
     #[serde(flatten)]
-    pub build: Build,
+    pub origin: Origin,
     pub threads: usize,
     pub trace: String,
     /// Model of each role.
     pub models: BTreeMap<String, String>,
     /// Servers by role; empty if it ran in this process.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub urls: BTreeMap<String, String>,
     /// Precision of the KV cache in this process: `f16` or `q8`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_type: Option<String>,
     /// Settings of `--set`, if there were any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
     /// Seed of the first round; each further round uses the next number.
     pub seed: u64,
@@ -49,16 +43,16 @@ pub struct WorkflowReport {
     /// Time of every round, in order.
     pub rounds_wall_s: Vec<f64>,
     /// Whether it was interrupted; only finished rounds and tasks are included.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
     /// The other setting, measured in alternating rounds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub against: Option<Against>,
+    pub against: Option<OtherSetting>,
 }
 
 /// Another setting's figures beside the first's.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Against {
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct OtherSetting {
     /// The settings that differ, as typed in `--against`.
     pub setting: String,
     /// Its round with the median time.
@@ -74,7 +68,7 @@ pub struct Against {
 }
 
 /// One round of all runs.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Round {
     /// Time until the last run ended.
     pub wall_s: f64,
@@ -101,7 +95,7 @@ pub struct Round {
 }
 
 /// The engine's own counts.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct EngineCounts {
     /// Times that a sequence lost its KV blocks.
     pub preemptions: u64,
@@ -131,16 +125,7 @@ impl EngineCounts {
     }
 }
 
-/// Percentiles by the nearest rank.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Percentiles {
-    pub p50: f64,
-    pub p90: f64,
-    pub p99: f64,
-    pub max: f64,
-}
-
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct TaskRow {
     /// As in the trace.
     pub id: String,
@@ -158,25 +143,8 @@ pub struct TaskRow {
     pub gap_max_ms: f64,
 }
 
-/// The percentile of sorted values by the nearest rank: the smallest value that at least `share` of them do not exceed.
-#[must_use]
-pub fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
-    let rank = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1));
-    sorted.get(rank - 1).copied()
-}
-
-impl Percentiles {
-    /// From `values` in any order.
-    #[must_use]
-    pub fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        let at = |share: f64| nearest_rank(&values, share).unwrap_or(0.0);
-        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
-    }
-}
-
 impl Round {
-    /// From the driver's times and, in this process, the engine's counts. There must be at least one run.
+    /// From the driver's times and, in this process, the engine's counts.
     #[must_use]
     pub fn new(trace: &Trace, runs: &[Vec<TaskTimes>], stats: Option<&Stats>) -> Self {
         let end =
@@ -190,7 +158,7 @@ impl Round {
         let watched = all().filter(|times| trace.tasks[times.task].class != TaskClass::Background);
         let between: Vec<f64> = watched.flat_map(|times| gaps_ms(&times.tokens)).collect();
         let (prompt_tokens, cached_tokens) =
-            (sum(|task| task.counts.prompt_tokens), sum(|task| task.counts.cached_tokens));
+            (sum(|task| task.usage.prompt_tokens), sum(|task| task.usage.cached_tokens));
         let computed = stats.map(|stats| stats.prefill_tokens - stats.drafted_tokens);
         Self {
             wall_s: run_s.last().copied().unwrap_or_default(),
@@ -198,7 +166,7 @@ impl Round {
             critical_path_s: critical_path_s(trace, slowest),
             prompt_tokens,
             cached_tokens,
-            output_tokens: sum(|task| task.counts.output_tokens),
+            output_tokens: sum(|task| task.usage.completion_tokens),
             computed_tokens: computed.unwrap_or(prompt_tokens.saturating_sub(cached_tokens)),
             unique_tokens: unique_tokens(trace, runs),
             engine: stats.map(EngineCounts::new),
@@ -215,8 +183,7 @@ impl Round {
     /// Time within which 95 of a hundred runs end.
     #[must_use]
     pub fn p95_run_s(&self) -> f64 {
-        let n = self.run_s.len();
-        self.run_s.get((n as f64 * 0.95).ceil() as usize - 1).copied().unwrap_or_default()
+        nearest_rank(&self.run_s, 0.95).unwrap_or_default()
     }
 }
 
@@ -232,7 +199,7 @@ fn row(trace: &Trace, times: &TaskTimes) -> TaskRow {
         start_s: times.start.as_secs_f64(),
         first_s: times.tokens.first().unwrap_or(&times.end).as_secs_f64(),
         end_s: times.end.as_secs_f64(),
-        cached_tokens: times.counts.cached_tokens,
+        cached_tokens: times.usage.cached_tokens,
         gap_max_ms: gaps_ms(&times.tokens).fold(0.0, f64::max),
     }
 }
@@ -242,9 +209,9 @@ fn critical_path_s(trace: &Trace, run: &[TaskTimes]) -> f64 {
     let mut path: HashMap<&str, f64> = HashMap::new();
     let took: HashMap<usize, f64> =
         run.iter().map(|times| (times.task, (times.end - times.start).as_secs_f64())).collect();
-    for (place, task) in trace.tasks.iter().enumerate() {
+    for (index, task) in trace.tasks.iter().enumerate() {
         let before = task.needs.iter().map(|need| path[need.as_str()]).fold(0.0, f64::max);
-        let own = took.get(&place).copied().unwrap_or_default() + task.think_ms as f64 / 1e3;
+        let own = took.get(&index).copied().unwrap_or_default() + task.think_ms as f64 / 1e3;
         path.insert(&task.id, before + own);
     }
     path.values().copied().fold(0.0, f64::max)
@@ -260,12 +227,12 @@ fn unique_tokens(trace: &Trace, runs: &[Vec<TaskTimes>]) -> u64 {
     }
     let own = runs.iter().flatten().map(|times| {
         let prefix = trace.tasks[times.task].prefix.as_ref().map_or(0, |prefix| prefix.tokens as u64);
-        u64::from(times.counts.prompt_tokens).saturating_sub(prefix)
+        u64::from(times.usage.prompt_tokens).saturating_sub(prefix)
     });
     prefixes.values().sum::<u64>() + own.sum::<u64>()
 }
 
-impl Against {
+impl OtherSetting {
     /// Compares two settings with the same number of rounds.
     #[must_use]
     pub fn new(setting: String, own: &[Round], others: &[Round]) -> Self {
@@ -298,8 +265,8 @@ fn cells(round: &Round) -> Vec<(&'static str, String)> {
     cells.push(("between tokens, ms: p50 / p99", format!("{:.0} / {:.0}", between.p50, between.p99)));
     cells.push(("  longest", format!("{:.0}", between.max)));
     if let Some(engine) = &round.engine {
-        let guessed = format!("{} / {}", engine.accepted_tokens, engine.drafted_tokens);
-        cells.push(("  drafts accepted / proposed", guessed));
+        let drafts = format!("{} / {}", engine.accepted_tokens, engine.drafted_tokens);
+        cells.push(("  drafts accepted / proposed", drafts));
         cells.push(("preemptions / loads", format!("{} / {}", engine.preemptions, engine.loads)));
         cells.push(("schedule and commit", format!("{:.2} %", engine.overhead * 100.0)));
     }
@@ -320,19 +287,22 @@ impl WorkflowReport {
     /// A table with aligned columns.
     #[must_use]
     pub fn table(&self) -> String {
-        let place = match self.urls.len() {
-            0 => format!("{} threads, {} on {}", self.threads, self.machine.isa, self.machine.cpu),
+        let location = match self.urls.len() {
+            0 => format!(
+                "{} threads, {} on {}",
+                self.threads, self.origin.machine.isa, self.origin.machine.cpu
+            ),
             _ => {
                 self.urls.iter().map(|(role, url)| format!("{role} at {url}")).collect::<Vec<_>>().join(", ")
             }
         };
-        let mut out = format!("{} x {} ({place})\n", self.trace, self.runs);
+        let mut out = format!("{} x {} ({location})\n", self.trace, self.runs);
         let own = cells(&self.measured);
         let other = self.against.as_ref().map(|against| cells(&against.measured)).unwrap_or_default();
         for (name, value) in &own {
-            let twin = other.iter().find(|(twin, _)| twin == name).map_or("", |(_, value)| value);
+            let other_value = other.iter().find(|(other, _)| other == name).map_or("", |(_, value)| value);
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "{}", format!("{name:<30} {value:>14} {twin:>14}").trim_end());
+            let _ = writeln!(out, "{}", format!("{name:<30} {value:>14} {other_value:>14}").trim_end());
         }
         if self.interrupted {
             let _ = writeln!(out, "interrupted: only a part of what was asked for was measured");
@@ -368,8 +338,8 @@ impl WorkflowReport {
     /// The command and a Markdown table.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let machine = &self.machine;
-        let mut out = format!("`{}` ({}, {} cores)\n\n", self.command, machine.cpu, machine.cores);
+        let machine = &self.origin.machine;
+        let mut out = format!("`{}` ({}, {} cores)\n\n", self.origin.command, machine.cpu, machine.cores);
         let other = self.against.as_ref().map(|against| (&against.setting, cells(&against.measured)));
         let name = |setting: &str| format!(" {setting} |");
         let head = other.as_ref().map_or_else(String::new, |(setting, _)| name(setting));
@@ -380,10 +350,10 @@ impl WorkflowReport {
             self.runs,
             if head.is_empty() { "" } else { "---|" }
         );
-        for (place, (name, value)) in cells(&self.measured).iter().enumerate() {
-            let twin = other.as_ref().and_then(|(_, cells)| cells.get(place));
-            let twin = twin.map_or_else(String::new, |(_, value)| format!(" {value} |"));
-            let _ = writeln!(out, "| {} | {value} |{twin}", name.trim());
+        for (index, (name, value)) in cells(&self.measured).iter().enumerate() {
+            let other_value = other.as_ref().and_then(|(_, cells)| cells.get(index));
+            let other_value = other_value.map_or_else(String::new, |(_, value)| format!(" {value} |"));
+            let _ = writeln!(out, "| {} | {value} |{other_value}", name.trim());
         }
         if self.interrupted {
             let _ = writeln!(out, "\nInterrupted: only a part of what was asked for was measured.");

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bandmaster_client::{self as client, Ask, Client, Counts, Endpoint};
+use bandmaster_client::{self as client, Client, CompletionRequest, Endpoint, Usage};
 use bandmaster_orchestrator::{Message, Role};
+use bandmaster_text::LoadedModel;
 use serde_json::Map;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use super::{Job, Late, Place, Prompt, Teller};
+use super::{Backend, EventSender, Job, Prompt};
 
 /// The servers for a trace's roles.
-pub struct Servers {
+pub struct ServerBackend {
     runtime: Runtime,
     client: Client,
     endpoints: BTreeMap<String, Arc<Endpoint>>,
@@ -20,7 +21,7 @@ pub struct Servers {
     requests: JoinSet<()>,
 }
 
-impl Servers {
+impl ServerBackend {
     /// `endpoints` has the server of each role.
     ///
     /// # Errors
@@ -32,20 +33,20 @@ impl Servers {
     }
 }
 
-impl Place for Servers {
+impl Backend for ServerBackend {
     fn is_ready(&self, role: &str) -> bool {
         self.endpoints.contains_key(role)
     }
 
-    fn loaded(&mut self, _role: String, _model: Late) {}
+    fn loaded(&mut self, _role: String, _model: Arc<LoadedModel>) {}
 
-    fn submit(&mut self, job: Job<'_>, tell: Teller) -> Result<(), String> {
+    fn submit(&mut self, job: Job<'_>, events: EventSender) -> Result<(), String> {
         let endpoint = Arc::clone(&self.endpoints[&job.task.model]);
         let prompt = match job.prompt {
             Prompt::Question(text) => client::Prompt::chat(&[Message::new(Role::User, text)]),
             Prompt::Text(text) => client::Prompt::Text(text),
         };
-        let ask = Ask {
+        let request = CompletionRequest {
             prompt,
             max_tokens: job.task.output_tokens,
             temperature: job.task.temperature,
@@ -53,30 +54,30 @@ impl Place for Servers {
             seed: Some(job.seed & 0x7fff_ffff),
             ignore_eos: true,
             schema: None,
-            more: Map::new(),
+            extra: Map::new(),
         };
         let client = self.client.clone();
-        self.requests.spawn_on(request(client, endpoint, ask, tell), self.runtime.handle());
+        self.requests.spawn_on(send(client, endpoint, request, events), self.runtime.handle());
         Ok(())
     }
 }
 
-async fn request(client: Client, endpoint: Arc<Endpoint>, ask: Ask, tell: Teller) {
+async fn send(client: Client, endpoint: Arc<Endpoint>, request: CompletionRequest, events: EventSender) {
     let mut on_piece = |_: &str| {
         // Nobody listens after an interrupt, which drops this request as well.
-        let _ = tell.token();
+        let _ = events.token();
     };
-    match client.ask(&endpoint, &ask, &mut on_piece).await {
-        Ok(answered) if answered.output_tokens() < ask.max_tokens => tell.failed(format!(
+    match client.complete(&endpoint, &request, &mut on_piece).await {
+        Ok(completion) if completion.completion_tokens() < request.max_tokens => events.failed(format!(
             "{} wrote {} of {} tokens: it does not support `ignore_eos`, and different work can't be compared",
             endpoint.base(),
-            answered.output_tokens(),
-            ask.max_tokens
+            completion.completion_tokens(),
+            request.max_tokens
         )),
-        Ok(answered) => {
-            let pieces = Counts { output_tokens: answered.pieces, ..Counts::default() };
-            tell.ended(answered.text, answered.usage.unwrap_or(pieces));
+        Ok(completion) => {
+            let pieces = Usage { completion_tokens: completion.pieces, ..Usage::default() };
+            events.ended(completion.text, completion.usage.unwrap_or(pieces));
         }
-        Err(error) => tell.failed(error.to_string()),
+        Err(error) => events.failed(error.to_string()),
     }
 }

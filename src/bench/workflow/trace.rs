@@ -1,7 +1,7 @@
 //! Traces: the work of a plan as plain JSON, i.e. tasks with their dependencies, lengths and models. What runs them is
 //! not known here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Built-in traces by name.
 const BUILTIN: &[(&str, &str)] = &[
@@ -34,7 +34,7 @@ pub struct Trace {
     #[serde(default)]
     pub about: String,
     /// Roles, with the model of each unless the user names another.
-    pub models: BTreeMap<String, Role>,
+    pub models: BTreeMap<String, RoleModel>,
     /// Ordered so that each task needs only earlier ones.
     pub tasks: Vec<Task>,
 }
@@ -42,7 +42,7 @@ pub struct Trace {
 /// A role in the trace.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Role {
+pub struct RoleModel {
     /// Catalog name or path.
     pub model: String,
     /// The model is loaded this long after the start, while others compute; if absent, before the start.
@@ -80,7 +80,7 @@ pub struct Task {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// Sampling temperature, 0 by default. Each task of each run has its own seed.
-    #[serde(default, skip_serializing_if = "is_cold")]
+    #[serde(default, skip_serializing_if = "is_zero_temperature")]
     pub temperature: f32,
     /// Number of tokens to generate; the end-of-sequence token is ignored.
     pub output_tokens: u32,
@@ -115,14 +115,14 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-fn is_cold(temperature: &f32) -> bool {
+fn is_zero_temperature(temperature: &f32) -> bool {
     *temperature == 0.0
 }
 
 impl Task {
     /// Whether its prompt is random words of a given length, after its prefix and the outputs of its needs.
     #[must_use]
-    pub fn is_made_up(&self) -> bool {
+    pub fn has_random_prompt(&self) -> bool {
         self.prompt.is_none() && self.text.is_none()
     }
 }
@@ -186,13 +186,13 @@ impl Trace {
         if self.tasks.is_empty() {
             return Err("it has no tasks".into());
         }
-        let mut before: HashMap<&str, ()> = HashMap::new();
+        let mut earlier: HashSet<&str> = HashSet::new();
         for task in &self.tasks {
             let Task { id, model, .. } = task;
             if !self.models.contains_key(model) {
                 return Err(format!("task {id}: no model `{model}` among `models`"));
             }
-            if let Some(need) = task.needs.iter().find(|need| !before.contains_key(need.as_str())) {
+            if let Some(need) = task.needs.iter().find(|need| !earlier.contains(need.as_str())) {
                 return Err(format!("task {id} needs `{need}`, which is not an earlier task"));
             }
             if task.prompt_tokens > TOKENS_MAX
@@ -205,10 +205,10 @@ impl Trace {
                 return Err(format!("task {id}: think_ms must be at most {THINK_MS_MAX}, a day"));
             }
             let prompt = task.prompt_tokens + task.prefix.as_ref().map_or(0, |prefix| prefix.tokens);
-            if prompt == 0 && task.is_made_up() && !task.reads_needs {
+            if prompt == 0 && task.has_random_prompt() && !task.reads_needs {
                 return Err(format!("task {id} has no prompt: give prompt_tokens, prefix, prompt or text"));
             }
-            if !task.is_made_up() && (prompt > 0 || task.reads_needs) {
+            if !task.has_random_prompt() && (prompt > 0 || task.reads_needs) {
                 return Err(format!("task {id}: only `prompt` or `text` is read: leave the rest out"));
             }
             if task.prompt.is_some() && task.text.is_some() {
@@ -220,7 +220,7 @@ impl Trace {
             if !(0.0..=2.0).contains(&task.temperature) {
                 return Err(format!("task {id}: temperature must be between 0 and 2"));
             }
-            if before.insert(id, ()).is_some() {
+            if !earlier.insert(id) {
                 return Err(format!("two tasks are called `{id}`"));
             }
         }
@@ -230,18 +230,18 @@ impl Trace {
     /// For each task, the tokens generated on the longest path from it to the end, including its own.
     #[must_use]
     pub fn path_tokens(&self) -> Vec<u32> {
-        let place: HashMap<&str, usize> =
-            self.tasks.iter().enumerate().map(|(place, task)| (task.id.as_str(), place)).collect();
-        let mut behind = vec![0; self.tasks.len()];
+        let indexes: HashMap<&str, usize> =
+            self.tasks.iter().enumerate().map(|(index, task)| (task.id.as_str(), index)).collect();
+        let mut path_tokens = vec![0; self.tasks.len()];
         for (at, task) in self.tasks.iter().enumerate().rev() {
-            let own = task.output_tokens.saturating_add(behind[at]);
-            behind[at] = own;
+            let own = task.output_tokens.saturating_add(path_tokens[at]);
+            path_tokens[at] = own;
             for need in &task.needs {
-                let need = place[need.as_str()];
-                behind[need] = own.max(behind[need]);
+                let need = indexes[need.as_str()];
+                path_tokens[need] = own.max(path_tokens[need]);
             }
         }
-        behind
+        path_tokens
     }
 }
 
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_the_task() {
+    fn errors_name_the_task() {
         let refuse = |tasks: &str, expected: &str| {
             let json = format!(
                 r#"{{"schema":"bandmaster.trace/1","name":"t","models":{{"w":{{"model":"m"}}}},"tasks":[{tasks}]}}"#

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::error::CliError;
 use super::super::settings;
-use crate::hub::near_names;
+use crate::hub::similar_names;
 
 /// The only table.
 const SERVE: &str = "serve";
@@ -58,7 +58,7 @@ fn known(key: &str) -> Result<(), String> {
         return Ok(());
     }
     let last = |name| str::rsplit(name, '.').next().unwrap_or(name);
-    let nearest = near_names(last(key), names().map(last).chain([SERVE])).first().copied();
+    let nearest = similar_names(last(key), names().map(last).chain([SERVE])).first().copied();
     let meant = nearest.map(|nearest| names().find(|name| last(name) == nearest).unwrap_or(nearest));
     Err(match meant {
         Some(meant) => format!("unknown key `{key}`: did you mean `{meant}`?"),

@@ -11,7 +11,7 @@ use super::{Config, Origin, ServeSettings};
 use crate::cli::error::CliError;
 use crate::cli::flags::{Cli, Command, ServeFlags};
 use crate::cli::settings::ALL;
-use crate::cli::settings::serve::{Kept, LogFormat, ModelAlias};
+use crate::cli::settings::serve::{LogFormat, ModelAlias, Retention};
 
 /// The settings that a command results in, with variables and the text of a `config.toml` in the folder `home`.
 fn settings_of(
@@ -213,7 +213,7 @@ fn serve_is_on_loopback_without_a_key_unless_said_otherwise() {
     assert_eq!((serve.max_queue.value, serve.drain_seconds.value, serve.max_slowdown.value), (256, 30, 10));
     assert!(!serve.standalone.value && serve.api_key_file.is_none());
     assert!(serve.models.value.is_empty() && serve.cors_origins.value.is_empty());
-    assert_eq!(serve.keep_responses.value, Kept::For(Duration::from_secs(30 * 86_400)));
+    assert_eq!(serve.keep_responses.value, Retention::For(Duration::from_secs(30 * 86_400)));
     assert_eq!((serve.max_connections.value, serve.max_connections_per_address), (1024, None));
     assert_eq!((serve.log.value, serve.log.origin), (LogFormat::Text, Origin::Default));
 }
@@ -283,8 +283,8 @@ fn aliases_name_the_first_model_or_the_one_behind_them() {
 #[test]
 fn responses_are_kept_as_long_as_is_said() {
     let kept = |age: &str| serve(&["--keep-responses", age], &[], "").unwrap().keep_responses.value;
-    assert_eq!(kept("12h"), Kept::For(Duration::from_secs(12 * 3600)));
-    assert_eq!(kept("forever"), Kept::Forever);
+    assert_eq!(kept("12h"), Retention::For(Duration::from_secs(12 * 3600)));
+    assert_eq!(kept("forever"), Retention::Forever);
     for (age, shown) in
         [("36h", "36h"), ("2w", "14d"), ("90s", "90s"), ("120s", "2m"), ("forever", "forever")]
     {

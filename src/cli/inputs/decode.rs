@@ -5,7 +5,7 @@ use super::{INPUT_BYTES_MAX, Unreadable, too_large};
 
 pub fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
     if bytes.len() as u64 > INPUT_BYTES_MAX {
-        return Err(Unreadable::Wrong(too_large(bytes.len() as u64)));
+        return Err(Unreadable::Invalid(too_large(bytes.len() as u64)));
     }
     if let Some(problem) = known_format(&bytes) {
         return Err(Unreadable::NotText(problem));
@@ -21,7 +21,7 @@ pub fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
     if text.contains('\0') {
         return not_text("it contains NUL characters: only text can be read");
     }
-    if text.chars().filter(|c| is_of_no_text(*c)).count() * 10 > text.chars().count() {
+    if text.chars().filter(|c| is_binary_control(*c)).count() * 10 > text.chars().count() {
         return not_text("a binary file: only text can be read");
     }
     Ok(text)
@@ -29,7 +29,7 @@ pub fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
 
 /// Control characters that no kind of text uses; a file with many of them is binary. Text may contain the others:
 /// bells, overstrikes, shifts, terminal colours, old end-of-file marks, and separators of fields and records.
-fn is_of_no_text(c: char) -> bool {
+fn is_binary_control(c: char) -> bool {
     matches!(c, '\u{1}'..='\u{6}' | '\u{10}'..='\u{19}' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}')
 }
 
@@ -39,7 +39,7 @@ fn not_text<T>(problem: &str) -> Result<T, Unreadable> {
 
 fn utf8(bytes: Vec<u8>) -> Result<String, Unreadable> {
     if bytes.contains(&0) {
-        return Err(Unreadable::NotText(match zeros(&bytes) {
+        return Err(Unreadable::NotText(match unmarked_encoding(&bytes) {
             Some(name) => {
                 format!(
                     "it looks like {name} without a byte order mark: convert it (iconv -f {name} -t UTF-8)"
@@ -75,7 +75,7 @@ fn utf32(rest: &[u8], join: fn([u8; 4]) -> u32) -> Result<String, Unreadable> {
 }
 
 /// The encoding whose zero bytes would be placed like these, assuming mostly Latin letters.
-fn zeros(bytes: &[u8]) -> Option<&'static str> {
+fn unmarked_encoding(bytes: &[u8]) -> Option<&'static str> {
     let share = |width: usize, zero: &[usize]| {
         let units = bytes.chunks_exact(width);
         let all = units.len();

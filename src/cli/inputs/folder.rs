@@ -18,7 +18,7 @@ pub struct Listing {
     /// What is not read, with the reason.
     pub left_out: Vec<(PathBuf, String)>,
     /// What is read although it lies outside the folder, with the place.
-    pub elsewhere: Vec<(PathBuf, String)>,
+    pub outside: Vec<(PathBuf, String)>,
 }
 
 /// Walks a folder recursively. Hidden files and folders are skipped. Links are followed last, so that a file that is
@@ -57,7 +57,7 @@ fn list_within(folder: &Path, entries_max: usize) -> io::Result<Listing> {
     }
     walk.listing.files.sort();
     walk.listing.left_out.sort();
-    walk.listing.elsewhere.sort();
+    walk.listing.outside.sort();
     Ok(walk.listing)
 }
 
@@ -105,7 +105,7 @@ impl Walk {
             let path = entry.path();
             match entry.file_type() {
                 Ok(kind) if kind.is_symlink() => self.links.push(path),
-                Ok(kind) => self.take(path, kind),
+                Ok(kind) => self.add(path, kind),
                 Err(error) => self.leave_out(path, cannot_open(&error)),
             }
         }
@@ -113,7 +113,7 @@ impl Walk {
     }
 
     /// Adds a file or a folder, unless it was listed before.
-    fn take(&mut self, path: PathBuf, kind: FileType) {
+    fn add(&mut self, path: PathBuf, kind: FileType) {
         if path.canonicalize().is_ok_and(|real| !self.seen.insert(real)) {
             return self.leave_out(path, "it is read already, under another name".to_owned());
         }
@@ -126,7 +126,7 @@ impl Walk {
         } else if kind.is_file() {
             self.listing.files.push(path);
         } else {
-            self.leave_out(path, no_file(kind).to_owned());
+            self.leave_out(path, special_kind(kind).to_owned());
         }
     }
 
@@ -141,9 +141,9 @@ impl Walk {
                 let real = real.unwrap_or_default();
                 if (meta.is_file() || meta.is_dir()) && !real.starts_with(&self.root) {
                     let place = format!("a link that leads out of the folder, to {}", real.display());
-                    self.listing.elsewhere.push((path.clone(), place));
+                    self.listing.outside.push((path.clone(), place));
                 }
-                self.take(path, meta.file_type());
+                self.add(path, meta.file_type());
             }
             (Err(error), _) => {
                 let why = match error.kind() {
@@ -161,7 +161,7 @@ impl Walk {
         let parent = folder.parent().and_then(|parent| fs::metadata(parent).ok());
         let (Ok(meta), Some(parent)) = (fs::symlink_metadata(folder), parent) else { return };
         if meta.is_dir() && device(&meta) != device(&parent) && device(&meta) != self.device {
-            self.listing.elsewhere.push((folder.to_owned(), "on another file system".to_owned()));
+            self.listing.outside.push((folder.to_owned(), "on another file system".to_owned()));
         }
     }
 
@@ -172,7 +172,7 @@ impl Walk {
 
 /// Says what it is if it is neither a file nor a folder.
 #[cfg(unix)]
-fn no_file(kind: FileType) -> &'static str {
+fn special_kind(kind: FileType) -> &'static str {
     use std::os::unix::fs::FileTypeExt;
     if kind.is_fifo() {
         "a named pipe: it is read only if -f names it"
@@ -184,7 +184,7 @@ fn no_file(kind: FileType) -> &'static str {
 }
 
 #[cfg(not(unix))]
-fn no_file(_: FileType) -> &'static str {
+fn special_kind(_: FileType) -> &'static str {
     "neither a file nor a folder"
 }
 
@@ -193,7 +193,7 @@ fn no_file(_: FileType) -> &'static str {
 pub fn unreadable_kind(meta: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::FileTypeExt;
     let kind = meta.file_type();
-    (kind.is_socket() || kind.is_block_device()).then(|| no_file(kind))
+    (kind.is_socket() || kind.is_block_device()).then(|| special_kind(kind))
 }
 
 #[cfg(not(unix))]
@@ -241,7 +241,7 @@ mod tests {
         let listing = list(dir.path()).unwrap();
         let (files, left_out) = names(dir.path(), &listing);
         assert_eq!(files, ["a.md", "f-too.md", "linked/more/e.md", "sub/b.md"]);
-        let said = left_out.join("\n");
+        let reasons = left_out.join("\n");
         for part in [
             "again.md: a link to a.md, which is read already",
             "dangling.md: a link to nowhere.md, which does not exist",
@@ -250,15 +250,18 @@ mod tests {
             "sub/up: a link to .., which is read already",
             "round.md: a link to round.md, which can't be followed",
         ] {
-            assert!(said.contains(part), "{part}\n{said}");
+            assert!(reasons.contains(part), "{part}\n{reasons}");
         }
-        let elsewhere: Vec<_> = listing.elsewhere.iter().map(|(path, _)| path.clone()).collect();
-        assert_eq!(elsewhere, [at("f-too.md"), at("linked")], "what leads out is said, once");
-        assert!(listing.elsewhere[1].1.contains(outside.path().file_name().unwrap().to_str().unwrap()));
-        assert!(said.contains("linked/f.md: it is read already"), "{said}");
-        assert!(said.contains("twice: a link to ") && said.contains("more/up: a link to "), "{said}");
+        let leading_out: Vec<_> = listing.outside.iter().map(|(path, _)| path.clone()).collect();
+        assert_eq!(leading_out, [at("f-too.md"), at("linked")], "what leads out is said, once");
+        assert!(listing.outside[1].1.contains(outside.path().file_name().unwrap().to_str().unwrap()));
+        assert!(reasons.contains("linked/f.md: it is read already"), "{reasons}");
+        assert!(
+            reasons.contains("twice: a link to ") && reasons.contains("more/up: a link to "),
+            "{reasons}"
+        );
         if made.is_ok_and(|status| status.success()) {
-            assert!(said.contains("pipe: a named pipe"), "{said}");
+            assert!(reasons.contains("pipe: a named pipe"), "{reasons}");
         }
     }
 
@@ -295,7 +298,7 @@ mod tests {
         };
         walk.note_mount(Path::new("/proc"));
         walk.note_mount(Path::new("/proc/self/fd"));
-        assert_eq!(walk.listing.elsewhere, [(PathBuf::from("/proc"), "on another file system".to_owned())]);
+        assert_eq!(walk.listing.outside, [(PathBuf::from("/proc"), "on another file system".to_owned())]);
     }
 
     #[test]

@@ -9,11 +9,11 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::super::units::parse_age;
-use super::{About, MODEL, Row, SWITCH, path, switch, whole, words};
+use super::{MODEL, SWITCH, SettingInfo, SettingSpec, path, switch, trimmed, whole_number};
 use crate::server::{BAND, Hosts, Origins};
 
-pub const HOST: Row<IpAddr> = Row {
-    about: About {
+pub const HOST: SettingSpec<IpAddr> = SettingSpec {
+    about: SettingInfo {
         name: "serve.host",
         flag: Some("host"),
         variables: &["BANDMASTER_SERVE_HOST"],
@@ -25,8 +25,8 @@ pub const HOST: Row<IpAddr> = Row {
     parse: host,
 };
 
-pub const PORT: Row<u16> = Row {
-    about: About {
+pub const PORT: SettingSpec<u16> = SettingSpec {
+    about: SettingInfo {
         name: "serve.port",
         flag: Some("port"),
         variables: &["BANDMASTER_SERVE_PORT"],
@@ -35,11 +35,11 @@ pub const PORT: Row<u16> = Row {
         expects: "a port number from 0 to 65535",
         help: "TCP port to listen on; 0 picks a free port, which is printed",
     },
-    parse: |text| whole(text, 0, 65_535),
+    parse: |text| whole_number(text, 0, 65_535),
 };
 
-pub const MODELS: Row<String> = Row {
-    about: About {
+pub const MODELS: SettingSpec<String> = SettingSpec {
+    about: SettingInfo {
         name: "serve.models",
         flag: Some("model"),
         variables: &["BANDMASTER_SERVE_MODELS"],
@@ -50,7 +50,7 @@ pub const MODELS: Row<String> = Row {
                hf:OWNER/REPO[:QUANT|FILE][@REV]; may be repeated. Other models load when first asked for. If only one \
                is given, it also answers requests for unknown model names",
     },
-    parse: words,
+    parse: trimmed,
 };
 
 /// An extra name of a model.
@@ -70,8 +70,8 @@ impl fmt::Display for ModelAlias {
     }
 }
 
-pub const ALIASES: Row<ModelAlias> = Row {
-    about: About {
+pub const ALIASES: SettingSpec<ModelAlias> = SettingSpec {
+    about: SettingInfo {
         name: "serve.aliases",
         flag: Some("alias"),
         variables: &["BANDMASTER_SERVE_ALIASES"],
@@ -83,8 +83,8 @@ pub const ALIASES: Row<ModelAlias> = Row {
     parse: alias,
 };
 
-pub const API_KEY_FILE: Row<PathBuf> = Row {
-    about: About {
+pub const API_KEY_FILE: SettingSpec<PathBuf> = SettingSpec {
+    about: SettingInfo {
         name: "serve.api-key-file",
         flag: Some("api-key-file"),
         variables: &["BANDMASTER_SERVE_API_KEY_FILE"],
@@ -97,8 +97,8 @@ pub const API_KEY_FILE: Row<PathBuf> = Row {
     parse: path,
 };
 
-pub const MAX_QUEUE: Row<usize> = Row {
-    about: About {
+pub const MAX_QUEUE: SettingSpec<usize> = SettingSpec {
+    about: SettingInfo {
         name: "serve.max-queue",
         flag: Some("max-queue"),
         variables: &["BANDMASTER_SERVE_MAX_QUEUE"],
@@ -107,11 +107,11 @@ pub const MAX_QUEUE: Row<usize> = Row {
         expects: "a number of requests from 1 to 65536",
         help: "Number of requests that may wait; further ones get status 429",
     },
-    parse: |text| whole(text, 1, 65_536),
+    parse: |text| whole_number(text, 1, 65_536),
 };
 
-pub const MAX_SLOWDOWN: Row<u32> = Row {
-    about: About {
+pub const MAX_SLOWDOWN: SettingSpec<u32> = SettingSpec {
+    about: SettingInfo {
         name: "serve.max-slowdown",
         flag: Some("max-slowdown"),
         variables: &["BANDMASTER_SERVE_MAX_SLOWDOWN"],
@@ -122,11 +122,11 @@ pub const MAX_SLOWDOWN: Row<u32> = Row {
                times as long as alone. A request that would exceed this waits. Lower values give steadier streams but \
                less total throughput",
     },
-    parse: |text| whole(text, 1, u32::MAX),
+    parse: |text| whole_number(text, 1, u32::MAX),
 };
 
-pub const STANDALONE: Row<bool> = Row {
-    about: About {
+pub const STANDALONE: SettingSpec<bool> = SettingSpec {
+    about: SettingInfo {
         name: "serve.standalone",
         flag: Some("standalone"),
         variables: &["BANDMASTER_SERVE_STANDALONE"],
@@ -139,8 +139,8 @@ pub const STANDALONE: Row<bool> = Row {
     parse: switch,
 };
 
-pub const CORS_ORIGINS: Row<String> = Row {
-    about: About {
+pub const CORS_ORIGINS: SettingSpec<String> = SettingSpec {
+    about: SettingInfo {
         name: "serve.cors-origins",
         flag: Some("cors-origin"),
         variables: &["BANDMASTER_SERVE_CORS_ORIGINS"],
@@ -151,11 +151,11 @@ pub const CORS_ORIGINS: Row<String> = Row {
         help: "Let web pages of this origin read answers, e.g. https://app.example.com, or * for all; may be repeated. \
                Pages served from this machine (http://localhost:3000) always may",
     },
-    parse: |text| words(text).filter(|origin| Origins::parse(std::slice::from_ref(origin)).is_ok()),
+    parse: |text| trimmed(text).filter(|origin| Origins::parse(std::slice::from_ref(origin)).is_ok()),
 };
 
-pub const ALLOW_HOSTS: Row<String> = Row {
-    about: About {
+pub const ALLOW_HOSTS: SettingSpec<String> = SettingSpec {
+    about: SettingInfo {
         name: "serve.allow-hosts",
         flag: Some("allow-host"),
         variables: &["BANDMASTER_SERVE_ALLOW_HOSTS"],
@@ -166,11 +166,11 @@ pub const ALLOW_HOSTS: Row<String> = Row {
                may be repeated. Without API keys other names are refused, because a foreign web page could have sent \
                the request",
     },
-    parse: |text| words(text).filter(is_host_name),
+    parse: |text| trimmed(text).filter(is_host_name),
 };
 
-pub const MAX_CONNECTIONS: Row<usize> = Row {
-    about: About {
+pub const MAX_CONNECTIONS: SettingSpec<usize> = SettingSpec {
+    about: SettingInfo {
         name: "serve.max-connections",
         flag: Some("max-connections"),
         variables: &["BANDMASTER_SERVE_MAX_CONNECTIONS"],
@@ -180,11 +180,11 @@ pub const MAX_CONNECTIONS: Row<usize> = Row {
         help: "Number of connections open at a time, fewer if the system's limit of open files is lower. When it is \
                reached, connections without a request are closed, oldest first",
     },
-    parse: |text| whole(text, 1, 65_536),
+    parse: |text| whole_number(text, 1, 65_536),
 };
 
-pub const MAX_CONNECTIONS_PER_ADDRESS: Row<usize> = Row {
-    about: About {
+pub const MAX_CONNECTIONS_PER_ADDRESS: SettingSpec<usize> = SettingSpec {
+    about: SettingInfo {
         name: "serve.max-connections-per-address",
         flag: Some("max-connections-per-address"),
         variables: &["BANDMASTER_SERVE_MAX_CONNECTIONS_PER_ADDRESS"],
@@ -193,11 +193,11 @@ pub const MAX_CONNECTIONS_PER_ADDRESS: Row<usize> = Row {
         expects: "a number of connections, or 0 for no limit",
         help: "Number of connections open at a time from one address; 0 means no limit",
     },
-    parse: |text| whole(text, 0, usize::MAX),
+    parse: |text| whole_number(text, 0, usize::MAX),
 };
 
-pub const DRAIN_SECONDS: Row<u64> = Row {
-    about: About {
+pub const DRAIN_SECONDS: SettingSpec<u64> = SettingSpec {
+    about: SettingInfo {
         name: "serve.drain-seconds",
         flag: Some("drain-seconds"),
         variables: &["BANDMASTER_SERVE_DRAIN_SECONDS"],
@@ -206,17 +206,17 @@ pub const DRAIN_SECONDS: Row<u64> = Row {
         expects: "a number of seconds from 0 to 3600",
         help: "On shutdown, how many seconds running answers get before they are cut off",
     },
-    parse: |text| whole(text, 0, 3600),
+    parse: |text| whole_number(text, 0, 3600),
 };
 
 /// How long stored responses are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum Retention {
     Forever,
     For(Duration),
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for Retention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::For(age) = self else { return f.write_str("forever") };
         let seconds = age.as_secs();
@@ -226,8 +226,8 @@ impl fmt::Display for Kept {
     }
 }
 
-pub const KEEP_RESPONSES: Row<Kept> = Row {
-    about: About {
+pub const KEEP_RESPONSES: SettingSpec<Retention> = SettingSpec {
+    about: SettingInfo {
         name: "serve.keep-responses",
         flag: Some("keep-responses"),
         variables: &["BANDMASTER_SERVE_KEEP_RESPONSES"],
@@ -237,11 +237,11 @@ pub const KEEP_RESPONSES: Row<Kept> = Row {
         help: "Delete stored responses older than this, e.g. 30d or 12h; `forever` keeps them. Conversations are \
                always kept",
     },
-    parse: kept,
+    parse: retention,
 };
 
-pub const OTLP_ENDPOINT: Row<String> = Row {
-    about: About {
+pub const OTLP_ENDPOINT: SettingSpec<String> = SettingSpec {
+    about: SettingInfo {
         name: "otlp-endpoint",
         flag: Some("otlp-endpoint"),
         variables: &["BANDMASTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
@@ -251,7 +251,7 @@ pub const OTLP_ENDPOINT: Row<String> = Row {
         help: "Send traces to this OpenTelemetry collector (OTLP over HTTP, e.g. http://127.0.0.1:4318). Needs a build \
                with `--features otel`",
     },
-    parse: words,
+    parse: trimmed,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -271,8 +271,8 @@ impl fmt::Display for LogFormat {
     }
 }
 
-pub const LOG: Row<LogFormat> = Row {
-    about: About {
+pub const LOG: SettingSpec<LogFormat> = SettingSpec {
+    about: SettingInfo {
         name: "serve.log",
         flag: Some("log"),
         variables: &["BANDMASTER_SERVE_LOG"],
@@ -309,9 +309,9 @@ fn is_host_name(name: &String) -> bool {
     Hosts::new(loopback, false, std::slice::from_ref(name), Arc::default()).is_ok()
 }
 
-fn kept(text: &str) -> Option<Kept> {
+fn retention(text: &str) -> Option<Retention> {
     match text.trim() {
-        "forever" => Some(Kept::Forever),
-        age => parse_age(age).ok().filter(|age| !age.is_zero()).map(Kept::For),
+        "forever" => Some(Retention::Forever),
+        age => parse_age(age).ok().filter(|age| !age.is_zero()).map(Retention::For),
     }
 }

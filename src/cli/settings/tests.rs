@@ -2,7 +2,7 @@
 
 use bandmaster_test_support::check_made;
 
-use super::{ALL, About};
+use super::{ALL, SettingInfo};
 
 /// The page up to its table.
 const HEAD: &str = r#"# Settings
@@ -36,7 +36,7 @@ fn page() -> String {
     page
 }
 
-fn row(about: &About) -> String {
+fn row(about: &SettingInfo) -> String {
     let escaped = |text: &str| text.replace('|', "\\|").replace('*', "\\*");
     let key = if about.is_in_file() { format!("`{}`", about.name) } else { "no key".to_owned() };
     let flag = about.flag.map_or_else(|| "no flag".to_owned(), |flag| format!("`--{flag}`"));

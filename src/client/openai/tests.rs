@@ -1,43 +1,50 @@
 use super::*;
 use crate::fake::{FakeServer, Script};
+use bandmaster_orchestrator::Role;
 
-fn ask() -> Ask {
+fn completion_request() -> CompletionRequest {
     let prompt = Prompt::Text(" the river".to_owned());
-    Ask {
+    CompletionRequest {
         prompt,
         max_tokens: 5,
         temperature: 0.0,
         seed: Some(1),
         ignore_eos: true,
         schema: None,
-        more: Map::new(),
+        extra: Map::new(),
     }
 }
 
 /// The result of asking a server with this script, and the text received on the way.
-fn asked(url: &str, ask: &Ask) -> (Result<Answered, ClientError>, String) {
-    asked_of("fake", url, ask)
+fn complete(url: &str, request: &CompletionRequest) -> (Result<Completion, ClientError>, String) {
+    complete_with("fake", url, request)
 }
 
-fn asked_of(model: &str, url: &str, ask: &Ask) -> (Result<Answered, ClientError>, String) {
+fn complete_with(
+    model: &str,
+    url: &str,
+    request: &CompletionRequest,
+) -> (Result<Completion, ClientError>, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let client = Client::new(Duration::from_secs(1)).expect("a client");
     let endpoint = Endpoint::new(url, model, Some("key".to_owned()), false).expect("a URL");
-    let mut heard = String::new();
-    let answer = runtime.block_on(client.ask(&endpoint, ask, &mut |text: &str| heard.push_str(text)));
-    (answer, heard)
+    let mut received = String::new();
+    let answer =
+        runtime.block_on(client.complete(&endpoint, request, &mut |text: &str| received.push_str(text)));
+    (answer, received)
 }
 
 #[test]
-fn an_answer_is_heard_piece_by_piece_in_whatever_portions_it_comes() {
+fn an_answer_is_streamed_whatever_the_chunk_size() {
     for script in [Script::Good { ms: 0 }, Script::Chopped { bytes: 1 }, Script::Chopped { bytes: 7 }] {
-        for prompt in [ask().prompt, Prompt::chat(&[Message::new(Role::User, "the river")])] {
+        for prompt in [completion_request().prompt, Prompt::chat(&[Message::new(Role::User, "the river")])] {
             let server = FakeServer::start(script.clone());
-            let (answer, heard) = asked(&server.url, &Ask { prompt, ..ask() });
+            let (answer, received) =
+                complete(&server.url, &CompletionRequest { prompt, ..completion_request() });
             let answer = answer.expect("a good server");
-            assert_eq!((answer.text.as_str(), heard.as_str()), (" w0 w1 w2 w3 w4", " w0 w1 w2 w3 w4"));
-            let counts = Counts { prompt_tokens: 7, cached_tokens: 2, output_tokens: 5 };
-            assert_eq!((answer.usage, answer.pieces), (Some(counts), 5));
+            assert_eq!((answer.text.as_str(), received.as_str()), (" w0 w1 w2 w3 w4", " w0 w1 w2 w3 w4"));
+            let usage = Usage { prompt_tokens: 7, cached_tokens: 2, completion_tokens: 5 };
+            assert_eq!((answer.usage, answer.pieces), (Some(usage), 5));
         }
     }
 }
@@ -50,15 +57,15 @@ fn each_call_has_a_connection_of_its_own() {
     let client = Client::new(Duration::from_secs(2)).expect("a client");
     let endpoint = Endpoint::new(&server.url, "fake", None, true).expect("a URL");
     for _ in 0..2 {
-        let answer = runtime.block_on(client.ask(&endpoint, &ask(), &mut |_: &str| {}));
+        let answer = runtime.block_on(client.complete(&endpoint, &completion_request(), &mut |_: &str| {}));
         assert_eq!(answer.expect("a whole answer").text, "a");
     }
 }
 
 #[test]
-fn what_is_asked_is_what_the_interface_names() {
+fn the_request_body_has_openais_fields() {
     let server = FakeServer::start(Script::Good { ms: 0 });
-    asked(&server.url, &ask()).0.expect("a good server");
+    complete(&server.url, &completion_request()).0.expect("a good server");
     let body = server.bodies.lock().expect("whole")[0].clone();
     let expected = json!({"model": "fake", "prompt": " the river", "max_tokens": 5, "temperature": 0.0, "stream": true,
                           "stream_options": {"include_usage": true}, "seed": 1, "ignore_eos": true});
@@ -69,7 +76,7 @@ fn what_is_asked_is_what_the_interface_names() {
 fn a_bad_server_is_an_error_that_says_what_it_did() {
     let check = |script: Script, kind: &str, says: &str| {
         let server = FakeServer::start(script.clone());
-        let error = asked(&server.url, &ask()).0.expect_err(says);
+        let error = complete(&server.url, &completion_request()).0.expect_err(says);
         assert_eq!(error.kind(), kind, "{script:?}: {error}");
         let text = error.to_string();
         assert!(text.contains(says) && text.contains(&server.url), "{script:?}: {text}");
@@ -97,23 +104,24 @@ fn a_bad_server_is_an_error_that_says_what_it_did() {
 }
 
 #[test]
-fn reasoning_is_heard_and_is_no_part_of_the_answer() {
+fn reasoning_is_streamed_but_not_part_of_the_answer() {
     let stream = "data: {\"choices\": [{\"delta\": {\"reasoning_content\": \"hm \"}}]}\n\n\
                   data: {\"choices\": [{\"delta\": {\"content\": \"yes\"}, \"finish_reason\": \"stop\"}]}\n\n\
                   data: [DONE]\n\n";
     let server = FakeServer::start(Script::Body("text/event-stream", stream));
-    let (answer, heard) = asked(&server.url, &ask());
+    let (answer, received) = complete(&server.url, &completion_request());
     let answer = answer.expect("it is whole");
-    assert_eq!((answer.text.as_str(), heard.as_str(), answer.pieces), ("yes", "hm yes", 2));
+    assert_eq!((answer.text.as_str(), received.as_str(), answer.pieces), ("yes", "hm yes", 2));
 }
 
 #[test]
 fn a_band_counts_the_tokens_of_all_its_tasks() {
     let check = |model: &str, output_tokens: u32, expected: Result<u32, &str>| {
         let server = FakeServer::start(Script::Counts { output_tokens });
-        let answered = asked_of(model, &server.url, &ask()).0.map_err(|error| error.kind());
-        let told = answered.map(|answered| (answered.pieces, answered.output_tokens()));
-        assert_eq!(told, expected.map(|tokens| (5, tokens)), "{model}, {output_tokens} tokens");
+        let answered =
+            complete_with(model, &server.url, &completion_request()).0.map_err(|error| error.kind());
+        let counts = answered.map(|answered| (answered.pieces, answered.completion_tokens()));
+        assert_eq!(counts, expected.map(|tokens| (5, tokens)), "{model}, {output_tokens} tokens");
     };
     check("bandmaster", 99, Ok(99));
     check("bandmaster:map", 99, Ok(99));
@@ -121,25 +129,26 @@ fn a_band_counts_the_tokens_of_all_its_tasks() {
     check("bandmasters", 99, Err("counts"));
     check("fake", 99, Err("counts"));
     let server = FakeServer::start(Script::Endless);
-    let endless = asked_of("bandmaster", &server.url, &ask()).0.expect_err("it does not end");
+    let endless =
+        complete_with("bandmaster", &server.url, &completion_request()).0.expect_err("it does not end");
     assert_eq!(endless.kind(), "counts");
 }
 
 #[test]
 fn progress_of_a_band_is_no_part_of_its_answer() {
-    let told =
+    let progress =
         "data: {\"choices\": [{\"delta\": {\"reasoning_content\": \"Plan: 9 tasks.\"}}]}\n\n".repeat(9);
-    let stream = told
+    let stream = progress
         + "data: {\"choices\": [{\"delta\": {\"content\": \"yes\"}, \"finish_reason\": \"stop\"}]}\n\ndata: [DONE]\n\n";
     let server = FakeServer::start(Script::Body("text/event-stream", stream.leak()));
-    let (answer, heard) = asked_of("bandmaster", &server.url, &ask());
+    let (answer, received) = complete_with("bandmaster", &server.url, &completion_request());
     let answer = answer.expect("nine lines of progress are not nine tokens");
-    assert_eq!((answer.text.as_str(), heard.as_str(), answer.pieces), ("yes", "yes", 1));
+    assert_eq!((answer.text.as_str(), received.as_str(), answer.pieces), ("yes", "yes", 1));
 }
 
 #[test]
 fn a_server_that_is_not_there_is_named() {
-    let (answer, _) = asked("http://127.0.0.1:9", &ask());
+    let (answer, _) = complete("http://127.0.0.1:9", &completion_request());
     let error = answer.expect_err("nobody listens on the discard port");
     assert_eq!(error.kind(), "unreachable");
     assert!(error.to_string().contains("127.0.0.1:9") && error.to_string().contains("is the server running"));

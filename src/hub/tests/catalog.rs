@@ -1,9 +1,9 @@
 //! Tests of the catalog's data, model names and bands.
 
 use crate::catalog::{Catalog, Role};
-use crate::reference::{HubReference, Reference, Select, near_names};
-use crate::sizes::human_bytes;
-use crate::{Band, Installed, choose_band};
+use crate::reference::{HubReference, Reference, Select, similar_names};
+use crate::sizes::format_file_size;
+use crate::{Band, InstalledModel, choose_band};
 
 const GIB: u64 = 1 << 30;
 
@@ -115,10 +115,10 @@ fn files_of_a_repository_are_chosen() {
 #[test]
 fn near_names_are_suggested() {
     let known = || Catalog::builtin().entries.iter().map(|entry| entry.name.as_str());
-    assert_eq!(near_names("qwen2.5-coder-1.5", known())[0], "qwen2.5-coder-1.5b");
-    assert_eq!(near_names("smollm2", known()), ["smollm2-135m"]);
-    assert_eq!(near_names("Smolm2-135M", known())[0], "smollm2-135m");
-    assert!(near_names("mistral-large", known()).is_empty());
+    assert_eq!(similar_names("qwen2.5-coder-1.5", known())[0], "qwen2.5-coder-1.5b");
+    assert_eq!(similar_names("smollm2", known()), ["smollm2-135m"]);
+    assert_eq!(similar_names("Smolm2-135M", known())[0], "smollm2-135m");
+    assert!(similar_names("mistral-large", known()).is_empty());
 }
 
 #[test]
@@ -131,12 +131,12 @@ fn sizes_are_printed_with_three_figures() {
         (34_821_000_000, "34.8 GB"),
     ];
     for (bytes, expected) in cases {
-        assert_eq!(human_bytes(bytes), expected);
+        assert_eq!(format_file_size(bytes), expected);
     }
 }
 
-fn model(name: &str, role: Role, bytes: u64) -> Installed {
-    Installed {
+fn model(name: &str, role: Role, bytes: u64) -> InstalledModel {
+    InstalledModel {
         name: name.to_owned(),
         role,
         source: String::new(),
@@ -154,12 +154,13 @@ fn band_follows_what_is_installed_and_what_memory_holds() {
         let entry = catalog.get(name).unwrap();
         model(name, entry.role, entry.bytes_estimate())
     };
-    let choose = |memory_gib: u64, installed: &[Installed]| choose_band(catalog, memory_gib * GIB, installed);
+    let choose =
+        |memory_gib: u64, installed: &[InstalledModel]| choose_band(catalog, memory_gib * GIB, installed);
     let default = Band::from(catalog.default_band());
     assert_eq!(choose(128, &[]), default, "an empty home fetches the default band on any machine");
     let workers_only = [of_catalog("smollm2-135m"), of_catalog("minilm-l6-v2")];
     assert_eq!(choose(24, &workers_only), default, "a first pull that was cut off is completed");
-    let all: Vec<Installed> = catalog.entries.iter().map(|entry| of_catalog(&entry.name)).collect();
+    let all: Vec<InstalledModel> = catalog.entries.iter().map(|entry| of_catalog(&entry.name)).collect();
     assert_eq!(choose(24, &all).planner, "qwen2.5-coder-7b");
     assert_eq!(choose(31, &all).planner, "qwen2.5-coder-14b", "31 GiB is what a 32 GiB machine reports");
     assert_eq!(choose(8, &all), default);

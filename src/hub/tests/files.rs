@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bandmaster_models::gguf;
 
-use crate::import::{Brought, bring_in};
+use crate::import::{ImportMethod, link_or_copy};
 use crate::store::check_space;
 use crate::{Home, Hub, HubError, ImportOptions, Progress, Remote, Role};
 
@@ -38,10 +38,13 @@ fn imported_file_is_found_verified_and_removed() {
     let dir = tempfile::tempdir().unwrap();
     let hub = hub_in(dir.path(), "http://localhost:1");
     let file = written(dir.path(), "My Model.gguf", &tiny_gguf("a"));
-    let (model, brought) = hub.import(&file, &ImportOptions::default(), &mut quiet).unwrap();
+    let (model, method) = hub.import(&file, &ImportOptions::default(), &mut quiet).unwrap();
     assert_eq!((model.name.as_str(), model.role), ("my-model", Role::Worker));
-    assert!(matches!(brought, Some(Brought::Reflink | Brought::HardLink | Brought::Symlink)), "{brought:?}");
-    assert_eq!(hub.resolve("my-model").unwrap(), model.path);
+    assert!(
+        matches!(method, Some(ImportMethod::Reflink | ImportMethod::HardLink | ImportMethod::Symlink)),
+        "{method:?}"
+    );
+    assert_eq!(hub.find("my-model").unwrap().path, model.path);
     hub.verify(&model, &mut quiet).unwrap();
     let again = hub.import(&file, &ImportOptions::default(), &mut quiet).unwrap().0;
     assert_eq!(again, model, "importing the same file again changes nothing");
@@ -139,18 +142,18 @@ fn model_of_the_wrong_kind_is_refused_with_those_of_the_right() {
     for typed in &typed {
         let found = hub.find_embedder(typed).unwrap();
         assert_eq!((found.name.as_str(), &found.path), ("embedder", &folder), "{typed}");
-        let error = hub.find_writer(typed).unwrap_err().to_string();
+        let error = hub.find_text_model(typed).unwrap_err().to_string();
         for part in [typed, "is an embedding model", folder.to_str().unwrap(), "models list"] {
             assert!(error.contains(part), "{error:?} lacks {part:?}");
         }
     }
     hub.import(&folder, &ImportOptions::default(), &mut quiet).unwrap();
     hub.import(&file, &ImportOptions::default(), &mut quiet).unwrap();
-    let error = hub.find_writer("embedder").unwrap_err().to_string();
+    let error = hub.find_text_model("embedder").unwrap_err().to_string();
     assert!(error.contains("installed: writer"), "{error}");
     let error = hub.find_embedder("writer").unwrap_err().to_string();
     assert!(error.contains("a model that writes text") && error.contains("installed: embedder"), "{error}");
-    assert!(hub.find_writer("writer").is_ok() && hub.find_embedder("embedder").is_ok());
+    assert!(hub.find_text_model("writer").is_ok() && hub.find_embedder("embedder").is_ok());
 }
 
 #[test]
@@ -201,7 +204,7 @@ fn copies_replace_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let from = written(dir.path(), "from", b"new");
     let to = written(dir.path(), "to", b"old and longer");
-    assert!(matches!(bring_in(&from, &to, true).unwrap(), Brought::Copy | Brought::Reflink));
+    assert!(matches!(link_or_copy(&from, &to, true).unwrap(), ImportMethod::Copy | ImportMethod::Reflink));
     assert_eq!(fs::read(&to).unwrap(), b"new");
 }
 

@@ -1,8 +1,8 @@
 //! Tests of the hub. A small local server answers for the hub, and a script that copies from a folder acts as pip.
 
 mod catalog;
+mod file_names;
 mod files;
-mod inside;
 mod pull;
 mod server;
 mod sizes;

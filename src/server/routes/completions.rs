@@ -7,9 +7,11 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use bandmaster_text::{LoadedModel, Output, Part, Prompt, Score, Terms, TokenOffsets, Waited};
+use bandmaster_text::{
+    Cancellation, GenerationOptions, LoadedModel, Output, Part, Prompt, Score, TokenOffsets,
+};
 
-use crate::answer::{self, Answers, Choice, Finish, Prepared, Update, merge, terms};
+use crate::answer::{self, Answers, Choice, Finish, Prepared, Update, generation_options, merge};
 use crate::error::ApiError;
 use crate::layers::RequestContext;
 use crate::prompt_size::check_prompt_bytes;
@@ -85,8 +87,8 @@ async fn start(model: Arc<LoadedModel>, question: CompletionQuestion) -> Result<
     let bytes = question.bytes();
     jobs::check_size("prompt", bytes)?;
     check_prompt_bytes(&model, "prompt", question.longest_text())?;
-    let prepare = move |waited: &Waited| {
-        let prompts = question.prompts(&model, waited)?;
+    let prepare = move |cancellation: &Cancellation| {
+        let prompts = question.prompts(&model, cancellation)?;
         let CompletionQuestion { mut params, format, format_field, choices, echo, suffix, .. } = question;
         params.check(&model)?;
         if suffix.is_some() {
@@ -95,15 +97,16 @@ async fn start(model: Arc<LoadedModel>, question: CompletionQuestion) -> Result<
         // With `max_tokens` 0 the client only wants the prompt's scores, or the prompt in the cache.
         let generates_nothing = params.tokens_max == Some(0);
         let score_prompt = echo && params.top_logprobs.is_some();
-        let with_terms = |prompt: Prompt| {
-            let mut terms = Terms { score_prompt, ..terms(&model, &prompt, params.clone()) };
+        let with_options = |prompt: Prompt| {
+            let mut options =
+                GenerationOptions { score_prompt, ..generation_options(&model, &prompt, params.clone()) };
             if generates_nothing {
-                terms.max_tokens = 0;
+                options.max_tokens = 0;
             }
-            (prompt, terms)
+            (prompt, options)
         };
         Ok(Prepared {
-            prompts: prompts.into_iter().map(with_terms).collect(),
+            prompts: prompts.into_iter().map(with_options).collect(),
             output: if generates_nothing { Output::Text } else { format.output() },
             choices,
             prompt_field: "prompt",

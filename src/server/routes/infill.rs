@@ -7,9 +7,9 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use bandmaster_text::{LoadedModel, Output, Part, Terms, Waited};
+use bandmaster_text::{Cancellation, GenerationOptions, LoadedModel, Output, Part};
 
-use crate::answer::{self, Choice, Finish, Prepared, Update, merge, terms};
+use crate::answer::{self, Choice, Finish, Prepared, Update, generation_options, merge};
 use crate::error::ApiError;
 use crate::layers::RequestContext;
 use crate::prompt_size::check_prompt_bytes;
@@ -74,20 +74,20 @@ async fn start(
         n_predict: question.params.tokens_max.map_or(-1, i64::from),
         temperature: question.params.sampling.temperature,
     };
-    let prepare = move |waited: &Waited| {
+    let prepare = move |cancellation: &Cancellation| {
         let InfillQuestion { fill, mut params, .. } = question;
         params.check(&model)?;
-        let prompt = model.fill_prompt(&fill, waited);
+        let prompt = model.fill_prompt(&fill, cancellation);
         let prompt = prompt.map_err(|error| ApiError::of_session(&error, "input_prefix", "input_prefix"))?;
         let prompt = prompt.ok_or_else(|| no_fill_in_tokens("input_suffix", &model))?;
         params.stop_token_ids.extend(model.fill_stops());
         let generates_nothing = params.tokens_max == Some(0);
-        let mut terms: Terms = terms(&model, &prompt, params);
+        let mut options = generation_options(&model, &prompt, params);
         if generates_nothing {
-            terms.max_tokens = 0;
+            options.max_tokens = 0;
         }
         Ok(Prepared {
-            prompts: vec![(prompt, terms)],
+            prompts: vec![(prompt, options)],
             output: Output::Text,
             choices: 1,
             prompt_field: "input_prefix",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as Body;
 use axum::extract::State;
-use bandmaster_text::{Allowance, LoadedModel, Prompt, Waited};
+use bandmaster_text::{Cancellation, LoadedModel, Prompt, RenderLimits};
 
 use crate::error::ApiError;
 use crate::layers::RequestContext;
@@ -34,15 +34,15 @@ pub(crate) async fn tokenize(
     let input = request.input()?;
     let bytes = input.check()?;
     let model = app.models.model(&id).await?;
-    let tokens = jobs::run(bytes, move |waited| {
+    let tokens = jobs::run(bytes, move |cancellation| {
         let tokenizer = model.tokenizer();
         let ids = match input {
             TokenizeInput::Text { text, parse_special, add_special } => {
-                let ids = tokenizer.encode_while(&text, parse_special, &|| waited.goes_on());
+                let ids = tokenizer.encode_cancellable(&text, parse_special, cancellation);
                 let ids = ids.ok_or_else(ApiError::client_left)?;
-                if add_special { tokenizer.framed(ids) } else { ids }
+                if add_special { tokenizer.with_bos_eos(ids) } else { ids }
             }
-            TokenizeInput::Conversation(conversation) => prompt(&model, &conversation, waited)?.ids,
+            TokenizeInput::Conversation(conversation) => prompt(&model, &conversation, cancellation)?.ids,
         };
         let text = |&id: &u32| String::from_utf8_lossy(tokenizer.decode_bytes(id)).into_owned();
         let output = |&id: &u32| match with_pieces {
@@ -59,14 +59,14 @@ pub(crate) async fn tokenize(
     tokens.await.map(Body)
 }
 
-fn prompt(model: &LoadedModel, conversation: &Conversation, waited: &Waited) -> Result<Prompt, ApiError> {
-    let allowance = Allowance { bytes_max: jobs::TEXT_BYTES_MAX, waited: waited.clone() };
-    let prompt = model.rendered_prompt(
-        &conversation.messages,
-        &conversation.tools,
-        &conversation.rendering,
-        &allowance,
-    );
+fn prompt(
+    model: &LoadedModel,
+    conversation: &Conversation,
+    cancellation: &Cancellation,
+) -> Result<Prompt, ApiError> {
+    let limits = RenderLimits { bytes_max: jobs::TEXT_BYTES_MAX, cancellation: cancellation.clone() };
+    let prompt =
+        model.rendered_prompt(&conversation.messages, &conversation.tools, &conversation.rendering, &limits);
     prompt.map_err(|error| ApiError::of_session(&error, "messages", "messages"))
 }
 
@@ -94,12 +94,12 @@ pub(crate) async fn detokenize(
         let message = format!("token {unknown} is not in the vocabulary of {id} ({} tokens)", model.vocab());
         return Err(ApiError::invalid(format!("tokens[{at}]"), message));
     }
-    let content = jobs::run(size_of_val(request.tokens.as_slice()), move |waited| {
+    let content = jobs::run(size_of_val(request.tokens.as_slice()), move |cancellation| {
         let mut bytes: Vec<u8> = Vec::new();
         for ids in request.tokens.chunks(1 << 12) {
             bytes.extend(ids.iter().flat_map(|&id| model.tokenizer().decode_bytes(id)));
             jobs::check_size("tokens", bytes.len())?;
-            if !waited.goes_on() {
+            if cancellation.is_cancelled() {
                 return Err(ApiError::client_left());
             }
         }
@@ -144,5 +144,5 @@ async fn rendered(app: &App, context: &RequestContext, request: TemplateRequest)
     let conversation = request.conversation()?;
     let model = app.models.model(&id).await?;
     let bytes = conversation.check()?;
-    jobs::run(bytes, move |waited| prompt(&model, &conversation, waited)).await
+    jobs::run(bytes, move |cancellation| prompt(&model, &conversation, cancellation)).await
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::BodyDataStream;
 use bandmaster_text::LoadedModel;
-use bandmaster_text::session::fixtures::parrot;
+use bandmaster_text::fixtures::parrot;
 use serde_json::{Value, json};
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use bandmaster_text::{Message, Rendering, Role, ToolCall};
+use bandmaster_text::{Message, RenderOptions, Role, ToolCall};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -223,7 +223,7 @@ pub(crate) fn rendering(
     opens: Option<bool>,
     mut variables: Free,
     documents: Option<Value>,
-) -> Result<Rendering, ApiError> {
+) -> Result<RenderOptions, ApiError> {
     if continues == Some(true) && opens == Some(true) {
         let message = "continue_final_message and add_generation_prompt are both true: the answer either continues the last message or starts a new turn";
         return Err(ApiError::invalid("continue_final_message", message));
@@ -233,7 +233,11 @@ pub(crate) fn rendering(
     }
     let is_answered = last.is_some_and(|message| message.role == Role::Assistant);
     let continues = continues.unwrap_or(opens == Some(false) && is_answered);
-    Ok(Rendering { continues, closed: opens == Some(false), variables })
+    Ok(RenderOptions {
+        continue_final_message: continues,
+        no_generation_prompt: opens == Some(false),
+        variables,
+    })
 }
 
 fn top_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, ApiError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bandmaster_text::{FillIn, LoadedModel, Prompt, Score, SessionError, TokenOffsets, Waited};
+use bandmaster_text::{Cancellation, FillIn, LoadedModel, Prompt, Score, SessionError, TokenOffsets};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -194,7 +194,7 @@ impl CompletionQuestion {
     ///
     /// # Errors
     /// 400 for no prompt, an empty one, too many, unknown tokens, and a suffix if the model can't fill in.
-    pub fn prompts(&self, model: &LoadedModel, waited: &Waited) -> Result<Vec<Prompt>, ApiError> {
+    pub fn prompts(&self, model: &LoadedModel, cancellation: &Cancellation) -> Result<Vec<Prompt>, ApiError> {
         let count = self.prompts.count();
         if !(1..=PROMPTS_MAX).contains(&count) {
             let message = format!("{count} prompts: give 1 to {PROMPTS_MAX}");
@@ -204,12 +204,12 @@ impl CompletionQuestion {
         let of_text = |text: &String| match &self.suffix {
             Some(suffix) => {
                 let fill = FillIn { prefix: text.clone(), suffix: suffix.clone(), ..FillIn::default() };
-                let prompt = model.fill_prompt(&fill, waited).map_err(refused)?;
+                let prompt = model.fill_prompt(&fill, cancellation).map_err(refused)?;
                 prompt.ok_or_else(|| no_fill_in_tokens("suffix", model))
             }
-            None if self.add_special => model.text_prompt(text.clone(), waited).map_err(refused),
+            None if self.add_special => model.text_prompt(text.clone(), cancellation).map_err(refused),
             None => {
-                let ids = model.tokenizer().encode_while(text, true, &|| waited.goes_on());
+                let ids = model.tokenizer().encode_cancellable(text, true, cancellation);
                 Ok(Prompt { ids: ids.ok_or_else(ApiError::client_left)?, text: text.clone() })
             }
         };

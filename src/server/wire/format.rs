@@ -2,7 +2,7 @@
 //! `grammar`, vLLM's `structured_outputs` and `guided_*`, SGLang's `regex` and `ebnf`, TGI's `grammar` objects. All are
 //! read here, and only one of them may be given.
 
-use bandmaster_text::Written;
+use bandmaster_text::ClientGrammar;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -132,10 +132,15 @@ impl FormatFields {
                 format!("{field} is not supported: JSON is written on one line, with a space after , and :");
             return Err(ApiError::unsupported(field, message));
         }
-        let regex = |text: Option<String>| non_blank(text).map(Written::Regex).map(Format::Written);
-        let grammar = |text: Option<String>| non_blank(text).map(Written::grammar).map(Format::Written);
+        let regex =
+            |text: Option<String>| non_blank(text).map(ClientGrammar::Regex).map(Format::ClientGrammar);
+        let grammar =
+            |text: Option<String>| non_blank(text).map(ClientGrammar::detect).map(Format::ClientGrammar);
         let choice = |choices: Option<Vec<String>>| {
-            choices.filter(|choices| !choices.is_empty()).map(Written::Choice).map(Format::Written)
+            choices
+                .filter(|choices| !choices.is_empty())
+                .map(ClientGrammar::Choice)
+                .map(Format::ClientGrammar)
         };
         let object = |wanted: Option<bool>| (wanted == Some(true)).then_some(Format::JsonObject);
         let given = [
@@ -193,7 +198,9 @@ fn schema(field: &str, given: Value) -> Result<Option<Format>, ApiError> {
 /// Reads a grammar, or an object with its type.
 fn typed(given: NameOr<TypedGrammar>) -> Result<Option<Format>, ApiError> {
     let given = match given {
-        NameOr::Name(text) => return Ok(non_blank(Some(text)).map(Written::grammar).map(Format::Written)),
+        NameOr::Name(text) => {
+            return Ok(non_blank(Some(text)).map(ClientGrammar::detect).map(Format::ClientGrammar));
+        }
         NameOr::Object(given) => given,
     };
     let value = given.value.unwrap_or_default();
@@ -201,12 +208,12 @@ fn typed(given: NameOr<TypedGrammar>) -> Result<Option<Format>, ApiError> {
         let text = value.as_str().map(str::to_owned);
         text.ok_or_else(|| ApiError::invalid("grammar.value", "grammar.value must be a text"))
     };
-    let written = match given.kind.as_str() {
+    let grammar = match given.kind.as_str() {
         "json" | "json_object" | "json_schema" => return schema("grammar.value", value),
-        "regex" => Written::Regex(text()?),
-        "lark" => Written::Lark(text()?),
-        "gbnf" | "ebnf" => Written::Gbnf(text()?),
-        "choice" => Written::Choice(
+        "regex" => ClientGrammar::Regex(text()?),
+        "lark" => ClientGrammar::Lark(text()?),
+        "gbnf" | "ebnf" => ClientGrammar::Gbnf(text()?),
+        "choice" => ClientGrammar::Choice(
             serde_json::from_value(value)
                 .map_err(|_| ApiError::invalid("grammar.value", "grammar.value must be a list of texts"))?,
         ),
@@ -215,7 +222,7 @@ fn typed(given: NameOr<TypedGrammar>) -> Result<Option<Format>, ApiError> {
             return Err(ApiError::invalid("grammar.type", message));
         }
     };
-    Ok(Some(Format::Written(written)))
+    Ok(Some(Format::ClientGrammar(grammar)))
 }
 
 impl ResponseFormat {
@@ -240,12 +247,12 @@ impl ResponseFormat {
             "grammar" => {
                 let grammar = self.grammar.or(own.and_then(|own| own.as_str().map(str::to_owned)));
                 let grammar = non_blank(grammar).ok_or_else(|| missing("grammar"))?;
-                Ok(Some(Format::Written(Written::grammar(grammar))))
+                Ok(Some(Format::ClientGrammar(ClientGrammar::detect(grammar))))
             }
             "regex" => {
                 let own = own.and_then(|own| own.as_str().map(str::to_owned));
                 let regex = non_blank(self.regex.or(self.pattern).or(own)).ok_or_else(|| missing("regex"))?;
-                Ok(Some(Format::Written(Written::Regex(regex))))
+                Ok(Some(Format::ClientGrammar(ClientGrammar::Regex(regex))))
             }
             other => {
                 let message = format!(

@@ -1,6 +1,6 @@
 //! `/tokenize`, `/detokenize` and `/apply-template`, in llama-server's shapes and in vLLM's.
 
-use bandmaster_text::{Message, Rendering, Tool};
+use bandmaster_text::{Message, RenderOptions, Tool};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -77,7 +77,7 @@ impl TokenizeInput {
 pub(crate) struct Conversation {
     pub messages: Vec<Message>,
     pub tools: Vec<Tool>,
-    pub rendering: Rendering,
+    pub rendering: RenderOptions,
 }
 
 impl Conversation {

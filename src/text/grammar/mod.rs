@@ -1,71 +1,70 @@
-//! JSON schemas, tool calls and clients' own grammars as constraints on the next token, enforced by llguidance. How
-//! tokens are sampled is not known here.
+//! Constraints on the next token: JSON schemas, tool calls, and grammars that a client sends. llguidance enforces them.
+//! How tokens are sampled is not known here.
+//!
+//! From a schema to a mask of tokens:
+//!
+//! 1. `schema/keywords.rs` reads the schema and refuses what can't be enforced. What remains is canonical:
+//!    `schema/numbers.rs`, `formats.rs` and `property_names.rs` rewrite keywords into others that can be enforced.
+//! 2. `schema/mod.rs` replaces `oneOf` where its branches exclude each other, and forbids unlisted properties.
+//!    `schema/cost.rs` refuses schemas that would take too much work.
+//! 3. [`GrammarFactory`] has llguidance compile the result on a thread of its own, with limits on time and memory.
+//! 4. The compiled [`Grammar`] belongs to one sequence. For each step it marks the tokens that may come next.
+//! 5. `token_budget.rs` makes sure that the JSON is complete before the tokens are used up. When few are left, it asks
+//!    `ending/` for the shortest text that completes the answer.
+//!
+//! Other constraints join in at step 3: `client_grammar/` checks regular expressions, lists of choices, Lark and GBNF,
+//! and translates them into llguidance's form. `tools.rs` writes a Lark grammar of tool calls with the parameters'
+//! schemas inside; `free_text.rs` allows any text until such a call, or the end of reasoning, begins. `min_tokens.rs`
+//! wraps a constraint so that the answer doesn't end too early.
 //!
 //! JSON output stays on one line with Python's separators (`, ` and `: `). Models have seen that form most, and a small
 //! model cannot get lost in white space.
 
-mod at_least;
-mod children;
-mod closing;
-mod dear;
-mod exclusive;
-mod formats;
-mod free;
-mod hints;
-mod in_time;
-mod keywords;
-mod lengths;
-mod multiples;
-mod names;
-mod numbers;
-mod own_words;
-mod patterns;
-mod place;
-mod references;
+mod client_grammar;
+mod compile_slots;
+mod ending;
+mod free_text;
+mod messages;
+mod min_tokens;
+mod regexes;
 mod schema;
-mod states;
 #[cfg(test)]
 mod tests;
+mod token_budget;
 mod tools;
-mod walk;
-mod words;
-mod written;
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bandmaster_engine::{Constraint, Stuck};
+use bandmaster_engine::{Constraint, ConstraintError};
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::{Matcher, ParserFactory, TokenParser};
 use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
-pub use at_least::at_least;
-pub use written::Written;
+pub use client_grammar::ClientGrammar;
+pub(crate) use min_tokens::min_tokens;
 
-use hints::Hints;
-use in_time::InTime;
+use compile_slots::{CompileSlot, CompileSlots};
+use ending::SearchHints;
+use token_budget::TokenBudget;
 
 use super::template::Tool;
 use super::tool_calls::{ToolChoice, ToolFormat};
-use super::{Tokenizer, Waited};
+use super::{Cancellation, Tokenizer};
 
-/// Time limit for making one grammar.
+/// Time limit for compiling one grammar.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(2);
-/// Time limit for all grammars made for one request, including the wait for a place.
-const ASKED_TIME_MAX: Duration = Duration::from_secs(6);
-/// Interval for checking whether anyone still waits for the grammar.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Grammars being made at the same time.
-const MAKING_MAX: usize = 4;
-/// How many of them may be expensive. Each of those may take some tens of megabytes.
-const DEAR_MAX: usize = 1;
-/// Niceness of the thread that makes a grammar, so that threads that compute tokens go first.
+/// Time limit for all grammars of one request, including the wait for a slot.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(6);
+/// Interval for checking whether the request was cancelled.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Niceness of the thread that compiles a grammar, so that threads that compute tokens go first.
 const NICENESS: i32 = 10;
-/// Stack of the thread that makes a grammar: nested schemas are followed by recursion.
+/// Stack of the thread that compiles a grammar: nested schemas are followed by recursion.
 const COMPILE_STACK_BYTES: usize = 32 << 20;
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -76,7 +75,7 @@ pub enum GrammarError {
     #[error("the parameters of tool `{tool}` can't be enforced: {problem}")]
     Tool { tool: String, problem: String },
     #[error("the grammar can't be used: {0}")]
-    Written(String),
+    ClientGrammar(String),
     #[error("the tool `{0}` has to be called but is not among the tools: name one that is")]
     UnknownTool(String),
     /// Without an end-of-sequence token, a finished answer could not end.
@@ -86,10 +85,10 @@ pub enum GrammarError {
     NoEndToken,
     #[error("too many grammars are being compiled: try again later")]
     Busy,
-    #[error("the grammar takes more than {} seconds to compile in all: simplify it", ASKED_TIME_MAX.as_secs())]
-    Late,
+    #[error("the grammar takes more than {} seconds to compile in all: simplify it", REQUEST_TIME_MAX.as_secs())]
+    TimedOut,
     #[error("the request was cancelled")]
-    Ended,
+    Cancelled,
     #[error("the vocabulary can't be used for grammars: {0}")]
     Vocabulary(String),
 }
@@ -98,55 +97,10 @@ pub enum GrammarError {
 pub struct GrammarFactory {
     parsers: Arc<ParserFactory>,
     tokenizer: Arc<Tokenizer>,
-    making: Arc<Making>,
-    /// The time by which all grammars of a request must be made; `None` outside a request.
+    slots: Arc<CompileSlots>,
+    /// The time by which all grammars of a request must be compiled; `None` outside a request.
     deadline: Option<Instant>,
-    waited: Waited,
-}
-
-/// Limits how many grammars are made at the same time.
-#[derive(Default)]
-struct Making {
-    count: Mutex<Count>,
-    fewer: Condvar,
-}
-
-#[derive(Default, Clone, Copy)]
-struct Count {
-    all: usize,
-    /// Expensive grammars are made one at a time, so that cheap ones do not wait for them.
-    dear: usize,
-}
-
-/// A place to make a grammar, freed when dropped.
-struct MakingPlace {
-    making: Arc<Making>,
-    is_dear: bool,
-}
-
-impl MakingPlace {
-    fn wait(making: &Arc<Making>, is_dear: bool, time_max: Duration) -> Option<Self> {
-        let count = making.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = |count: &mut Count| count.all >= MAKING_MAX || (is_dear && count.dear >= DEAR_MAX);
-        let waited = making.fewer.wait_timeout_while(count, time_max, is_full);
-        let (mut count, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out() {
-            return None;
-        }
-        count.all += 1;
-        count.dear += usize::from(is_dear);
-        Some(Self { making: Arc::clone(making), is_dear })
-    }
-}
-
-impl Drop for MakingPlace {
-    fn drop(&mut self) {
-        let mut count = self.making.count.lock().unwrap_or_else(PoisonError::into_inner);
-        count.all -= 1;
-        count.dear -= usize::from(self.is_dear);
-        drop(count);
-        self.making.fewer.notify_all();
-    }
+    cancellation: Cancellation,
 }
 
 /// Tight enough that no schema takes more than some seconds or some hundred megabytes, wide enough for large ones. The
@@ -179,57 +133,57 @@ impl GrammarFactory {
             .map_err(|e| GrammarError::Vocabulary(e.to_string()))?;
         parsers.quiet();
         *parsers.limits_mut() = limits();
-        let (making, waited) = (Arc::default(), Waited::default());
-        Ok(Self { parsers: Arc::new(parsers), tokenizer, making, deadline: None, waited })
+        Ok(Self {
+            parsers: Arc::new(parsers),
+            tokenizer,
+            slots: Arc::default(),
+            deadline: None,
+            cancellation: Cancellation::default(),
+        })
     }
 
-    /// The same factory for one request: all its grammars share one deadline, and it stops when nobody waits any more.
+    /// The same factory for one request: all its grammars share one deadline, and it stops when it is cancelled.
     #[must_use]
-    pub fn asked(&self, waited: &Waited) -> Self {
+    pub(crate) fn for_request(&self, cancellation: &Cancellation) -> Self {
         Self {
             parsers: Arc::clone(&self.parsers),
             tokenizer: Arc::clone(&self.tokenizer),
-            making: Arc::clone(&self.making),
-            deadline: Some(Instant::now() + ASKED_TIME_MAX),
-            waited: waited.clone(),
+            slots: Arc::clone(&self.slots),
+            deadline: Some(Instant::now() + REQUEST_TIME_MAX),
+            cancellation: cancellation.clone(),
         }
     }
 
     fn time_left(&self) -> Result<Duration, GrammarError> {
-        if !self.waited.goes_on() {
-            return Err(GrammarError::Ended);
+        if self.cancellation.is_cancelled() {
+            return Err(GrammarError::Cancelled);
         }
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match left {
-            Some(Duration::ZERO) => Err(GrammarError::Late),
+            Some(Duration::ZERO) => Err(GrammarError::TimedOut),
             left => Ok(left.unwrap_or(COMPILE_TIME_MAX).min(COMPILE_TIME_MAX)),
         }
     }
 
     /// A constraint that accepts exactly one JSON value that matches `schema`. Objects that list their properties get
-    /// no other properties, and formats that can't be enforced are ignored. Blocks while the grammar is made: usually
-    /// milliseconds, at most two seconds, and at most two more while it waits for a place.
+    /// no other properties, and formats that can't be enforced are ignored. Blocks while the grammar is compiled:
+    /// usually milliseconds, at most two seconds, and at most two more while it waits for a slot.
     ///
     /// # Errors
     /// [`GrammarError::Schema`] says what is wrong with the schema or can't be enforced.
     pub fn json_schema(&self, schema: &Value) -> Result<Box<dyn Constraint>, GrammarError> {
         let schema = for_llguidance(schema, false)?;
-        let is_dear = !dear::is_cheap(&schema);
-        let hints = Hints::of(&schema);
-        let grammar = self.compiled(
-            TopLevelGrammar::from_json_schema(schema),
-            is_dear,
-            Some(hints),
-            own_words::of_schema,
-        )?;
-        Ok(Box::new(grammar))
+        let is_expensive = !schema::is_cheap(&schema);
+        let hints = SearchHints::of(&schema);
+        let grammar = TopLevelGrammar::from_json_schema(schema);
+        Ok(Box::new(self.compile(grammar, is_expensive, Some(hints), messages::for_schema)?))
     }
 
     /// A constraint that accepts exactly one JSON object of any content.
     ///
     /// # Errors
     /// [`GrammarError::Schema`] when the vocabulary can't spell one.
-    pub fn json_object(&self) -> Result<Box<dyn Constraint>, GrammarError> {
+    pub(crate) fn json_object(&self) -> Result<Box<dyn Constraint>, GrammarError> {
         self.json_schema(&json!({"type": "object"}))
     }
 
@@ -258,56 +212,57 @@ impl GrammarFactory {
     /// A constraint for an answer that begins inside the model's reasoning, which is free text. `inner` applies after
     /// it.
     #[must_use]
-    pub fn after_reasoning(&self, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
-        tools::after_thoughts(self, inner)
+    pub(crate) fn after_reasoning(&self, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
+        tools::after_reasoning(self, inner)
     }
 
-    /// Makes a grammar on its own thread, which has the necessary stack and can be abandoned when it takes too long. An
-    /// abandoned thread ends soon after, because its limits count work and size. `hints` come from the schema and are
-    /// `None` if the grammar is not JSON. `said` translates the library's error messages into our own words.
-    fn compiled(
+    /// Compiles a grammar on its own thread, which has the necessary stack and can be abandoned when it takes too long.
+    /// An abandoned thread ends soon after, because its limits count work and size. `hints` come from the schema and
+    /// are `None` if the grammar is not JSON. `explain` translates the library's error messages.
+    fn compile(
         &self,
         grammar: TopLevelGrammar,
-        is_dear: bool,
-        hints: Option<Hints>,
-        said: fn(&str) -> String,
+        is_expensive: bool,
+        hints: Option<SearchHints>,
+        explain: fn(&str) -> String,
     ) -> Result<Grammar, GrammarError> {
-        let place = MakingPlace::wait(&self.making, is_dear, self.time_left()?).ok_or(GrammarError::Busy)?;
-        let until = Instant::now() + self.time_left()?;
+        let slot =
+            CompileSlot::wait(&self.slots, is_expensive, self.time_left()?).ok_or(GrammarError::Busy)?;
+        let deadline = Instant::now() + self.time_left()?;
         let (parsers, tokenizer) = (Arc::clone(&self.parsers), Arc::clone(&self.tokenizer));
-        let (sender, made) = mpsc::sync_channel(1);
+        let (sender, compiled) = mpsc::sync_channel(1);
         let compile = move || {
-            let _place = place;
+            let _slot = slot;
             // Threads that compute tokens go first. On other systems this would slow the whole process.
             #[cfg(target_os = "linux")]
             let _ = rustix::process::nice(NICENESS);
             let parser = parsers.create_parser(grammar).map_err(|error| format!("{error:#}"));
-            let made = parser.and_then(|parser| Grammar::new(parser, tokenizer, hints));
-            // Sending fails only when nobody waits any more.
-            drop(sender.send(made.map_err(|error| said(&error))));
+            let grammar = parser.and_then(|parser| Grammar::new(parser, tokenizer, hints));
+            // Sending fails only when the thread was abandoned.
+            drop(sender.send(grammar.map_err(|error| explain(&error))));
         };
         let thread = thread::Builder::new().name("grammar".into()).stack_size(COMPILE_STACK_BYTES);
         let no_thread = |error: std::io::Error| format!("can't start a thread to compile it: {error}");
         thread.spawn(compile).map_err(|error| GrammarError::Schema(no_thread(error)))?;
-        let made = loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match made.recv_timeout(left.min(LOOK_EVERY)) {
-                Ok(made) => break made,
+        let compiled = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match compiled.recv_timeout(left.min(POLL_INTERVAL)) {
+                Ok(compiled) => break compiled,
                 Err(RecvTimeoutError::Disconnected) => break Err("the grammar compiler crashed".into()),
-                Err(RecvTimeoutError::Timeout) if left > LOOK_EVERY => drop(self.time_left()?),
+                Err(RecvTimeoutError::Timeout) if left > POLL_INTERVAL => drop(self.time_left()?),
                 Err(RecvTimeoutError::Timeout) => {
                     let seconds = COMPILE_TIME_MAX.as_secs();
                     break Err(format!("it takes more than {seconds} seconds to compile: simplify it"));
                 }
             }
         };
-        made.map_err(GrammarError::Schema)
+        compiled.map_err(GrammarError::Schema)
     }
 }
 
 /// The prepared schema with llguidance's options.
 fn for_llguidance(schema: &Value, lenient: bool) -> Result<Value, GrammarError> {
-    let mut schema = schema::prepared(schema, lenient)?;
+    let mut schema = schema::enforceable(schema, lenient)?;
     let options = json!({
         "whitespace_flexible": false,
         "item_separator": ", ",
@@ -324,12 +279,12 @@ fn trie_of(tokenizer: &Tokenizer) -> Result<TokTrie, GrammarError> {
     let ends = tokenizer.end_of_generation();
     let first = *ends.first().ok_or(GrammarError::NoEndToken)?;
     let vocab = tokenizer.vocab_size() as u32;
-    let words: Vec<Vec<u8>> = (0..vocab).map(|id| word_of(tokenizer, id)).collect();
-    Ok(TokTrie::from(&TokRxInfo::new(vocab, first), &words).with_eos_tokens(ends))
+    let tokens: Vec<Vec<u8>> = (0..vocab).map(|id| trie_bytes(tokenizer, id)).collect();
+    Ok(TokTrie::from(&TokRxInfo::new(vocab, first), &tokens).with_eos_tokens(ends))
 }
 
 /// The bytes by which the trie knows a token; empty for a token that must never be sampled.
-fn word_of(tokenizer: &Tokenizer, id: u32) -> Vec<u8> {
+fn trie_bytes(tokenizer: &Tokenizer, id: u32) -> Vec<u8> {
     let bytes = tokenizer.decode_bytes(id);
     if tokenizer.is_control(id) {
         [&[TokTrie::SPECIAL_TOKEN_MARKER], bytes].concat()
@@ -357,30 +312,34 @@ impl TokenizerEnv for TokenEnvironment {
     }
 }
 
-/// One sequence's place in its grammar.
+/// A compiled grammar with the state of one sequence in it.
 #[derive(Clone)]
 struct Grammar {
     matcher: Matcher,
-    in_time: InTime,
+    budget: TokenBudget,
 }
 
 impl Grammar {
-    /// Takes the first step, which is the dearest, so that the engine's thread need not.
-    fn new(parser: TokenParser, tokenizer: Arc<Tokenizer>, hints: Option<Hints>) -> Result<Self, String> {
-        let in_time = InTime::new(&parser, tokenizer, hints);
+    /// Computes the first mask, which is the most expensive, so that the engine's thread need not.
+    fn new(
+        parser: TokenParser,
+        tokenizer: Arc<Tokenizer>,
+        hints: Option<SearchHints>,
+    ) -> Result<Self, String> {
+        let budget = TokenBudget::new(&parser, tokenizer, hints);
         let mut matcher = Matcher::new(Ok(parser));
         matcher.compute_mask_or_eos().map_err(|error| error.to_string())?;
-        Ok(Self { matcher, in_time })
+        Ok(Self { matcher, budget })
     }
 }
 
 /// Why a grammar that was followed so far ends.
-fn stuck(error: &str) -> Stuck {
-    Stuck(format!("the grammar failed during generation: {}", own_words::of_schema(error)))
+fn stuck(error: &str) -> ConstraintError {
+    ConstraintError(format!("the grammar failed during generation: {}", messages::for_schema(error)))
 }
 
 impl Constraint for Grammar {
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), ConstraintError> {
         let mask = self.matcher.compute_mask_or_eos().map_err(|error| stuck(&error.to_string()))?;
         for (word, mask) in allowed.iter_mut().zip(mask.as_slice()) {
             *word = *mask;
@@ -388,19 +347,19 @@ impl Constraint for Grammar {
         Ok(())
     }
 
-    fn accept(&mut self, token: u32) -> Result<(), Stuck> {
+    fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         let taken = self.matcher.consume_token(token);
         taken.map_err(|error| stuck(&error.to_string()))?;
-        self.in_time.accept(token);
+        self.budget.accept(token);
         Ok(())
     }
 
     fn limit(&mut self, tokens: u32) {
-        self.in_time.limit(tokens);
+        self.budget.limit(tokens);
     }
 
-    fn settle(&mut self, drawn: u32) -> u32 {
-        if self.matcher.is_stopped() { drawn } else { self.in_time.settle(drawn) }
+    fn replace_sampled(&mut self, sampled: u32) -> u32 {
+        if self.matcher.is_stopped() { sampled } else { self.budget.replace_sampled(sampled) }
     }
 
     /// Only tokens that the tokenizer itself would make of the forced text, and none whose text could become part of a
@@ -410,15 +369,15 @@ impl Constraint for Grammar {
             return Vec::new();
         }
         let forced = self.matcher.compute_ff_tokens();
-        self.in_time.forced(forced)
+        self.budget.forced(forced)
     }
 
     fn snapshot(&self) -> Box<dyn Constraint> {
         Box::new(self.clone())
     }
 
-    fn apart(&self) -> Box<dyn Constraint> {
-        Box::new(Self { matcher: self.matcher.deep_clone(), in_time: self.in_time.apart() })
+    fn deep_clone(&self) -> Box<dyn Constraint> {
+        Box::new(Self { matcher: self.matcher.deep_clone(), budget: self.budget.deep_clone() })
     }
 
     fn finished(&mut self) -> bool {

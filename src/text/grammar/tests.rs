@@ -1,8 +1,8 @@
-mod in_time;
 mod keywords;
 mod refusals;
 mod schemas;
 mod shortest;
+mod token_budget;
 mod tools;
 
 use super::*;
@@ -12,7 +12,11 @@ const MERGES: &[&str] = &["\" :", "\": Ġ", "t r", "u e", "tr ue", "a b", "Ġ \"
 
 /// Samples tokens at random under `constraint` as an engine would. Returns the text, in which control tokens appear by
 /// name, or `None` when the answer did not end.
-pub(super) fn drawn(mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer, seed: u64) -> Option<String> {
+pub(super) fn random_answer(
+    mut constraint: Box<dyn Constraint>,
+    tokenizer: &Tokenizer,
+    seed: u64,
+) -> Option<String> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut ids = Vec::new();
     let text = |ids: &[u32]| {
@@ -39,7 +43,7 @@ pub(super) fn drawn(mut constraint: Box<dyn Constraint>, tokenizer: &Tokenizer, 
                 token = close;
             }
         }
-        let token = constraint.settle(token);
+        let token = constraint.replace_sampled(token);
         if tokenizer.end_of_generation().contains(&token) {
             return text(&ids);
         }
@@ -57,7 +61,7 @@ pub(super) fn allowed(constraint: &mut Box<dyn Constraint>, tokenizer: &Tokenize
 }
 
 fn sampled(factory: &GrammarFactory, tokenizer: &Tokenizer, schema: &Value, seed: u64) -> Option<String> {
-    drawn(factory.json_schema(schema).unwrap(), tokenizer, seed)
+    random_answer(factory.json_schema(schema).unwrap(), tokenizer, seed)
 }
 
 pub(super) fn factory() -> (GrammarFactory, Arc<Tokenizer>) {

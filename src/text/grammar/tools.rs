@@ -1,4 +1,6 @@
-//! Makes grammars of tool calls: in the syntax of the model's family, with arguments that match the parameters.
+//! Makes constraints for answers that call tools. A grammar of calls is written in Lark: the marks and names in the
+//! syntax of the model's family, and each tool's parameters as a JSON schema inside. If the model may answer without a
+//! call, free text comes first, and the grammar takes over where a call begins.
 
 use std::sync::Arc;
 
@@ -6,13 +8,13 @@ use bandmaster_engine::Constraint;
 use llguidance::api::TopLevelGrammar;
 use serde_json::{Map, Value, json};
 
-use super::free::{Free, Trigger};
-use super::{Grammar, GrammarError, GrammarFactory, Hints, dear, for_llguidance, own_words};
+use super::free_text::{FreeText, Trigger};
+use super::{Grammar, GrammarError, GrammarFactory, SearchHints, for_llguidance, messages, schema};
 use crate::template::Tool;
-use crate::tool_calls::{Syntax, THOUGHTS, ToolChoice};
+use crate::tool_calls::{REASONING_MARKS, Syntax, ToolChoice};
 
 /// Keywords besides `type`, `properties` and `required` that restrict arguments.
-const SAYS: &[&str] = &[
+const RESTRICTING: &[&str] = &[
     "$ref",
     "additionalProperties",
     "allOf",
@@ -31,7 +33,7 @@ const SAYS: &[&str] = &[
 
 /// How strictly arguments must match a tool's parameters.
 #[derive(Clone, Copy, PartialEq)]
-enum Care {
+enum Strictness {
     Exact,
     /// Keywords that can't be enforced are dropped.
     Lenient,
@@ -63,31 +65,31 @@ pub(super) fn constraint(
     }
     let triggers = || call_triggers(factory, syntax, &tools, &calls);
     let mut first = triggers();
-    let after_thoughts = after_thoughts(factory, Box::new(free(factory, triggers())));
-    first.extend(THOUGHTS.iter().map(|(open, _)| Trigger {
+    let after_reasoning = after_reasoning(factory, Box::new(free_text(factory, triggers())));
+    first.extend(REASONING_MARKS.iter().map(|(open, _)| Trigger {
         text: open.as_bytes().to_vec(),
         token: control_token(factory, open),
         first: true,
         follows: b"\n\n".to_vec(),
-        next: after_thoughts.snapshot(),
+        next: after_reasoning.snapshot(),
     }));
-    Ok(Some(Box::new(free(factory, first))))
+    Ok(Some(Box::new(free_text(factory, first))))
 }
 
 /// Free text until the reasoning ends, then `inner`.
-pub(super) fn after_thoughts(factory: &GrammarFactory, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
-    let ends = THOUGHTS.iter().map(|(_, close)| Trigger {
+pub(super) fn after_reasoning(factory: &GrammarFactory, inner: Box<dyn Constraint>) -> Box<dyn Constraint> {
+    let ends = REASONING_MARKS.iter().map(|(_, close)| Trigger {
         text: close.as_bytes().to_vec(),
         token: control_token(factory, close),
         first: false,
         follows: Vec::new(),
         next: inner.snapshot(),
     });
-    Box::new(free(factory, ends.collect()))
+    Box::new(free_text(factory, ends.collect()))
 }
 
-fn free(factory: &GrammarFactory, triggers: Vec<Trigger>) -> Free {
-    Free::new(factory.parsers.tok_env().clone(), Arc::clone(&factory.tokenizer), triggers)
+fn free_text(factory: &GrammarFactory, triggers: Vec<Trigger>) -> FreeText {
+    FreeText::new(factory.parsers.tok_env().clone(), Arc::clone(&factory.tokenizer), triggers)
 }
 
 fn control_token(factory: &GrammarFactory, text: &str) -> Option<u32> {
@@ -101,9 +103,9 @@ fn call_triggers(
     tools: &[&Tool],
     calls: &Grammar,
 ) -> Vec<Trigger> {
-    let written = &syntax.written;
+    let layout = &syntax.layout;
     let open = syntax.opens[0];
-    let begin = [written.begin, written.before_name].concat();
+    let begin = [layout.begin, layout.before_name].concat();
     if begin.starts_with(open) {
         return Trigger::call(factory, open, false, calls).into_iter().collect();
     }
@@ -146,22 +148,28 @@ fn calls(
     otherwise: Option<&Value>,
 ) -> Result<Grammar, GrammarError> {
     let mut problem = String::new();
-    for care in [Care::Exact, Care::Lenient] {
-        let made =
-            lark(factory, syntax, tools, parallel, care).and_then(|(mut lark, mut is_dear, mut hints)| {
+    for strictness in [Strictness::Exact, Strictness::Lenient] {
+        let made = lark(factory, syntax, tools, parallel, strictness).and_then(
+            |(mut lark, mut is_expensive, mut hints)| {
                 if let Some(schema) = otherwise {
                     lark = format!(
                         "start: calls | otherwise\notherwise: %json {schema}\n{}",
                         lark.replacen("start:", "calls:", 1)
                     );
-                    is_dear |= !dear::is_cheap(schema);
-                    hints.extend(Hints::of(schema));
+                    is_expensive |= !schema::is_cheap(schema);
+                    hints.extend(SearchHints::of(schema));
                 }
-                factory.compiled(TopLevelGrammar::from_lark(lark), is_dear, Some(hints), own_words::of_schema)
-            });
+                factory.compile(
+                    TopLevelGrammar::from_lark(lark),
+                    is_expensive,
+                    Some(hints),
+                    messages::for_schema,
+                )
+            },
+        );
         match made {
             Ok(grammar) => return Ok(grammar),
-            Err(error @ (GrammarError::Busy | GrammarError::Late | GrammarError::Ended)) => {
+            Err(error @ (GrammarError::Busy | GrammarError::TimedOut | GrammarError::Cancelled)) => {
                 return Err(error);
             }
             Err(GrammarError::Schema(reason)) if problem.is_empty() => problem = reason,
@@ -170,13 +178,13 @@ fn calls(
     }
     // Find the tool whose parameters are the problem.
     for tool in tools {
-        let care = if tool.strict { Care::Exact } else { Care::Lenient };
-        let alone = parameters(tool, care).and_then(|schema| {
-            factory.compiled(
+        let strictness = if tool.strict { Strictness::Exact } else { Strictness::Lenient };
+        let alone = parameters(tool, strictness).and_then(|schema| {
+            factory.compile(
                 TopLevelGrammar::from_json_schema(schema),
                 true,
-                Some(Hints::default()),
-                own_words::of_schema,
+                Some(SearchHints::default()),
+                messages::for_schema,
             )
         });
         match alone {
@@ -190,48 +198,48 @@ fn calls(
     Err(GrammarError::Schema(problem))
 }
 
-/// The grammar of calls in llguidance's dialect of Lark, whether it is expensive to make, and its schemas' hints.
+/// The grammar of calls in llguidance's dialect of Lark, whether it is expensive to compile, and its schemas' hints.
 fn lark(
     factory: &GrammarFactory,
     syntax: &Syntax,
     tools: &[&Tool],
     parallel: bool,
-    care: Care,
-) -> Result<(String, bool, Hints), GrammarError> {
-    let written = &syntax.written;
+    strictness: Strictness,
+) -> Result<(String, bool, SearchHints), GrammarError> {
+    let layout = &syntax.layout;
     let literal = |text: &str| literal(factory, syntax, text);
     let names: Vec<String> = (0..tools.len()).map(|at| format!("tool_{at}")).collect();
-    let more = if parallel { format!("({} call)*", literal(written.between)) } else { String::new() };
-    let (mut is_dear, mut hints) = (false, Hints::default());
+    let more = if parallel { format!("({} call)*", literal(layout.between)) } else { String::new() };
+    let (mut is_expensive, mut hints) = (false, SearchHints::default());
     let mut out = format!(
         "start: {} call {more} {}\ncall: {} ( {} ) {}\n",
-        literal(written.begin),
-        literal(written.end),
-        literal(written.before_name),
+        literal(layout.begin),
+        literal(layout.end),
+        literal(layout.before_name),
         names.join(" | "),
-        literal(written.after_arguments),
+        literal(layout.after_arguments),
     );
     for (tool, rule) in tools.iter().zip(&names) {
-        let in_json = written.before_name.ends_with('"');
+        let in_json = layout.before_name.ends_with('"');
         let name =
             if in_json { quoted_end(&tool.name).trim_end_matches('"').to_owned() } else { tool.name.clone() };
-        let head = literal(&[&name, written.before_arguments].concat());
-        let care = if tool.strict { Care::Exact } else { care };
+        let head = literal(&[&name, layout.before_arguments].concat());
+        let strictness = if tool.strict { Strictness::Exact } else { strictness };
         factory.time_left()?;
-        let parameters = parameters(tool, care)?;
-        is_dear |= !dear::is_cheap(&parameters);
-        hints.extend(Hints::of(&parameters));
+        let parameters = parameters(tool, strictness)?;
+        is_expensive |= !schema::is_cheap(&parameters);
+        hints.extend(SearchHints::of(&parameters));
         out.push_str(&format!("{rule}: {head} {rule}_arguments\n{rule}_arguments: %json {parameters}\n"));
     }
-    Ok((out, is_dear, hints))
+    Ok((out, is_expensive, hints))
 }
 
 /// The schema of a tool's arguments: always an object, and an empty one if no parameters are described.
-fn parameters(tool: &Tool, care: Care) -> Result<Value, GrammarError> {
+fn parameters(tool: &Tool, strictness: Strictness) -> Result<Value, GrammarError> {
     let none = || json!({"type": "object", "properties": {}, "additionalProperties": false});
     let mut schema = match &tool.parameters {
         Value::Null => none(),
-        Value::Object(fields) if says_nothing(fields) => none(),
+        Value::Object(fields) if has_no_parameters(fields) => none(),
         given => given.clone(),
     };
     if let Some(fields) = schema.as_object_mut() {
@@ -246,16 +254,16 @@ fn parameters(tool: &Tool, care: Care) -> Result<Value, GrammarError> {
             ));
         }
     }
-    for_llguidance(&schema, care == Care::Lenient)
+    for_llguidance(&schema, strictness == Strictness::Lenient)
 }
 
 /// Whether a schema neither lists parameters nor restricts unlisted ones.
-fn says_nothing(fields: &Map<String, Value>) -> bool {
+fn has_no_parameters(fields: &Map<String, Value>) -> bool {
     fields.iter().all(|(key, value)| match key.as_str() {
         "type" => *value == json!("object"),
         "properties" => *value == json!({}) || value.is_null(),
         "required" => *value == json!([]) || value.is_null(),
-        key => !SAYS.contains(&key),
+        key => !RESTRICTING.contains(&key),
     })
 }
 

@@ -135,13 +135,13 @@ pub(super) struct Macro {
     /// Each with its default value.
     pub(super) parameters: Vec<(Name, Option<Expr>)>,
     /// Whether the body uses `varargs`, `kwargs` and `caller`. Without that, the macro does not accept them.
-    pub(super) takes: Takes,
+    pub(super) extras: MacroExtras,
     pub(super) body: Body,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Takes {
-    pub(super) positional: bool,
-    pub(super) named: bool,
+pub(super) struct MacroExtras {
+    pub(super) varargs: bool,
+    pub(super) kwargs: bool,
     pub(super) caller: bool,
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::args::{Args, int, required, text};
 use super::compare::equal;
-use super::heap::Growing;
+use super::heap::CountedVec;
 use super::machine::{Machine, Namespace};
 use super::show::text_of;
 use super::strftime::strftime;
@@ -31,7 +31,7 @@ impl Machine<'_> {
             }
             other => return Err(Error::failed(format!("'{}' object is not callable", other.type_name()))),
         };
-        match callable.what() {
+        match callable.callable() {
             Callable::Global(name) => self.global(name, args),
             Callable::Macro(at, scope) => self.call_macro(*at, *scope, args),
             Callable::Method(subject, method) => self.method(subject, method, args),
@@ -91,11 +91,11 @@ impl Machine<'_> {
 
     /// `dict(mapping or pairs, **named)`.
     fn new_dict(&mut self, args: Args) -> Result<Value> {
-        let mut pairs = Growing::new(&self.heap)?;
+        let mut pairs = CountedVec::new(&self.heap)?;
         let mut positional = args.positional.into_iter();
         match positional.next() {
             None => {}
-            Some(Value::Dict(dict)) => pairs = Growing::collect(dict.entries.iter().cloned(), &self.heap)?,
+            Some(Value::Dict(dict)) => pairs = CountedVec::collect(dict.entries.iter().cloned(), &self.heap)?,
             Some(other) => {
                 other.defined()?;
                 for pair in other.iterate(&self.heap)? {
@@ -123,7 +123,7 @@ impl Machine<'_> {
                 self.count_or_index(&items.values, method, args)
             }
             Value::Loop(state) => self.loop_method(state, method, args),
-            Value::Callable(callable) => match callable.what() {
+            Value::Callable(callable) => match callable.callable() {
                 Callable::Cycler(items, at) => {
                     let item = super::ops::item(items, &Value::Int(at.get() as i128), &self.heap)?;
                     let len = items.len(&self.heap)?.unwrap_or(1);
@@ -193,14 +193,14 @@ impl Machine<'_> {
             return Ok(args.positional[state.at.get() % len].clone());
         }
         let seen = self.heap.tuple(args.positional)?;
-        let last = self.seen.iter_mut().find(|(number, _)| *number == state.number);
+        let last = self.changed_values.iter_mut().find(|(number, _)| *number == state.number);
         let changed = match &last {
             Some((_, last)) => !equal(last, &seen, &self.heap)?,
             None => true,
         };
         match last {
             Some((_, last)) => *last = seen,
-            None => self.seen.push((state.number, seen)),
+            None => self.changed_values.push((state.number, seen)),
         }
         Ok(Value::Bool(changed))
     }

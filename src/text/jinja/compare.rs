@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use super::heap::{Growing, Heap};
+use super::heap::{CountedVec, Heap};
 use super::value::{Items, Value, View, range_len};
 use super::{Error, Result};
 
@@ -115,7 +115,7 @@ pub(super) fn sort(
     keyed: impl IntoIterator<Item = (Value, Value), IntoIter: ExactSizeIterator>,
     reverse: bool,
     heap: &Heap,
-) -> Result<Growing<(Value, Value)>> {
+) -> Result<CountedVec<(Value, Value)>> {
     let keyed = keyed.into_iter();
     let len = keyed.len();
     let _counted = heap.charge(len * 2 * size_of::<Option<(Value, Value)>>())?;
@@ -144,7 +144,7 @@ pub(super) fn sort(
         from = to;
         width *= 2;
     }
-    let mut sorted = Growing::new(heap)?;
+    let mut sorted = CountedVec::new(heap)?;
     from.into_iter().flatten().try_for_each(|pair| sorted.push(pair))?;
     Ok(sorted)
 }

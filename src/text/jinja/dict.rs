@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::Result;
 use super::compare::{equal, hash};
-use super::heap::{Growing, Heap};
+use super::heap::{CountedVec, Heap};
 use super::value::{Countable, DEPTH_MAX, Dict, OVERHEAD_BYTES, Value, depth_of, too_deep};
 
 /// Dictionaries with more entries get an index.
@@ -58,12 +58,12 @@ impl Heap {
             }),
             Json::String(text) => self.str(text.as_str()),
             Json::Array(items) => {
-                let mut list = Growing::new(self)?;
+                let mut list = CountedVec::new(self)?;
                 items.iter().try_for_each(|item| list.push(self.json_at(item, depth + 1)?))?;
                 self.list(list)
             }
             Json::Object(fields) => {
-                let mut pairs = Growing::new(self)?;
+                let mut pairs = CountedVec::new(self)?;
                 for (key, value) in fields {
                     pairs.push((self.str(key.as_str())?, self.json_at(value, depth + 1)?))?;
                 }

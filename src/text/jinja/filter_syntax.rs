@@ -2,7 +2,7 @@
 
 use super::Result;
 use super::ast::{Arguments, Const, Expr, Filters, Postfix};
-use super::known;
+use super::builtins;
 use super::lexer::Token;
 use super::parser::{Parser, with};
 
@@ -90,7 +90,7 @@ impl Parser {
 
     fn filter(&mut self, chain: &mut Filters) -> Result<()> {
         let name = self.dotted_name()?;
-        if !known::FILTERS.contains(&name.as_str()) {
+        if !builtins::FILTERS.contains(&name.as_str()) {
             return Err(self.unsupported(format!("the filter `{name}`")));
         }
         let arguments = if self.is_op("(") { self.arguments()? } else { Arguments::default() };
@@ -103,9 +103,9 @@ impl Parser {
     /// Checks the filter or test that `map('upper')` or `select('odd')` names by a string.
     fn check_named(&self, filter: &str, arguments: &Arguments) -> Result<()> {
         let (at, what, list) = match filter {
-            "map" => (0, "filter", known::FILTERS),
-            "select" | "reject" => (0, "test", known::TESTS),
-            "selectattr" | "rejectattr" => (1, "test", known::TESTS),
+            "map" => (0, "filter", builtins::FILTERS),
+            "select" | "reject" => (0, "test", builtins::TESTS),
+            "selectattr" | "rejectattr" => (1, "test", builtins::TESTS),
             _ => return Ok(()),
         };
         let Some(Expr::Const(constant)) = arguments.positional.get(at) else { return Ok(()) };
@@ -128,7 +128,7 @@ impl Parser {
     fn test(&mut self) -> Result<Postfix> {
         let negated = self.take_name("not");
         let name = self.dotted_name()?;
-        if !known::TESTS.contains(&name.as_str()) {
+        if !builtins::TESTS.contains(&name.as_str()) {
             return Err(self.unsupported(format!("the test `{name}`")));
         }
         let arguments = match self.peek() {

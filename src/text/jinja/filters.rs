@@ -6,7 +6,7 @@ use regex_automata::meta::Regex;
 
 use super::args::{Args, int, required, size, text};
 use super::format::{escaped, percent, write_escaped};
-use super::heap::{Buffer, Growing, Heap};
+use super::heap::{Buffer, CountedVec, Heap};
 use super::lexer::is_space;
 use super::machine::Machine;
 use super::show::{JsonStyle, text_of, write_json};
@@ -471,9 +471,9 @@ fn xml_attributes(value: &Value, args: Args, heap: &Heap) -> Result<Value> {
 fn url_encoded(value: &Value, heap: &Heap) -> Result<Value> {
     let mut out = Buffer::new(heap)?;
     let pairs = match value {
-        Value::Dict(dict) => Growing::collect(dict.entries.iter().cloned(), heap)?,
+        Value::Dict(dict) => CountedVec::collect(dict.entries.iter().cloned(), heap)?,
         Value::List(_) | Value::Tuple(_) | Value::View(..) | Value::Stream(_) => {
-            let mut pairs = Growing::new(heap)?;
+            let mut pairs = CountedVec::new(heap)?;
             for pair in value.iterate(heap)? {
                 pairs.push(pair.pair("urlencode", heap)?)?;
             }

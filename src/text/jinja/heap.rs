@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use super::{Error, Limits, Result};
-use crate::Waited;
+use crate::Cancellation;
 
 /// Bytes that are written or compared for one unit of fuel.
 const BYTES_PER_STEP: usize = 16;
@@ -24,7 +24,7 @@ struct Meter {
     asked_at: Cell<u64>,
     live_bytes: Cell<usize>,
     bytes_max: usize,
-    waited: Waited,
+    cancellation: Cancellation,
 }
 
 /// Bytes that count as used until this is dropped.
@@ -41,7 +41,7 @@ impl Heap {
             asked_at: Cell::new(limits.fuel),
             live_bytes: Cell::new(0),
             bytes_max: limits.bytes,
-            waited: limits.waited.clone(),
+            cancellation: limits.cancellation.clone(),
         }))
     }
 
@@ -55,8 +55,8 @@ impl Heap {
         meter.fuel.set(left);
         if left <= meter.asked_at.get() {
             meter.asked_at.set(left.saturating_sub(STEPS_BETWEEN));
-            if !meter.waited.goes_on() {
-                return Err(Error::Ended);
+            if meter.cancellation.is_cancelled() {
+                return Err(Error::Cancelled);
             }
         }
         Ok(())
@@ -155,12 +155,12 @@ impl Buffer {
 
 /// A list that is counted while it grows.
 #[derive(Debug)]
-pub(super) struct Growing<T> {
+pub(super) struct CountedVec<T> {
     items: Vec<T>,
     charge: Charge,
 }
 
-impl<T> Growing<T> {
+impl<T> CountedVec<T> {
     pub(super) fn new(heap: &Heap) -> Result<Self> {
         Self::with_capacity(0, heap)
     }
@@ -189,7 +189,7 @@ impl<T> Growing<T> {
     }
 }
 
-impl<T> Deref for Growing<T> {
+impl<T> Deref for CountedVec<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -197,28 +197,28 @@ impl<T> Deref for Growing<T> {
     }
 }
 
-impl<T> DerefMut for Growing<T> {
+impl<T> DerefMut for CountedVec<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.items
     }
 }
 
-impl<T> IntoIterator for Growing<T> {
+impl<T> IntoIterator for CountedVec<T> {
     type Item = T;
-    type IntoIter = Counted<T>;
+    type IntoIter = CountedIntoIter<T>;
 
-    fn into_iter(self) -> Counted<T> {
-        Counted { items: self.items.into_iter(), _charge: self.charge }
+    fn into_iter(self) -> CountedIntoIter<T> {
+        CountedIntoIter { items: self.items.into_iter(), _charge: self.charge }
     }
 }
 
 /// An iterator whose items are counted until it is dropped.
-pub(super) struct Counted<T> {
+pub(super) struct CountedIntoIter<T> {
     items: std::vec::IntoIter<T>,
     _charge: Charge,
 }
 
-impl<T> Iterator for Counted<T> {
+impl<T> Iterator for CountedIntoIter<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -230,9 +230,9 @@ impl<T> Iterator for Counted<T> {
     }
 }
 
-impl<T> ExactSizeIterator for Counted<T> {}
+impl<T> ExactSizeIterator for CountedIntoIter<T> {}
 
-impl<T> DoubleEndedIterator for Counted<T> {
+impl<T> DoubleEndedIterator for CountedIntoIter<T> {
     fn next_back(&mut self) -> Option<T> {
         self.items.next_back()
     }

@@ -19,7 +19,7 @@ pub(super) enum Token {
 }
 
 /// A token and its line, from 1.
-pub(super) type Placed = (Token, u32);
+pub(super) type TokenAndLine = (Token, u32);
 
 /// Longer operators come before their prefixes.
 const OPERATORS: &[&str] = &[
@@ -36,7 +36,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-pub(super) fn tokens(source: &str) -> Result<Vec<Placed>> {
+pub(super) fn tokens(source: &str) -> Result<Vec<TokenAndLine>> {
     let mut source = source.replace("\r\n", "\n").replace('\r', "\n");
     // Jinja2 drops one newline at the end unless it is told to keep it.
     if source.ends_with('\n') {
@@ -52,11 +52,11 @@ struct Lexer<'s> {
     line: u32,
     /// Whether the last thing that was read ended a line.
     line_starting: bool,
-    tokens: Vec<Placed>,
+    tokens: Vec<TokenAndLine>,
 }
 
 impl<'s> Lexer<'s> {
-    fn run(mut self) -> Result<Vec<Placed>> {
+    fn run(mut self) -> Result<Vec<TokenAndLine>> {
         while let Some((place, kind)) = next_tag(self.rest()) {
             let sign = self.rest()[place + 2..].chars().next().filter(|c| matches!(c, '-' | '+'));
             let raw = if kind == '%' { raw_begin(&self.rest()[place..]) } else { None };

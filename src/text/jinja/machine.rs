@@ -7,7 +7,7 @@ use super::ast::{Arguments, Comparison, Const, Expr, Name, Postfix, Target};
 use super::compare::{contains, equal, order};
 use super::heap::{Buffer, Charge, Heap};
 use super::value::{Callable, ScopeRef, Text, Value, shortened};
-use super::{Error, Result, Template, known, ops};
+use super::{Error, Result, Template, builtins, ops};
 
 /// Nesting depth of expressions and statements, including calls of macros. Python gives up at about the same depth.
 const DEPTH_MAX: u32 = 2500;
@@ -26,7 +26,7 @@ pub(super) struct Machine<'t> {
     /// The fields of each namespace. Only these can change, so values refer to namespaces by index.
     pub(super) namespaces: Vec<Namespace>,
     /// The last values given to `loop.changed`, by the loop's number.
-    pub(super) seen: Vec<(u64, Value)>,
+    pub(super) changed_values: Vec<(u64, Value)>,
     pub(super) loops: u64,
     pub(super) depth: u32,
     /// Seconds since 1970.
@@ -71,7 +71,7 @@ impl<'t> Machine<'t> {
             scope: 0,
             generation: 0,
             namespaces: Vec::new(),
-            seen: Vec::new(),
+            changed_values: Vec::new(),
             loops: 0,
             depth: 0,
             now,
@@ -146,7 +146,7 @@ impl<'t> Machine<'t> {
             at = scope.parent;
         }
         let text = self.name(name);
-        match known::GLOBALS.iter().find(|global| **global == text) {
+        match builtins::GLOBALS.iter().find(|global| **global == text) {
             Some(global) => self.heap.callable(Callable::Global(global)),
             None => Ok(Value::Undefined("", Some(self.names[name as usize].clone()))),
         }
@@ -344,7 +344,7 @@ impl<'t> Machine<'t> {
             return Ok(found.unwrap_or_else(|| Value::Undefined("Namespace", Some(name.clone()))));
         }
         if let Value::Callable(callable) = value
-            && let Callable::Macro(at, _) = callable.what()
+            && let Callable::Macro(at, _) = callable.callable()
             && name.as_str() == "name"
         {
             let name = self.template.macros[*at as usize].name;

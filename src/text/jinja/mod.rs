@@ -7,6 +7,7 @@
 
 mod args;
 mod ast;
+mod builtins;
 mod calls;
 mod compare;
 mod dict;
@@ -14,7 +15,6 @@ mod filter_syntax;
 mod filters;
 mod format;
 mod heap;
-mod known;
 mod lexer;
 mod machine;
 mod ops;
@@ -32,7 +32,7 @@ mod value;
 use std::collections::HashMap;
 use std::thread;
 
-use super::Waited;
+use super::Cancellation;
 use ast::{Body, Const, For, Macro, Name};
 use heap::Heap;
 use machine::Machine;
@@ -67,7 +67,7 @@ pub(super) enum Error {
     #[error("its output is too long")]
     TooLong,
     #[error("the request was cancelled")]
-    Ended,
+    Cancelled,
 }
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -95,13 +95,13 @@ pub(super) struct Template {
     loops: Vec<For>,
     macros: Vec<Macro>,
     /// The index of each name in `names`.
-    places: HashMap<Box<str>, Name>,
+    name_indices: HashMap<Box<str>, Name>,
     /// Names with a special meaning, if the template uses them.
-    own: OwnNames,
+    special: SpecialNames,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct OwnNames {
+struct SpecialNames {
     /// The variable `loop` of a `for`.
     loop_: Option<Name>,
     /// The function `caller` of a `call` block.
@@ -122,7 +122,7 @@ pub(super) struct Limits {
     /// Bytes of the written text.
     pub(super) written_bytes: usize,
     /// Tells when nobody waits for the text any more.
-    pub(super) waited: Waited,
+    pub(super) cancellation: Cancellation,
 }
 
 impl Template {
@@ -133,13 +133,13 @@ impl Template {
         }
         let mut parser = Parser::new(lexer::tokens(source)?);
         let body = parser.template()?;
-        let places = parser.name_indices;
-        let place = |name: &str| places.get(name).copied();
-        let own = OwnNames {
-            loop_: place("loop"),
-            caller: place("caller"),
-            varargs: place("varargs"),
-            kwargs: place("kwargs"),
+        let name_indices = parser.name_indices;
+        let index = |name: &str| name_indices.get(name).copied();
+        let special = SpecialNames {
+            loop_: index("loop"),
+            caller: index("caller"),
+            varargs: index("varargs"),
+            kwargs: index("kwargs"),
         };
         Ok(Self {
             body,
@@ -147,8 +147,8 @@ impl Template {
             names: parser.names,
             loops: parser.loops,
             macros: parser.macros,
-            places,
-            own,
+            name_indices,
+            special,
         })
     }
 
@@ -162,7 +162,7 @@ impl Template {
         let heap = Heap::new(limits);
         let mut machine = Machine::new(self, heap.clone(), now, limits.written_bytes)?;
         for (name, value) in variables {
-            if let Some(&at) = self.places.get(*name) {
+            if let Some(&at) = self.name_indices.get(*name) {
                 let value = heap.json(value)?;
                 machine.set(at, value)?;
             }

@@ -1,9 +1,9 @@
 //! Operators, attributes, items and slices by Python's rules.
 
 use super::ast::Binary;
+use super::builtins;
 use super::format::{percent, write_escaped};
-use super::heap::{Buffer, Growing, Heap};
-use super::known;
+use super::heap::{Buffer, CountedVec, Heap};
 use super::show::text_of;
 use super::value::{Callable, Text, Value};
 use super::{Error, Result};
@@ -43,9 +43,12 @@ pub(super) fn binary(operator: Binary, left: &Value, right: &Value, heap: &Heap)
     }
 }
 
-fn added(left: &[Value], right: &[Value], heap: &Heap) -> Result<Growing<Value>> {
+fn added(left: &[Value], right: &[Value], heap: &Heap) -> Result<CountedVec<Value>> {
     let len = left.len() + right.len();
-    Growing::collect((0..len).map(|at| left.get(at).unwrap_or_else(|| &right[at - left.len()]).clone()), heap)
+    CountedVec::collect(
+        (0..len).map(|at| left.get(at).unwrap_or_else(|| &right[at - left.len()]).clone()),
+        heap,
+    )
 }
 
 fn sign(operator: Binary) -> &'static str {
@@ -84,7 +87,7 @@ fn repeated(sequence: &Value, count: i128, heap: &Heap) -> Result<Value> {
         Value::List(items) | Value::Tuple(items) => {
             let values = &items.values;
             let len = values.len().saturating_mul(count);
-            let all = Growing::collect((0..len).map(|at| values[at % values.len()].clone()), heap)?;
+            let all = CountedVec::collect((0..len).map(|at| values[at % values.len()].clone()), heap)?;
             if matches!(sequence, Value::List(_)) { heap.list(all) } else { heap.tuple(all) }
         }
         other => Err(Error::failed(format!("'{}' can't be repeated", other.type_name()))),
@@ -193,16 +196,16 @@ fn kind_of(value: &Value) -> &'static str {
 /// What Python's `getattr` finds. Namespaces and macros are handled by the machine.
 fn python_attribute(value: &Value, name: &str, heap: &Heap) -> Result<Option<Value>> {
     let methods: &[&'static str] = match value {
-        Value::Str(_) => known::STRING_METHODS,
-        Value::List(_) => known::LIST_METHODS,
-        Value::Dict(_) => known::DICT_METHODS,
+        Value::Str(_) => builtins::STRING_METHODS,
+        Value::List(_) => builtins::LIST_METHODS,
+        Value::Dict(_) => builtins::DICT_METHODS,
         Value::Tuple(items) => {
             if let Some(at) = items.names.iter().position(|known| *known == name) {
                 return Ok(items.values.get(at).cloned());
             }
-            known::TUPLE_METHODS
+            builtins::TUPLE_METHODS
         }
-        Value::Callable(callable) => match callable.what() {
+        Value::Callable(callable) => match callable.callable() {
             Callable::Cycler(Value::List(items), at) if name == "current" => {
                 return Ok(items.values.get(at.get()).cloned());
             }
@@ -251,8 +254,8 @@ pub(super) fn attribute(value: &Value, name: &Text, heap: &Heap) -> Result<Value
     }
     let name_text = name.as_str();
     let forbidden = match value {
-        Value::Dict(_) => known::DICT_CHANGES.contains(&name_text),
-        Value::List(_) => known::LIST_CHANGES.contains(&name_text),
+        Value::Dict(_) => builtins::DICT_CHANGES.contains(&name_text),
+        Value::List(_) => builtins::LIST_CHANGES.contains(&name_text),
         _ => false,
     };
     if forbidden {
@@ -339,7 +342,7 @@ pub(super) fn slice(value: &Value, bounds: [Option<Value>; 3], heap: &Heap) -> R
         }
         Value::List(items) | Value::Tuple(items) => {
             let (places, step) = places(numbers, items.values.len())?;
-            let mut picked = Growing::new(heap)?;
+            let mut picked = CountedVec::new(heap)?;
             for at in stepped(&places, step) {
                 picked.push(items.values[at].clone())?;
             }

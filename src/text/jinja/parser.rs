@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::ast::{Binary, Comparison, Const, Expr, For, Macro, Name, Postfix, Takes};
-use super::known;
-use super::lexer::{Placed, Token};
+use super::ast::{Binary, Comparison, Const, Expr, For, Macro, MacroExtras, Name, Postfix};
+use super::builtins;
+use super::lexer::{Token, TokenAndLine};
 use super::{Error, Result};
 
 /// Nesting depth of brackets, `not`s, signs and blocks. Models' templates have some ten levels.
 const NESTING_MAX: u32 = 100;
 
 pub(super) struct Parser {
-    pub(super) tokens: Vec<Placed>,
+    pub(super) tokens: Vec<TokenAndLine>,
     pub(super) at: usize,
     nesting: u32,
     pub(super) constants: Vec<Const>,
@@ -20,13 +20,13 @@ pub(super) struct Parser {
     pub(super) loops: Vec<For>,
     pub(super) macros: Vec<Macro>,
     /// The special variables that the current macro uses.
-    pub(super) takes: Takes,
+    pub(super) extras: MacroExtras,
     /// The number of enclosing loops; `break` needs one.
     pub(super) loops_open: u32,
 }
 
 impl Parser {
-    pub(super) fn new(tokens: Vec<Placed>) -> Self {
+    pub(super) fn new(tokens: Vec<TokenAndLine>) -> Self {
         Self {
             tokens,
             at: 0,
@@ -36,7 +36,7 @@ impl Parser {
             name_indices: HashMap::new(),
             loops: Vec::new(),
             macros: Vec::new(),
-            takes: Takes::default(),
+            extras: MacroExtras::default(),
             loops_open: 0,
         }
     }
@@ -313,9 +313,9 @@ impl Parser {
 
     fn variable(&mut self, name: &str) -> Result<Expr> {
         match name {
-            "varargs" => self.takes.positional = true,
-            "kwargs" => self.takes.named = true,
-            "caller" => self.takes.caller = true,
+            "varargs" => self.extras.varargs = true,
+            "kwargs" => self.extras.kwargs = true,
+            "caller" => self.extras.caller = true,
             "self" | "super" | "lipsum" => {
                 return Err(self.unsupported(format!("`{name}`")));
             }
@@ -401,7 +401,7 @@ impl Parser {
     fn check_method(&self, before: Option<&Postfix>) -> Result<()> {
         let Some(Postfix::Attribute(name)) = before else { return Ok(()) };
         let name = &self.names[*name as usize];
-        if known::UNSUPPORTED_METHODS.contains(&&**name) {
+        if builtins::UNSUPPORTED_METHODS.contains(&&**name) {
             return Err(self.unsupported(format!("the method `{name}`")));
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::args::Args;
 use super::ast::{Body, For, Statement, StatementKind, Target};
-use super::heap::{Buffer, Growing};
+use super::heap::{Buffer, CountedVec};
 use super::machine::Machine;
 use super::show::write_text;
 use super::value::{Callable, Loop, ScopeRef, Text, Value, shortened};
@@ -148,7 +148,7 @@ impl<'t> Machine<'t> {
         let For { target, filter, body, otherwise, .. } = &template.loops[at as usize];
         let mut items = items.iterate(&self.heap)?;
         if let Some(filter) = filter {
-            let mut kept = Growing::new(&self.heap)?;
+            let mut kept = CountedVec::new(&self.heap)?;
             for item in items {
                 let keeps = self.inner(|machine| {
                     machine.assign(target, item.clone())?;
@@ -175,7 +175,7 @@ impl<'t> Machine<'t> {
             depth,
             _charge: charge,
         });
-        let name = template.own.loop_;
+        let name = template.special.loop_;
         for place in 0..state.items.len() {
             state.at.set(place);
             let flow = self.inner(|machine| {
@@ -189,7 +189,7 @@ impl<'t> Machine<'t> {
                 break;
             }
         }
-        self.seen.retain(|(number, _)| *number != state.number);
+        self.changed_values.retain(|(number, _)| *number != state.number);
         Ok(())
     }
 
@@ -210,7 +210,7 @@ impl<'t> Machine<'t> {
         let template = self.template;
         let definition = &template.macros[at as usize];
         let name = self.name(definition.name);
-        let takes = definition.takes;
+        let extras = definition.extras;
         let _counted = args.charges;
         // Each parameter is searched for among the names.
         self.heap.burn((args.named.len() * definition.parameters.len()) as u64)?;
@@ -232,15 +232,15 @@ impl<'t> Machine<'t> {
         }
         let caller = take(&mut named, "caller");
         let rest: Vec<Value> = positional.collect();
-        if !rest.is_empty() && !takes.positional {
+        if !rest.is_empty() && !extras.varargs {
             let most = definition.parameters.len();
             return Err(Error::failed(format!("macro '{name}' takes not more than {most} argument(s)")));
         }
-        if let Some((unknown, _)) = named.first().filter(|_| !takes.named) {
+        if let Some((unknown, _)) = named.first().filter(|_| !extras.kwargs) {
             let unknown = shortened(unknown);
             return Err(Error::failed(format!("macro '{name}' takes no keyword argument '{unknown}'")));
         }
-        if caller.is_some() && !takes.caller {
+        if caller.is_some() && !extras.caller {
             return Err(Error::failed(format!(
                 "macro '{name}' was invoked with two values for the special caller argument"
             )));
@@ -257,7 +257,7 @@ impl<'t> Machine<'t> {
                     };
                     machine.set(*parameter, value)?;
                 }
-                machine.extras(at, caller, rest, named)?;
+                machine.set_extras(at, caller, rest, named)?;
                 machine.run(&definition.body)
             })
         })?;
@@ -265,23 +265,23 @@ impl<'t> Machine<'t> {
     }
 
     /// Sets `caller`, `varargs` and `kwargs` for a macro that uses them.
-    fn extras(
+    fn set_extras(
         &mut self,
         at: u32,
         caller: Option<Value>,
         rest: Vec<Value>,
         named: Vec<(Text, Value)>,
     ) -> Result<()> {
-        let takes = self.template.macros[at as usize].takes;
-        let own = self.template.own;
-        if let Some(name) = own.caller.filter(|_| takes.caller) {
+        let extras = self.template.macros[at as usize].extras;
+        let special = self.template.special;
+        if let Some(name) = special.caller.filter(|_| extras.caller) {
             self.set(name, caller.unwrap_or(Value::Undefined("", None)))?;
         }
-        if let Some(name) = own.varargs.filter(|_| takes.positional) {
+        if let Some(name) = special.varargs.filter(|_| extras.varargs) {
             let rest = self.heap.tuple(rest)?;
             self.set(name, rest)?;
         }
-        if let Some(name) = own.kwargs.filter(|_| takes.named) {
+        if let Some(name) = special.kwargs.filter(|_| extras.kwargs) {
             let pairs: Vec<_> = named.into_iter().map(|(name, value)| (Value::Str(name), value)).collect();
             let named = self.heap.dict(pairs)?;
             self.set(name, named)?;

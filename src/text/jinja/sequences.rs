@@ -2,9 +2,9 @@
 
 use super::args::{Args, required, size, text};
 use super::ast::{Binary, Comparison};
+use super::builtins;
 use super::compare::{contains, equal, order, sort};
-use super::heap::{Buffer, Growing};
-use super::known;
+use super::heap::{Buffer, CountedVec};
 use super::machine::Machine;
 use super::show::text_of;
 use super::strings;
@@ -116,7 +116,7 @@ impl Machine<'_> {
         Ok(Getter { path, default: None, ignore_case: !case_sensitive.is_some_and(|case| case.is_true()) })
     }
 
-    fn look(&self, getter: &Getter, item: &Value) -> Result<Value> {
+    fn key_of(&self, getter: &Getter, item: &Value) -> Result<Value> {
         let mut value = item.clone();
         for part in &getter.path {
             self.heap.burn(1)?;
@@ -141,7 +141,7 @@ impl Machine<'_> {
         let getter = Getter { ignore_case: false, ..self.getter(attribute, None)? };
         let mut out = Buffer::new(&self.heap)?;
         for (at, item) in value.iterate(&self.heap)?.iter().enumerate() {
-            let item = text_of(&self.look(&getter, item)?, &self.heap)?;
+            let item = text_of(&self.key_of(&getter, item)?, &self.heap)?;
             out.push_str(if at == 0 { "" } else { &separator })?;
             out.push_str(&item)?;
         }
@@ -152,19 +152,19 @@ impl Machine<'_> {
         if !value.is_true() {
             return self.heap.stream(Vec::new());
         }
-        let mut mapped = Growing::new(&self.heap)?;
+        let mut mapped = CountedVec::new(&self.heap)?;
         if args.positional.is_empty() {
             let [attribute, default] = args.bind("map", ["attribute", "default"])?;
             let attribute = required(attribute, "map", "attribute")?;
             let default = default.filter(|default| !matches!(default, Value::None));
             let getter = Getter { ignore_case: false, default, ..self.getter(Some(attribute), None)? };
             for item in value.iterate(&self.heap)? {
-                mapped.push(self.look(&getter, &item)?)?;
+                mapped.push(self.key_of(&getter, &item)?)?;
             }
             return self.heap.stream(mapped);
         }
         let filter = text(&args.positional.remove(0), "map")?;
-        if !known::FILTERS.contains(&filter.as_str()) {
+        if !builtins::FILTERS.contains(&filter.as_str()) {
             return Err(Error::failed(format!("No filter named '{}'.", super::value::shortened(&filter))));
         }
         for item in value.iterate(&self.heap)? {
@@ -189,14 +189,14 @@ impl Machine<'_> {
         let test =
             if args.positional.is_empty() { None } else { Some(text(&args.positional.remove(0), name)?) };
         let wanted = name.starts_with("select");
-        let mut kept = Growing::new(&self.heap)?;
+        let mut kept = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
-            let looked = self.look(&getter, &item)?;
+            let key = self.key_of(&getter, &item)?;
             let holds = match &test {
-                None => looked.is_true(),
+                None => key.is_true(),
                 Some(test) => {
                     self.heap.burn((args.positional.len() + args.named.len()) as u64)?;
-                    self.test(test, &looked, args.again())?
+                    self.test(test, &key, args.again())?
                 }
             };
             if holds == wanted {
@@ -210,7 +210,7 @@ impl Machine<'_> {
         let [count, fill] = args.bind("batch", ["linecount", "fill_with"])?;
         let count = size(&required(count, "batch", "linecount")?, "batch")?.max(1);
         let fill = fill.filter(|fill| !matches!(fill, Value::None));
-        let mut batches = Growing::new(&self.heap)?;
+        let mut batches = CountedVec::new(&self.heap)?;
         for batch in value.iterate(&self.heap)?.chunks(count) {
             let mut batch = batch.to_vec();
             if let Some(fill) = &fill {
@@ -231,7 +231,7 @@ impl Machine<'_> {
         let fill = fill.filter(|fill| !matches!(fill, Value::None));
         let items = value.iterate(&self.heap)?;
         let (each, longer) = (items.len() / count, items.len() % count);
-        let mut slices = Growing::new(&self.heap)?;
+        let mut slices = CountedVec::new(&self.heap)?;
         let mut at = 0;
         for slice in 0..count {
             let end = at + each + usize::from(slice < longer);
@@ -258,18 +258,18 @@ impl Machine<'_> {
             return Err(Error::failed(format!("'{}' object has no attribute 'items'", value.type_name())));
         };
         let getter = self.getter(None, case)?;
-        let mut keyed = Growing::new(&self.heap)?;
+        let mut keyed = CountedVec::new(&self.heap)?;
         for (key, value) in &dict.entries {
-            let looked = self.look(&getter, if at == 0 { key } else { value })?;
-            keyed.push((looked, self.heap.tuple(vec![key.clone(), value.clone()])?))?;
+            let sort_key = self.key_of(&getter, if at == 0 { key } else { value })?;
+            keyed.push((sort_key, self.heap.tuple(vec![key.clone(), value.clone()])?))?;
         }
         self.sorted(keyed, reverse)
     }
 
-    fn sorted(&self, keyed: Growing<(Value, Value)>, reverse: Option<Value>) -> Result<Value> {
+    fn sorted(&self, keyed: CountedVec<(Value, Value)>, reverse: Option<Value>) -> Result<Value> {
         let reverse = reverse.is_some_and(|reverse| reverse.is_true());
         let sorted = sort(keyed, reverse, &self.heap)?;
-        self.heap.list(Growing::collect(sorted.into_iter().map(|(_, value)| value), &self.heap)?)
+        self.heap.list(CountedVec::collect(sorted.into_iter().map(|(_, value)| value), &self.heap)?)
     }
 
     fn sort(&self, value: &Value, args: Args) -> Result<Value> {
@@ -284,9 +284,9 @@ impl Machine<'_> {
                 .collect::<Result<Vec<_>>>()?,
             _ => vec![self.getter(attribute, case)?],
         };
-        let mut keyed = Growing::new(&self.heap)?;
+        let mut keyed = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
-            let keys = getters.iter().map(|getter| self.look(getter, &item)).collect::<Result<Vec<_>>>()?;
+            let keys = getters.iter().map(|getter| self.key_of(getter, &item)).collect::<Result<Vec<_>>>()?;
             keyed.push((self.heap.list(keys)?, item))?;
         }
         self.sorted(keyed, reverse)
@@ -298,9 +298,9 @@ impl Machine<'_> {
         let attribute = required(attribute, "groupby", "attribute")?;
         let default = default.filter(|default| !matches!(default, Value::None));
         let getter = Getter { default, ..self.getter(Some(attribute), case)? };
-        let mut keyed = Growing::new(&self.heap)?;
+        let mut keyed = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
-            keyed.push((self.look(&getter, &item)?, item))?;
+            keyed.push((self.key_of(&getter, &item)?, item))?;
         }
         let _counted = self.heap.charge(keyed.len() * GROUP_BYTES)?;
         let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
@@ -313,7 +313,7 @@ impl Machine<'_> {
         let plain = Getter { ignore_case: false, ..getter };
         let mut out = Vec::with_capacity(groups.len());
         for (_, items) in groups {
-            let key = self.look(&plain, &items[0])?;
+            let key = self.key_of(&plain, &items[0])?;
             let items = self.heap.list(items)?;
             out.push(self.heap.named_tuple(vec![key, items], &["grouper", "list"])?);
         }
@@ -328,7 +328,7 @@ impl Machine<'_> {
             return Err(Error::failed("sum() can't sum strings [use ''.join(seq) instead]"));
         }
         for item in value.iterate(&self.heap)? {
-            sum = ops::binary(Binary::Add, &sum, &self.look(&getter, &item)?, &self.heap)?;
+            sum = ops::binary(Binary::Add, &sum, &self.key_of(&getter, &item)?, &self.heap)?;
         }
         Ok(sum)
     }
@@ -336,17 +336,17 @@ impl Machine<'_> {
     fn unique(&self, value: &Value, args: Args) -> Result<Value> {
         let [case, attribute] = args.bind("unique", ["case_sensitive", "attribute"])?;
         let getter = self.getter(attribute, case)?;
-        let mut pairs = Growing::new(&self.heap)?;
+        let mut pairs = CountedVec::new(&self.heap)?;
         for item in value.iterate(&self.heap)? {
-            pairs.push((self.look(&getter, &item)?, item))?;
+            pairs.push((self.key_of(&getter, &item)?, item))?;
         }
         // A dictionary keeps each key's first position and last value. Built backwards, it has the first value.
-        let first = Growing::collect(pairs.iter().rev().cloned(), &self.heap)?;
+        let first = CountedVec::collect(pairs.iter().rev().cloned(), &self.heap)?;
         let (Value::Dict(order), Value::Dict(first)) = (self.heap.dict(pairs)?, self.heap.dict(first)?)
         else {
             return Ok(Value::None);
         };
-        let mut unique = Growing::new(&self.heap)?;
+        let mut unique = CountedVec::new(&self.heap)?;
         for (key, _) in &order.entries {
             if let Some(item) = first.get(key, &self.heap)? {
                 unique.push(item.clone())?;
@@ -360,7 +360,7 @@ impl Machine<'_> {
         let getter = self.getter(attribute, case)?;
         let mut best: Option<(Value, Value)> = None;
         for item in value.iterate(&self.heap)? {
-            let key = self.look(&getter, &item)?;
+            let key = self.key_of(&getter, &item)?;
             let better = match &best {
                 None => true,
                 Some((held, _)) if name == "max" => order(&key, held, &self.heap)?.is_some_and(|o| o.is_gt()),
@@ -437,7 +437,9 @@ impl Machine<'_> {
                     | Value::Callable(_)
             ),
             "callable" => match value {
-                Value::Callable(callable) => !matches!(callable.what(), super::value::Callable::Cycler(..)),
+                Value::Callable(callable) => {
+                    !matches!(callable.callable(), super::value::Callable::Cycler(..))
+                }
                 other => matches!(other, Value::Undefined(..) | Value::Loop(_)),
             },
             "odd" | "even" => {
@@ -451,7 +453,7 @@ impl Machine<'_> {
             }
             "escaped" => matches!(value, Value::Str(text) if text.is_markup()),
             "filter" | "test" => {
-                let list = if name == "filter" { known::FILTERS } else { known::TESTS };
+                let list = if name == "filter" { builtins::FILTERS } else { builtins::TESTS };
                 let Value::Str(name) = value else { return Ok(false) };
                 list.contains(&name.as_str())
             }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex_automata::meta::Regex;
 
-use super::heap::{Buffer, Growing, Heap};
+use super::heap::{Buffer, CountedVec, Heap};
 use super::value::{Callable, Dict, Text, Value, View};
 use super::{Error, Result};
 
@@ -78,7 +78,7 @@ pub(super) fn write_repr(value: &Value, out: &mut Buffer, heap: &Heap) -> Result
             let (at, len) = (state.at.get() + 1, state.items.len());
             out.push_str(&format!("<LoopContext {at}/{len}>"))
         }
-        Value::Callable(callable) if matches!(callable.what(), Callable::Macro(..)) => {
+        Value::Callable(callable) if matches!(callable.callable(), Callable::Macro(..)) => {
             Err(Error::failed("a macro can't be printed without a call"))
         }
         Value::Stream(_) | Value::Namespace(_) | Value::Callable(_) => {
@@ -205,7 +205,7 @@ pub(super) fn write_json(
             let sorted;
             let mut entries = &dict.entries[..];
             if style.sort_keys {
-                let pairs = Growing::collect(entries.iter().cloned(), heap)?;
+                let pairs = CountedVec::collect(entries.iter().cloned(), heap)?;
                 sorted = super::compare::sort(pairs, false, heap)?;
                 entries = &sorted[..];
             }

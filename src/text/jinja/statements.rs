@@ -1,7 +1,7 @@
 //! Parses statements: Jinja2's and those of extensions that `transformers` loads (`break`, `continue`, `generation`).
 
 use super::Result;
-use super::ast::{Body, Expr, For, Macro, Name, Postfix, Statement, StatementKind, Takes, Target};
+use super::ast::{Body, Expr, For, Macro, MacroExtras, Name, Postfix, Statement, StatementKind, Target};
 use super::lexer::Token;
 use super::parser::Parser;
 
@@ -189,12 +189,12 @@ impl Parser {
         parameters: Vec<(Name, Option<Expr>)>,
         end: &'static str,
     ) -> Result<u32> {
-        let outer = std::mem::take(&mut self.takes);
+        let outer = std::mem::take(&mut self.extras);
         let loops_open = std::mem::take(&mut self.loops_open);
         let body = self.block(end)?;
         self.loops_open = loops_open;
-        let takes: Takes = std::mem::replace(&mut self.takes, outer);
-        self.macros.push(Macro { name, parameters, takes, body });
+        let extras: MacroExtras = std::mem::replace(&mut self.extras, outer);
+        self.macros.push(Macro { name, parameters, extras, body });
         Ok(self.macros.len() as u32 - 1)
     }
 

@@ -7,7 +7,7 @@ use regex_automata::meta::Regex;
 
 use super::args::{Args, int, required, size, text};
 use super::format::{braces, escaped, write_escaped};
-use super::heap::{Buffer, Growing, Heap};
+use super::heap::{Buffer, CountedVec, Heap};
 use super::lexer::is_space;
 use super::ops;
 use super::show::is_printable;
@@ -245,7 +245,7 @@ fn pieces(subject: &Text, method: &str, args: Args, heap: &Heap) -> Result<Value
     if method == "splitlines" {
         let [keep] = args.bind(method, ["keepends"])?;
         let keep = keep.is_some_and(|keep| keep.is_true());
-        let mut parts = Growing::new(heap)?;
+        let mut parts = CountedVec::new(heap)?;
         for line in Lines::of(subject, keep) {
             parts.push(part(line)?)?;
         }
@@ -272,7 +272,7 @@ fn pieces(subject: &Text, method: &str, args: Args, heap: &Heap) -> Result<Value
     let most = most.map_or(Ok(-1), |most| int(&most, method))?;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let from_end = method == "rsplit";
-    let mut parts = Growing::new(heap)?;
+    let mut parts = CountedVec::new(heap)?;
     let mut keep = |piece: &str| parts.push(part(piece)?);
     match &separator {
         None | Some(Value::None) => words(subject, from_end, most, &mut keep)?,

@@ -11,7 +11,12 @@ use super::*;
 const NOW: u64 = 1_751_810_709;
 
 fn limits() -> Limits {
-    Limits { fuel: 2_000_000, bytes: 32 << 20, written_bytes: usize::MAX, waited: Waited::default() }
+    Limits {
+        fuel: 2_000_000,
+        bytes: 32 << 20,
+        written_bytes: usize::MAX,
+        cancellation: Cancellation::default(),
+    }
 }
 
 fn data(name: &str) -> PathBuf {
@@ -540,15 +545,15 @@ fn a_text_that_is_too_long_ends_its_rendering() {
 #[test]
 fn a_rendering_ends_when_nobody_waits_for_it() {
     let source = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}";
-    let waited = Waited::default();
-    let limits = Limits { fuel: u64::MAX, waited: waited.clone(), ..limits() };
+    let cancellation = Cancellation::default();
+    let limits = Limits { fuel: u64::MAX, cancellation: cancellation.clone(), ..limits() };
     let leaves = thread::spawn(move || {
         thread::sleep(Duration::from_millis(50));
-        waited.end();
+        cancellation.cancel();
     });
     let started = Instant::now();
     let made = on_own_stack(|| Template::parse(source)?.render(&[], NOW, &limits)).unwrap();
-    assert_eq!(made, Err(Error::Ended));
+    assert_eq!(made, Err(Error::Cancelled));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     leaves.join().unwrap();
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use hashbrown::HashTable;
 
-use super::heap::{Charge, Growing, Heap};
+use super::heap::{Charge, CountedVec, Heap};
 use super::{Error, Result};
 
 /// Nesting depth of containers. JSON from clients has at most 128 levels.
@@ -35,7 +35,7 @@ pub(super) enum Value {
     /// Index into the machine's list of namespaces.
     Namespace(usize),
     Loop(Rc<Loop>),
-    Callable(Rc<Called>),
+    Callable(Rc<CountedCallable>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,13 +106,13 @@ pub(super) struct ScopeRef {
 
 /// A callable together with the memory that it counts for.
 #[derive(Debug)]
-pub(super) struct Called {
+pub(super) struct CountedCallable {
     what: Callable,
     _charge: Charge,
 }
 
-impl Called {
-    pub(super) fn what(&self) -> &Callable {
+impl CountedCallable {
+    pub(super) fn callable(&self) -> &Callable {
         &self.what
     }
 }
@@ -188,8 +188,8 @@ impl Heap {
     }
 
     pub(super) fn callable(&self, what: Callable) -> Result<Value> {
-        let charge = self.charge(size_of::<Called>() + OVERHEAD_BYTES)?;
-        Ok(Value::Callable(Rc::new(Called { what, _charge: charge })))
+        let charge = self.charge(size_of::<CountedCallable>() + OVERHEAD_BYTES)?;
+        Ok(Value::Callable(Rc::new(CountedCallable { what, _charge: charge })))
     }
 }
 
@@ -206,7 +206,7 @@ impl<T> Countable<T> for Vec<T> {
     }
 }
 
-impl<T> Countable<T> for Growing<T> {
+impl<T> Countable<T> for CountedVec<T> {
     fn counted(self, _: &Heap) -> Result<(Vec<T>, Charge)> {
         Ok(self.into_parts())
     }
@@ -242,7 +242,7 @@ impl Value {
             Self::View(_, dict) => dict.depth + 1,
             Self::Stream(stream) => stream.depth,
             Self::Loop(state) => state.depth,
-            Self::Callable(callable) => match callable.what() {
+            Self::Callable(callable) => match callable.callable() {
                 Callable::Method(value, _) | Callable::Joiner(value, _) | Callable::Cycler(value, _) => {
                     value.depth() + 1
                 }
@@ -271,7 +271,7 @@ impl Value {
             Self::Stream(_) => "generator",
             Self::Namespace(_) => "Namespace",
             Self::Loop(_) => "LoopContext",
-            Self::Callable(callable) => match callable.what() {
+            Self::Callable(callable) => match callable.callable() {
                 Callable::Global(_) => "function",
                 Callable::Method(..) => "builtin_function_or_method",
                 Callable::Macro(..) => "Macro",
@@ -361,38 +361,38 @@ impl Value {
     }
 
     /// All items, in the order in which `for` visits them.
-    pub(super) fn iterate(&self, heap: &Heap) -> Result<Growing<Value>> {
+    pub(super) fn iterate(&self, heap: &Heap) -> Result<CountedVec<Value>> {
         heap.burn(1)?;
         match self {
-            Self::Undefined(..) => Growing::new(heap),
+            Self::Undefined(..) => CountedVec::new(heap),
             Self::Str(text) => {
-                let (mut chars, mut buffer) = (Growing::new(heap)?, [0; 4]);
+                let (mut chars, mut buffer) = (CountedVec::new(heap)?, [0; 4]);
                 for c in text.chars() {
                     chars.push(heap.str(&*c.encode_utf8(&mut buffer))?)?;
                 }
                 Ok(chars)
             }
-            Self::List(items) | Self::Tuple(items) => Growing::collect(items.values.iter().cloned(), heap),
+            Self::List(items) | Self::Tuple(items) => CountedVec::collect(items.values.iter().cloned(), heap),
             Self::Dict(dict) => dict_items(View::Keys, dict, heap),
             Self::View(view, dict) => dict_items(*view, dict, heap),
             Self::Range(range) => {
                 let len = range_len(range);
                 let [start, _, step] = **range;
                 let item = |at: usize| Value::Int(i128::from(start + at as i64 * step));
-                Growing::collect((0..len).map(item), heap)
+                CountedVec::collect((0..len).map(item), heap)
             }
-            Self::Stream(stream) => Growing::collect(stream.take().into_iter(), heap),
+            Self::Stream(stream) => CountedVec::collect(stream.take().into_iter(), heap),
             Self::Loop(state) => {
                 let rest = state.items.get(state.at.get() + 1..).unwrap_or_default();
-                Growing::collect(rest.iter().cloned(), heap)
+                CountedVec::collect(rest.iter().cloned(), heap)
             }
             _ => Err(Error::failed(format!("'{}' object is not iterable", self.type_name()))),
         }
     }
 }
 
-fn dict_items(view: View, dict: &Dict, heap: &Heap) -> Result<Growing<Value>> {
-    let mut items = Growing::new(heap)?;
+fn dict_items(view: View, dict: &Dict, heap: &Heap) -> Result<CountedVec<Value>> {
+    let mut items = CountedVec::new(heap)?;
     for (key, value) in &dict.entries {
         items.push(match view {
             View::Keys => key.clone(),

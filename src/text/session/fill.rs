@@ -4,7 +4,7 @@
 use bandmaster_models::gguf::{Gguf, GgufError};
 
 use super::{LoadedModel, Prompt, SessionError};
-use crate::{Tokenizer, Waited};
+use crate::{Cancellation, Tokenizer};
 
 /// A gap to fill in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -41,7 +41,7 @@ pub(super) struct Marks {
 
 /// The names of each mark: keys in a file's metadata, and texts in the vocabularies of Qwen, StarCoder and Granite,
 /// CodeLlama, DeepSeek, and GLM.
-const PREFIX: Names = Names {
+const PREFIX: MarkNames = MarkNames {
     keys: &["tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id"],
     texts: &[
         "<|fim_prefix|>",
@@ -53,7 +53,7 @@ const PREFIX: Names = Names {
         "<|code_prefix|>",
     ],
 };
-const SUFFIX: Names = Names {
+const SUFFIX: MarkNames = MarkNames {
     keys: &["tokenizer.ggml.fim_suf_token_id", "tokenizer.ggml.suffix_token_id"],
     texts: &[
         "<|fim_suffix|>",
@@ -65,7 +65,7 @@ const SUFFIX: Names = Names {
         "<|code_suffix|>",
     ],
 };
-const MIDDLE: Names = Names {
+const MIDDLE: MarkNames = MarkNames {
     keys: &["tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id"],
     texts: &[
         "<|fim_middle|>",
@@ -77,21 +77,23 @@ const MIDDLE: Names = Names {
         "<|code_middle|>",
     ],
 };
-const REPOSITORY: Names = Names {
+const REPOSITORY: MarkNames = MarkNames {
     keys: &["tokenizer.ggml.fim_rep_token_id"],
     texts: &["<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<repo_name>", "<reponame>"],
 };
-const FILE: Names =
-    Names { keys: &["tokenizer.ggml.fim_sep_token_id"], texts: &["<|file_sep|>", "<file_sep>"] };
-const PAD: Names =
-    Names { keys: &["tokenizer.ggml.fim_pad_token_id"], texts: &["<|fim_pad|>", "<fim_pad>", "<fim-pad>"] };
+const FILE: MarkNames =
+    MarkNames { keys: &["tokenizer.ggml.fim_sep_token_id"], texts: &["<|file_sep|>", "<file_sep>"] };
+const PAD: MarkNames = MarkNames {
+    keys: &["tokenizer.ggml.fim_pad_token_id"],
+    texts: &["<|fim_pad|>", "<fim_pad>", "<fim-pad>"],
+};
 
-struct Names {
+struct MarkNames {
     keys: &'static [&'static str],
     texts: &'static [&'static str],
 }
 
-impl Names {
+impl MarkNames {
     fn find(&self, gguf: &Gguf, tokenizer: &Tokenizer) -> Result<Option<u32>, GgufError> {
         for key in self.keys {
             let id: Option<u32> = gguf.value(key)?;
@@ -109,7 +111,7 @@ impl Marks {
     /// # Errors
     /// [`GgufError`] when a metadata value has the wrong type.
     pub(super) fn find(gguf: &Gguf, tokenizer: &Tokenizer) -> Result<Option<Self>, GgufError> {
-        let find = |names: &Names| names.find(gguf, tokenizer);
+        let find = |names: &MarkNames| names.find(gguf, tokenizer);
         let (Some(prefix), Some(suffix), Some(middle)) = (find(&PREFIX)?, find(&SUFFIX)?, find(&MIDDLE)?)
         else {
             return Ok(None);
@@ -120,22 +122,21 @@ impl Marks {
 }
 
 impl LoadedModel {
-    #[must_use]
-    pub fn fills_in(&self) -> bool {
-        self.fill.is_some()
-    }
-
-    /// The prompt to fill in `fill`; `None` for a model that can't. Names of marks in the texts stay plain text.
+    /// The prompt to fill in `fill`; `None` for a model that can't. MarkNames of marks in the texts stay plain text.
     ///
     /// # Errors
-    /// [`SessionError::Ended`] when nobody waits for it any more.
-    pub fn fill_prompt(&self, fill: &FillIn, waited: &Waited) -> Result<Option<Prompt>, SessionError> {
-        let Some(marks) = &self.fill else { return Ok(None) };
+    /// [`SessionError::Cancelled`].
+    pub fn fill_prompt(
+        &self,
+        fill: &FillIn,
+        cancellation: &Cancellation,
+    ) -> Result<Option<Prompt>, SessionError> {
+        let Some(marks) = &self.fill_marks else { return Ok(None) };
         let mut ids = Vec::new();
         let mut add = |mark: Option<u32>, text: &str| {
             ids.extend(mark);
-            // If nobody waits any more, the text is cut short. No prompt is returned then.
-            ids.extend(self.tokenizer.encode_while(text, false, &|| waited.goes_on()).unwrap_or_default());
+            // A cancelled text is cut short. No prompt is returned then.
+            ids.extend(self.tokenizer.encode_cancellable(text, false, cancellation).unwrap_or_default());
         };
         match marks.files {
             Some((repository, file)) if !fill.files.is_empty() => {
@@ -153,8 +154,8 @@ impl LoadedModel {
         add(Some(marks.middle), &fill.begun);
         let bos = self.tokenizer.bos().filter(|bos| self.tokenizer.add_bos() && ids.first() != Some(bos));
         ids.splice(0..0, bos);
-        if !waited.goes_on() {
-            return Err(SessionError::Ended);
+        if cancellation.is_cancelled() {
+            return Err(SessionError::Cancelled);
         }
         Ok(Some(Prompt { text: fill.prefix.clone(), ids }))
     }
@@ -162,7 +163,7 @@ impl LoadedModel {
     /// Tokens that end the filled-in text besides the end of sequence: the model begins another file or gap.
     #[must_use]
     pub fn fill_stops(&self) -> Vec<u32> {
-        let Some(marks) = &self.fill else { return Vec::new() };
+        let Some(marks) = &self.fill_marks else { return Vec::new() };
         let files = marks.files.into_iter().flat_map(|(repository, file)| [repository, file]);
         [marks.prefix, marks.suffix, marks.middle].into_iter().chain(files).chain(marks.pad).collect()
     }

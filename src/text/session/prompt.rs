@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{LoadedModel, SessionError};
 use crate::template::map_strings;
-use crate::{Allowance, ChatTemplate, Message, TemplateError, Tool, Waited};
+use crate::{Cancellation, ChatTemplate, Message, RenderLimits, TemplateError, Tool};
 
 /// Private-use characters: no standard gives them a meaning.
 const PRIVATE_CHARACTERS: std::ops::RangeInclusive<char> = '\u{F0000}'..='\u{FFFFD}';
@@ -19,11 +19,11 @@ pub struct Prompt {
 
 /// How a conversation becomes a prompt, beyond its messages.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Rendering {
+pub struct RenderOptions {
     /// The last message stays open, and the answer continues it.
-    pub continues: bool,
+    pub continue_final_message: bool,
     /// The prompt ends behind the last message: no turn is opened for the answer.
-    pub closed: bool,
+    pub no_generation_prompt: bool,
     /// Variables for the template, such as `enable_thinking`.
     pub variables: Map<String, Value>,
 }
@@ -40,10 +40,10 @@ impl LoadedModel {
     /// A prompt of plain text, without a template. The names of control tokens in it become control tokens.
     ///
     /// # Errors
-    /// [`SessionError::Ended`] when nobody waits for it any more.
-    pub fn text_prompt(&self, text: String, waited: &Waited) -> Result<Prompt, SessionError> {
-        let ids = self.tokenizer.encode_while(&text, true, &|| waited.goes_on());
-        Ok(Prompt { ids: self.tokenizer.framed(ids.ok_or(SessionError::Ended)?), text })
+    /// [`SessionError::Cancelled`].
+    pub fn text_prompt(&self, text: String, cancellation: &Cancellation) -> Result<Prompt, SessionError> {
+        let ids = self.tokenizer.encode_cancellable(&text, true, cancellation);
+        Ok(Prompt { ids: self.tokenizer.with_bos_eos(ids.ok_or(SessionError::Cancelled)?), text })
     }
 
     /// The prompt for `messages` by the model's chat template, up to where the answer begins. Names of control tokens
@@ -52,18 +52,23 @@ impl LoadedModel {
     /// # Errors
     /// [`SessionError::Template`] when the model has no chat template or it refuses the messages.
     pub fn chat_prompt(&self, messages: &[Message], tools: &[Tool]) -> Result<Prompt, SessionError> {
-        self.rendered_prompt(messages, tools, &Rendering::default(), &self.allowance(Waited::default()))
+        self.rendered_prompt(
+            messages,
+            tools,
+            &RenderOptions::default(),
+            &self.render_limits(Cancellation::default()),
+        )
     }
 
     /// The limits for rendering a prompt that still fits into the context.
     #[must_use]
-    pub fn allowance(&self, waited: Waited) -> Allowance {
+    pub fn render_limits(&self, cancellation: Cancellation) -> RenderLimits {
         // A template writes control tokens between the turns, and their names may be the longest.
         let bytes_max = self.context_tokens.saturating_mul(self.tokenizer.any_token_bytes_max());
-        Allowance { bytes_max, waited }
+        RenderLimits { bytes_max, cancellation }
     }
 
-    /// The same, rendered as `how` says, within the limits of `allowance`.
+    /// The same, rendered as `options` say, within `limits`.
     ///
     /// # Errors
     /// As [`LoadedModel::chat_prompt`], and when a limit is exceeded.
@@ -71,8 +76,8 @@ impl LoadedModel {
         &self,
         messages: &[Message],
         tools: &[Tool],
-        how: &Rendering,
-        allowance: &Allowance,
+        options: &RenderOptions,
+        limits: &RenderLimits,
     ) -> Result<Prompt, SessionError> {
         let template = self.template.as_ref().ok_or(TemplateError::Missing)?;
         let mut seen = String::new();
@@ -82,7 +87,7 @@ impl LoadedModel {
         };
         messages.iter().for_each(|message| drop(message.map_text(&mut keep)));
         tools.iter().for_each(|tool| drop(tool.map_text(&mut keep)));
-        how.variables.values().for_each(|value| drop(map_strings(value, &mut keep)));
+        options.variables.values().for_each(|value| drop(map_strings(value, &mut keep)));
         let mut free = PRIVATE_CHARACTERS.filter(|mark| !seen.contains(*mark));
         let mut mark = || free.next().expect("no prompt holds all 65,534 of them");
         let (mark, end) = (mark(), mark());
@@ -95,19 +100,21 @@ impl LoadedModel {
         let messages: Vec<Message> = messages.iter().map(|message| message.map_text(&mut guard)).collect();
         let tools: Vec<Tool> = tools.iter().map(|tool| tool.map_text(&mut guard)).collect();
         let guarded =
-            how.variables.iter().map(|(name, value)| (name.clone(), map_strings(value, &mut guard)));
-        let how = Rendering { variables: guarded.collect(), ..*how };
-        let bytes_max = allowance.bytes_max;
+            options.variables.iter().map(|(name, value)| (name.clone(), map_strings(value, &mut guard)));
+        let options = RenderOptions { variables: guarded.collect(), ..*options };
+        let bytes_max = limits.bytes_max;
         // The text is longer while it contains the marks.
         let with_marks = if is_guarded { bytes_max.saturating_mul(MARKED_TIMES) } else { bytes_max };
-        let within = Allowance { bytes_max: with_marks, ..allowance.clone() };
-        let rendered = rendered(template, messages, &tools, &how, end, &within)?;
+        let within = RenderLimits { bytes_max: with_marks, ..limits.clone() };
+        let rendered = rendered(template, messages, &tools, &options, end, &within)?;
         let text = rendered.replace(mark, "");
         if text.len() > bytes_max {
             return Err(TemplateError::TooLong { bytes_max }.into());
         }
-        let goes_on = || allowance.waited.goes_on();
-        let ids = self.tokenizer.encode_guarded(&rendered, mark, &goes_on).ok_or(SessionError::Ended)?;
+        let ids = self
+            .tokenizer
+            .encode_guarded(&rendered, mark, &limits.cancellation)
+            .ok_or(SessionError::Cancelled)?;
         Ok(Prompt { text, ids })
     }
 }
@@ -118,15 +125,15 @@ fn rendered(
     template: &ChatTemplate,
     mut messages: Vec<Message>,
     tools: &[Tool],
-    how: &Rendering,
+    options: &RenderOptions,
     end: char,
-    allowance: &Allowance,
+    limits: &RenderLimits,
 ) -> Result<String, TemplateError> {
     let render = |messages: &[Message], opens: bool| {
-        template.render_with(messages, tools, opens, &how.variables, allowance)
+        template.render_with(messages, tools, opens, &options.variables, limits)
     };
-    let Some(last) = messages.last_mut().filter(|_| how.continues) else {
-        return render(&messages, !how.closed);
+    let Some(last) = messages.last_mut().filter(|_| options.continue_final_message) else {
+        return render(&messages, !options.no_generation_prompt);
     };
     let content = std::mem::replace(&mut last.content, end.to_string());
     let shown = render(&messages, false)?;

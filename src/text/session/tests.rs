@@ -6,18 +6,18 @@ use super::fixtures::{CONTEXT_TOKENS, parrot};
 use super::*;
 use crate::{Message, Role};
 
-const TERMS_TOKENS_MAX: u32 = 64;
+const TOKENS_MAX: u32 = 64;
 
 fn messages(question: &str) -> Vec<Message> {
     vec![Message::new(Role::User, question)]
 }
 
-fn ask(model: &LoadedModel, terms: Terms) -> Result<Generation, SessionError> {
-    model.generate(model.chat_prompt(&messages("Hi"), &[])?, terms)
+fn ask(model: &LoadedModel, options: GenerationOptions) -> Result<Generation, SessionError> {
+    model.generate(model.chat_prompt(&messages("Hi"), &[])?, options)
 }
 
-async fn answer(model: &LoadedModel, terms: Terms) -> (String, Completion) {
-    let mut generation = ask(model, terms).unwrap();
+async fn answer(model: &LoadedModel, options: GenerationOptions) -> (String, Completion) {
+    let mut generation = ask(model, options).unwrap();
     let mut streamed = String::new();
     loop {
         match generation.next().await.expect("an end comes") {
@@ -32,14 +32,14 @@ async fn answer(model: &LoadedModel, terms: Terms) -> (String, Completion) {
     }
 }
 
-fn terms() -> Terms {
-    Terms::new(TERMS_TOKENS_MAX)
+fn options() -> GenerationOptions {
+    GenerationOptions::new(TOKENS_MAX)
 }
 
 #[tokio::test]
 async fn an_answer_streams_and_ends_with_all_that_is_known_of_it() {
     let model = parrot("größer 😁!");
-    let (streamed, completion) = answer(&model, terms()).await;
+    let (streamed, completion) = answer(&model, options()).await;
     assert_eq!(streamed, "größer 😁!");
     assert_eq!(completion.text, streamed);
     assert_eq!(completion.finish, FinishReason::Stop);
@@ -50,12 +50,13 @@ async fn an_answer_streams_and_ends_with_all_that_is_known_of_it() {
 #[tokio::test]
 async fn a_stop_string_ends_the_answer_and_is_not_in_it() {
     let model = parrot("one two END three");
-    let (streamed, completion) = answer(&model, Terms { stop: vec!["END".into()], ..terms() }).await;
+    let (streamed, completion) =
+        answer(&model, GenerationOptions { stop: vec!["END".into()], ..options() }).await;
     assert_eq!((streamed.as_str(), completion.finish), ("one two ", FinishReason::Stop));
-    let (streamed, completion) = answer(&model, Terms { max_tokens: 3, ..terms() }).await;
+    let (streamed, completion) = answer(&model, GenerationOptions { max_tokens: 3, ..options() }).await;
     assert_eq!((streamed.as_str(), completion.finish), ("one", FinishReason::Length));
     // Text held back as a possible stop sequence is returned at the end.
-    let cut = Terms { max_tokens: 10, stop: vec!["END".into()], ..terms() };
+    let cut = GenerationOptions { max_tokens: 10, stop: vec!["END".into()], ..options() };
     assert_eq!(answer(&model, cut).await.0, "one two EN");
 }
 
@@ -63,11 +64,12 @@ async fn a_stop_string_ends_the_answer_and_is_not_in_it() {
 async fn a_schema_holds_against_the_models_will() {
     let model = parrot("certainly not JSON");
     let schema = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": false});
-    let (streamed, completion) = answer(&model, Terms { output: Output::Schema(schema), ..terms() }).await;
+    let (streamed, completion) =
+        answer(&model, GenerationOptions { output: Output::Schema(schema), ..options() }).await;
     let value: Value = serde_json::from_str(&streamed).unwrap();
     assert!(value["ok"].is_boolean());
     assert_eq!(completion.finish, FinishReason::Stop);
-    let wrong = Terms { output: Output::Schema(json!({"type": "nonsense"})), ..terms() };
+    let wrong = GenerationOptions { output: Output::Schema(json!({"type": "nonsense"})), ..options() };
     assert!(matches!(ask(&model, wrong), Err(SessionError::Grammar(_))));
 }
 
@@ -76,7 +78,7 @@ async fn a_prompt_longer_than_the_context_is_refused_with_the_numbers() {
     let model = parrot("yes");
     let prompt = model.chat_prompt(&messages(&"x".repeat(CONTEXT_TOKENS)), &[]).unwrap();
     let tokens = prompt.ids.len();
-    let error = model.generate(prompt, terms()).err().expect("refused").to_string();
+    let error = model.generate(prompt, options()).err().expect("refused").to_string();
     assert!(error.contains(&tokens.to_string()) && error.contains(&CONTEXT_TOKENS.to_string()), "{error}");
 }
 
@@ -97,7 +99,7 @@ async fn a_message_cannot_forge_a_turn() {
 #[tokio::test]
 async fn dropping_an_answer_ends_the_work() {
     let model = parrot(&"on and on ".repeat(40));
-    let mut generation = ask(&model, Terms { max_tokens: 400, ..terms() }).unwrap();
+    let mut generation = ask(&model, GenerationOptions { max_tokens: 400, ..options() }).unwrap();
     while !matches!(generation.next().await, Some(Piece::Text(_))) {}
     drop(generation);
     let start = Instant::now();
@@ -110,12 +112,12 @@ async fn dropping_an_answer_ends_the_work() {
 #[tokio::test]
 async fn an_engine_that_ends_fails_the_answer() {
     let model = parrot(&"on and on ".repeat(40));
-    let mut generation = ask(&model, Terms { max_tokens: 400, ..terms() }).unwrap();
+    let mut generation = ask(&model, GenerationOptions { max_tokens: 400, ..options() }).unwrap();
     model.engine.shutdown();
     let mut last = None;
     while let Some(piece) = generation.next().await {
         last = Some(piece);
     }
     assert!(matches!(last, Some(Piece::Failed(_) | Piece::Done(_))), "{last:?}");
-    assert!(matches!(ask(&model, terms()), Err(SessionError::Rejected(_))));
+    assert!(matches!(ask(&model, options()), Err(SessionError::Rejected(_))));
 }

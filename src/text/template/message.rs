@@ -112,7 +112,7 @@ impl Message {
 
     /// The same turn with `f` applied to every text that a template may print.
     #[must_use]
-    pub fn map_text(&self, f: &mut dyn FnMut(&str) -> String) -> Self {
+    pub(crate) fn map_text(&self, f: &mut dyn FnMut(&str) -> String) -> Self {
         Self {
             role: self.role,
             content: f(&self.content),
@@ -133,7 +133,7 @@ impl Message {
 impl Tool {
     /// The same tool with `f` applied to every text that a template may print.
     #[must_use]
-    pub fn map_text(&self, f: &mut dyn FnMut(&str) -> String) -> Self {
+    pub(crate) fn map_text(&self, f: &mut dyn FnMut(&str) -> String) -> Self {
         Self {
             name: f(&self.name),
             description: self.description.as_deref().map(&mut *f),

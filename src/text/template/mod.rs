@@ -19,10 +19,10 @@ use serde_json::Value;
 
 pub(super) use message::map_strings;
 pub use message::{Message, Role, Tool, ToolCall};
-use probe::Forms;
+use probe::ContentForms;
 use tools::ToolStyle;
 
-use super::Waited;
+use super::Cancellation;
 use super::jinja::{self, Limits, Template};
 use super::tokenizer::Tokenizer;
 
@@ -54,7 +54,7 @@ pub enum TemplateError {
     #[error(
         "the model's chat template does not show what a user says, neither as text nor as a list of parts: use another version of the model"
     )]
-    Silent,
+    HidesUserMessage,
     #[error("the model's chat template fails for a single question: {0}")]
     Unusable(String),
     /// The template raised an exception, or used something undefined.
@@ -62,29 +62,29 @@ pub enum TemplateError {
     Refused(String),
     /// The rendering exceeded its limits.
     #[error("the model's chat template exceeds a limit with these messages: {0}")]
-    Costly(String),
+    LimitExceeded(String),
     #[error(
         "the prompt that the model's chat template makes has more than {bytes_max} bytes, which is the limit: shorten the conversation"
     )]
     TooLong { bytes_max: usize },
     #[error("the request was cancelled")]
-    Ended,
+    Cancelled,
 }
 
 /// The limits for making a prompt.
 #[derive(Debug, Clone)]
-pub struct Allowance {
+pub struct RenderLimits {
     /// Bytes of the prompt's text.
     pub bytes_max: usize,
     /// Tells when the request was cancelled.
-    pub waited: Waited,
+    pub cancellation: Cancellation,
 }
 
-impl Allowance {
+impl RenderLimits {
     /// No limits.
     #[must_use]
-    pub fn any() -> Self {
-        Self { bytes_max: usize::MAX, waited: Waited::default() }
+    pub fn none() -> Self {
+        Self { bytes_max: usize::MAX, cancellation: Cancellation::default() }
     }
 }
 
@@ -92,9 +92,9 @@ impl From<jinja::Error> for TemplateError {
     fn from(error: jinja::Error) -> Self {
         match error {
             jinja::Error::Syntax { .. } | jinja::Error::Unsupported { .. } => Self::Syntax(error.to_string()),
-            jinja::Error::Limit(what) => Self::Costly(what),
-            jinja::Error::TooLong => Self::Costly(error.to_string()),
-            jinja::Error::Ended => Self::Ended,
+            jinja::Error::Limit(what) => Self::LimitExceeded(what),
+            jinja::Error::TooLong => Self::LimitExceeded(error.to_string()),
+            jinja::Error::Cancelled => Self::Cancelled,
             jinja::Error::Raised(_) | jinja::Error::Failed { .. } => Self::Refused(error.to_string()),
         }
     }
@@ -108,7 +108,7 @@ pub struct ChatTemplate {
     /// The template as it came from the file.
     source: String,
     /// The forms in which the template reads the contents of messages.
-    forms: Forms,
+    forms: ContentForms,
     /// Whether the template shows a system message. If not, its text goes in front of the first user message.
     places_system: bool,
     /// Whether it also shows one after other turns. If not, its text goes in front of the next user message.
@@ -120,18 +120,18 @@ pub struct ChatTemplate {
 type Variables = serde_json::Map<String, Value>;
 
 /// What a rendering needs in addition to the conversation and the tools.
-struct How<'a> {
+struct RenderContext<'a> {
     /// Whether the prompt ends where the model's next turn begins.
     add_generation_prompt: bool,
     fuel: u64,
-    allowance: &'a Allowance,
+    limits: &'a RenderLimits,
     variables: &'a Variables,
 }
 
-impl How<'_> {
+impl RenderContext<'_> {
     /// For finding out what a template can show.
-    fn trial<'a>(variables: &'a Variables, allowance: &'a Allowance) -> How<'a> {
-        How { add_generation_prompt: true, fuel: TRIAL_FUEL, allowance, variables }
+    fn trial<'a>(variables: &'a Variables, limits: &'a RenderLimits) -> RenderContext<'a> {
+        RenderContext { add_generation_prompt: true, fuel: TRIAL_FUEL, limits, variables }
     }
 }
 
@@ -169,7 +169,7 @@ impl ChatTemplate {
                 bos_token,
                 eos_token,
                 source,
-                forms: Forms::default(),
+                forms: ContentForms::default(),
                 places_system: true,
                 places_late_system: true,
                 tools: ToolStyle::Text,
@@ -200,24 +200,24 @@ impl ChatTemplate {
         tools: &[Tool],
         add_generation_prompt: bool,
     ) -> Result<String, TemplateError> {
-        self.render_with(messages, tools, add_generation_prompt, &Variables::new(), &Allowance::any())
+        self.render_with(messages, tools, add_generation_prompt, &Variables::new(), &RenderLimits::none())
     }
 
-    /// The same with a client's own variables, which can't replace the standard ones, and within the limits of
-    /// `allowance`.
+    /// The same with a client's own variables, which can't replace the standard ones, and
+    /// within `limits`.
     ///
     /// # Errors
     /// [`TemplateError::Refused`], and other variants when a limit is exceeded.
-    pub fn render_with(
+    pub(crate) fn render_with(
         &self,
         messages: &[Message],
         tools: &[Tool],
         add_generation_prompt: bool,
         variables: &Variables,
-        allowance: &Allowance,
+        limits: &RenderLimits,
     ) -> Result<String, TemplateError> {
-        let how = How { add_generation_prompt, fuel: FUEL, allowance, variables };
-        jinja::on_own_stack(|| self.render_in(self.tools, messages, tools, &how))?
+        let context = RenderContext { add_generation_prompt, fuel: FUEL, limits, variables };
+        jinja::on_own_stack(|| self.render_in(self.tools, messages, tools, &context))?
     }
 
     fn render_in(
@@ -225,7 +225,7 @@ impl ChatTemplate {
         style: ToolStyle,
         messages: &[Message],
         tools: &[Tool],
-        how: &How,
+        context: &RenderContext,
     ) -> Result<String, TemplateError> {
         let speaks_of_tools =
             |message: &Message| !message.tool_calls.is_empty() || message.role == Role::Tool;
@@ -240,18 +240,18 @@ impl ChatTemplate {
         } else if !self.places_late_system && alternate::has_late_system(&messages) {
             messages = alternate::with_system_first(&messages).into();
         }
-        let rendered = self.render_as_given(&messages, tools, how);
+        let rendered = self.render_as_given(&messages, tools, context);
         let Err(TemplateError::Refused(_)) = rendered else { return rendered };
         // Many templates raise an exception when turns don't alternate.
         let Some(by_turns) = alternate::by_turns(&messages) else { return rendered };
-        self.render_as_given(&by_turns, tools, how).or(rendered)
+        self.render_as_given(&by_turns, tools, context).or(rendered)
     }
 
     fn render_as_given(
         &self,
         messages: &[Message],
         tools: &[Tool],
-        how: &How,
+        context: &RenderContext,
     ) -> Result<String, TemplateError> {
         let unwritten = |error: serde_json::Error| TemplateError::Refused(error.to_string());
         let mut messages: Value = serde_json::to_value(messages).map_err(unwritten)?;
@@ -260,33 +260,33 @@ impl ChatTemplate {
             [] => Value::Null,
             tools => serde_json::to_value(tools).map_err(unwritten)?,
         };
-        let given: usize = how.variables.values().map(weight).sum();
+        let given: usize = context.variables.values().map(weight).sum();
         let weight = weight(&messages) + weight(&tools) + given;
         let mut variables = vec![
             ("messages", messages),
             ("tools", tools),
-            ("add_generation_prompt", how.add_generation_prompt.into()),
+            ("add_generation_prompt", context.add_generation_prompt.into()),
             ("bos_token", self.bos_token.as_str().into()),
             ("eos_token", self.eos_token.as_str().into()),
         ];
         let own = variables.len();
-        for (name, value) in how.variables {
+        for (name, value) in context.variables {
             if variables[..own].iter().all(|(known, _)| known != name) {
                 variables.push((name.as_str(), value.clone()));
             }
         }
-        if !how.variables.contains_key("documents") {
+        if !context.variables.contains_key("documents") {
             variables.push(("documents", Value::Null));
         }
         let limits = Limits {
-            fuel: how.fuel.saturating_add(weight as u64),
+            fuel: context.fuel.saturating_add(weight as u64),
             bytes: RENDER_BYTES.saturating_add(weight.saturating_mul(RENDER_COPIES)),
-            written_bytes: how.allowance.bytes_max,
-            waited: how.allowance.waited.clone(),
+            written_bytes: context.limits.bytes_max,
+            cancellation: context.limits.cancellation.clone(),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.template.render(&variables, now, &limits).map_err(|error| match error {
-            jinja::Error::TooLong => TemplateError::TooLong { bytes_max: how.allowance.bytes_max },
+            jinja::Error::TooLong => TemplateError::TooLong { bytes_max: context.limits.bytes_max },
             error => error.into(),
         })
     }

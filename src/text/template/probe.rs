@@ -3,21 +3,21 @@
 
 use serde_json::{Value, json};
 
-use super::{Allowance, ChatTemplate, How, Message, Role, TemplateError, ToolStyle, Variables};
+use super::{ChatTemplate, Message, RenderContext, RenderLimits, Role, TemplateError, ToolStyle, Variables};
 
 const MARK: &str = "message-mark";
 
 /// Roles whose messages a template reads as a list of typed parts. Given plain text, such a template would iterate over
 /// the letters and show none of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Forms {
+pub(super) struct ContentForms {
     system: bool,
     user: bool,
     assistant: bool,
     pub(super) tool: bool,
 }
 
-impl Forms {
+impl ContentForms {
     fn of_mut(&mut self, role: Role) -> &mut bool {
         match role {
             Role::System => &mut self.system,
@@ -88,8 +88,8 @@ impl ChatTemplate {
             return Ok(());
         }
         match self.trial(&conversations[0]) {
-            Ok(_) => Err(TemplateError::Silent),
-            Err(TemplateError::Refused(reason) | TemplateError::Costly(reason)) => {
+            Ok(_) => Err(TemplateError::HidesUserMessage),
+            Err(TemplateError::Refused(reason) | TemplateError::LimitExceeded(reason)) => {
                 Err(TemplateError::Unusable(reason))
             }
             Err(error) => Err(error),
@@ -115,6 +115,6 @@ impl ChatTemplate {
     }
 
     fn trial(&self, messages: &[Message]) -> Result<String, TemplateError> {
-        self.render_as_given(messages, &[], &How::trial(&Variables::new(), &Allowance::any()))
+        self.render_as_given(messages, &[], &RenderContext::trial(&Variables::new(), &RenderLimits::none()))
     }
 }

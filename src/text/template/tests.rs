@@ -309,7 +309,7 @@ fn a_client_sets_variables_of_its_own_and_no_others() {
     let messages = [Message::new(Role::User, "a")];
     let render = |variables: serde_json::Value| {
         template
-            .render_with(&messages, &[], true, variables.as_object().unwrap(), &Allowance::any())
+            .render_with(&messages, &[], true, variables.as_object().unwrap(), &RenderLimits::none())
             .unwrap()
             .to_lowercase()
     };
@@ -323,8 +323,8 @@ fn a_client_sets_variables_of_its_own_and_no_others() {
 fn a_prompt_that_is_too_long_is_refused_while_it_is_written() {
     let source = "{{ messages[0].content }}{% if messages|length > 3 %}{% for i in range(100000) %}{{ 'x' * 600 }}{% endfor %}{% endif %}";
     let template = template(source);
-    let allowance = Allowance { bytes_max: 1 << 20, ..Allowance::any() };
-    let render = |count| template.render_with(&by_turns(count), &[], true, &Variables::new(), &allowance);
+    let limits = RenderLimits { bytes_max: 1 << 20, ..RenderLimits::none() };
+    let render = |count| template.render_with(&by_turns(count), &[], true, &Variables::new(), &limits);
     assert!(render(1).is_ok());
     let error = render(5).unwrap_err();
     assert!(matches!(error, TemplateError::TooLong { bytes_max: 1_048_576 }), "{error}");
@@ -338,7 +338,7 @@ fn what_takes_too_much_is_not_tried_again_in_another_order() {
     let template = template(source);
     let messages = [Message::new(Role::User, "a"), Message::new(Role::User, "b")];
     let error = template.render(&messages, &[], true).unwrap_err();
-    assert!(matches!(&error, TemplateError::Costly(what) if what == "it ran too long"), "{error}");
+    assert!(matches!(&error, TemplateError::LimitExceeded(what) if what == "it ran too long"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Allowance, ChatTemplate, How, Message, Role, Tool, ToolCall, Variables, json};
+use super::{ChatTemplate, Message, RenderContext, RenderLimits, Role, Tool, ToolCall, Variables, json};
 
 /// How tools, calls and results get into a prompt. All three use the same style, so that the model never reads of one
 /// syntax and sees another.
@@ -69,10 +69,10 @@ fn shows(template: &ChatTemplate, style: ToolStyle, id: &str) -> bool {
     let asked = Message::new(Role::User, "user-message");
     let called = Message { tool_calls: vec![call], ..Message::new(Role::Assistant, "") };
     let result = Message { tool_call_id: Some(id.into()), ..Message::new(Role::Tool, "result_mark") };
-    let (none, any) = (Variables::new(), Allowance::any());
+    let (none, any) = (Variables::new(), RenderLimits::none());
     let written = |messages: &[Message], tools: &[Tool]| {
-        let how = How::trial(&none, &any);
-        template.render_in(style, messages, tools, &how).unwrap_or_default()
+        let context = RenderContext::trial(&none, &any);
+        template.render_in(style, messages, tools, &context).unwrap_or_default()
     };
     let history = written(&[asked.clone(), called, result], std::slice::from_ref(&tool));
     // Escaped quotes would mean that the arguments were encoded as a string twice.

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use super::TokenizerError;
 use super::pretokenizers::{PreTokenizer, Rules};
 use super::vocabulary::{Vocabulary, append_byte_level};
+use crate::Cancellation;
 
 /// Marks a byte without a token, a symbol that was merged away, and the ends of the list.
 const NONE: u32 = u32::MAX;
@@ -42,11 +43,11 @@ pub(super) struct Scratch<'t> {
     /// Words of this text that were merged already, and the range of their ids in the output.
     seen: HashMap<&'t str, (u32, u32)>,
     words: u32,
-    /// Whether `goes_on` returned `false`.
-    pub(super) ended: bool,
+    /// Whether the work was cancelled.
+    pub(super) cancelled: bool,
 }
 
-/// How often `goes_on` is called: between words, and within a long word.
+/// How often the cancellation is checked: between words, and within a long word.
 const WORDS_BETWEEN: u32 = 1 << 12;
 const MERGES_BETWEEN: u32 = 1 << 15;
 
@@ -97,7 +98,7 @@ impl Bpe {
         })
     }
 
-    /// Appends the ids of `text` to `ids`. Stops early when `goes_on` returns `false`. A `scratch` must always be used
+    /// Appends the ids of `text` to `ids`. Stops early when it is cancelled. A `scratch` must always be used
     /// with the same `ids`.
     pub(super) fn encode<'t>(
         &self,
@@ -105,12 +106,12 @@ impl Bpe {
         text: &'t str,
         scratch: &mut Scratch<'t>,
         ids: &mut Vec<u32>,
-        goes_on: &dyn Fn() -> bool,
+        cancellation: &Cancellation,
     ) {
         self.pre_tokenizer.split(text, &mut |word| {
             scratch.words = scratch.words.wrapping_add(1);
-            scratch.ended |= scratch.words.is_multiple_of(WORDS_BETWEEN) && !goes_on();
-            if scratch.ended {
+            scratch.cancelled |= scratch.words.is_multiple_of(WORDS_BETWEEN) && cancellation.is_cancelled();
+            if scratch.cancelled {
                 return false;
             }
             if let Some(&(start, end)) = scratch.seen.get(word) {
@@ -121,21 +122,21 @@ impl Bpe {
             let whole = if self.ignore_merges { vocabulary.find(word.as_bytes()) } else { None };
             match whole {
                 Some(token) => ids.push(token),
-                None => self.merge(word.as_bytes(), scratch, ids, goes_on),
+                None => self.merge(word.as_bytes(), scratch, ids, cancellation),
             }
             if word.len() <= CACHED_WORD_BYTES_MAX {
                 scratch.seen.insert(word, (start as u32, ids.len() as u32));
             }
-            !scratch.ended
+            !scratch.cancelled
         });
     }
 
-    fn merge(&self, word: &[u8], scratch: &mut Scratch<'_>, ids: &mut Vec<u32>, goes_on: &dyn Fn() -> bool) {
-        let Scratch { symbols, candidates, ended, .. } = scratch;
+    fn merge(&self, word: &[u8], scratch: &mut Scratch<'_>, ids: &mut Vec<u32>, cancellation: &Cancellation) {
+        let Scratch { symbols, candidates, cancelled, .. } = scratch;
         let mut merges = 0u32;
         let mut ends = || {
             merges = merges.wrapping_add(1);
-            merges.is_multiple_of(MERGES_BETWEEN) && !goes_on()
+            merges.is_multiple_of(MERGES_BETWEEN) && cancellation.is_cancelled()
         };
         symbols.clear();
         symbols.extend((0u32..).zip(word).map(|(at, &byte)| Symbol {
@@ -150,13 +151,13 @@ impl Bpe {
         for at in 0..symbols.len() as u32 {
             candidates.extend(self.candidate(symbols, at));
             if ends() {
-                *ended = true;
+                *cancelled = true;
                 return;
             }
         }
         while let Some(Reverse(candidate)) = candidates.pop() {
             if ends() {
-                *ended = true;
+                *cancelled = true;
                 return;
             }
             let (rank, at) = ((candidate >> 32) as u32, candidate as u32);

@@ -2,6 +2,7 @@
 
 use bandmaster_models::gguf::{Gguf, Writer};
 
+#[cfg(test)]
 use super::Tokenizer;
 
 /// GPT-2's spelling of a byte.
@@ -17,16 +18,18 @@ fn spelled(byte: u8) -> char {
 }
 
 /// Byte-level BPE: the 256 bytes, the given merges (`"h e"`), then `<|im_start|>`, `<|im_end|>` as control tokens.
-pub fn byte_level(merges: &[&str]) -> Tokenizer {
+#[cfg(test)]
+pub(crate) fn byte_level(merges: &[&str]) -> Tokenizer {
     Tokenizer::from_gguf(&byte_level_gguf("gpt-2", merges)).expect("a sound vocabulary")
 }
 
-pub fn byte_level_gguf(pre: &str, merges: &[&str]) -> Gguf {
+#[cfg(test)]
+pub(crate) fn byte_level_gguf(pre: &str, merges: &[&str]) -> Gguf {
     byte_level_with(pre, merges, &[])
 }
 
 /// Adds tokens of the given kinds (3: control, 4: user-defined) in front of the last two.
-pub fn byte_level_with(pre: &str, merges: &[&str], special: &[(&str, i32)]) -> Gguf {
+pub(crate) fn byte_level_with(pre: &str, merges: &[&str], special: &[(&str, i32)]) -> Gguf {
     let mut tokens: Vec<String> = (0..=255).map(|byte| spelled(byte).to_string()).collect();
     tokens.extend(merges.iter().map(|merge| merge.replace(' ', "")));
     let mut kinds = vec![1i32; tokens.len()];
@@ -46,6 +49,7 @@ pub fn byte_level_with(pre: &str, merges: &[&str], special: &[(&str, i32)]) -> G
     Gguf::from_bytes(writer.finish()).expect("what the writer writes can be read")
 }
 
-pub fn byte_id(tokenizer: &Tokenizer, byte: u8) -> u32 {
+#[cfg(test)]
+pub(crate) fn byte_id(tokenizer: &Tokenizer, byte: u8) -> u32 {
     (0..256).find(|&id| tokenizer.decode_bytes(id) == [byte]).expect("all bytes are there")
 }

@@ -5,7 +5,7 @@
 
 mod bpe;
 #[cfg(any(test, feature = "fixtures"))]
-pub mod fixtures;
+pub(crate) mod fixtures;
 mod matcher;
 mod pretokenizers;
 mod sentencepiece;
@@ -18,6 +18,7 @@ use std::path::Path;
 
 use bandmaster_models::gguf::{Gguf, GgufError};
 
+use crate::Cancellation;
 use bpe::Bpe;
 use matcher::Matcher;
 use sentencepiece::SentencePiece;
@@ -162,23 +163,23 @@ impl Tokenizer {
     /// tokens (`<|im_start|>`) become these tokens; otherwise they are plain characters.
     pub fn encode(&self, text: &str, parse_special: bool) -> Vec<u32> {
         let matcher = if parse_special { &self.special } else { &self.user_defined };
-        self.encode_around(text, matcher.find_all(text), &|| true)
+        self.encode_around(text, matcher.find_all(text), &Cancellation::default())
     }
 
-    /// Like [`Tokenizer::encode`], but stops early when `goes_on` returns `false`, and then returns `None`.
-    pub fn encode_while(
+    /// Like [`Tokenizer::encode`], but stops early when it is cancelled, and then returns `None`.
+    pub fn encode_cancellable(
         &self,
         text: &str,
         parse_special: bool,
-        goes_on: &dyn Fn() -> bool,
+        cancellation: &Cancellation,
     ) -> Option<Vec<u32>> {
         let matcher = if parse_special { &self.special } else { &self.user_defined };
-        let ids = self.encode_around(text, matcher.find_all(text), goes_on);
-        goes_on().then_some(ids)
+        let ids = self.encode_around(text, matcher.find_all(text), cancellation);
+        (!cancellation.is_cancelled()).then_some(ids)
     }
 
     /// Bytes of the longest token that plain text can become, which bounds the number of a text's tokens from below.
-    pub fn token_bytes_max(&self) -> usize {
+    pub(crate) fn token_bytes_max(&self) -> usize {
         self.vocabulary.longest().max(1)
     }
 
@@ -193,7 +194,7 @@ impl Tokenizer {
         &self,
         text: &str,
         found: impl Iterator<Item = (Range<usize>, u32)>,
-        goes_on: &dyn Fn() -> bool,
+        cancellation: &Cancellation,
     ) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 8);
         let mut scratch = bpe::Scratch::default();
@@ -202,9 +203,9 @@ impl Tokenizer {
             if place.start < at {
                 continue;
             }
-            self.encode_plain(&text[at..place.start], &mut scratch, &mut ids, goes_on);
+            self.encode_plain(&text[at..place.start], &mut scratch, &mut ids, cancellation);
             ids.push(id);
-            if ids.len().is_multiple_of(1 << 12) && !goes_on() {
+            if ids.len().is_multiple_of(1 << 12) && cancellation.is_cancelled() {
                 return ids;
             }
             at = place.end;
@@ -212,7 +213,7 @@ impl Tokenizer {
                 at = text.len() - text[at..].trim_ascii_start().len();
             }
         }
-        self.encode_plain(&text[at..], &mut scratch, &mut ids, goes_on);
+        self.encode_plain(&text[at..], &mut scratch, &mut ids, cancellation);
         ids
     }
 
@@ -222,15 +223,15 @@ impl Tokenizer {
         text: &'t str,
         scratch: &mut bpe::Scratch<'t>,
         ids: &mut Vec<u32>,
-        goes_on: &dyn Fn() -> bool,
+        cancellation: &Cancellation,
     ) {
         if text.is_empty() {
             return;
         }
         match &self.algorithm {
-            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, text, scratch, ids, goes_on),
+            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, text, scratch, ids, cancellation),
             Algorithm::SentencePiece(sentencepiece) => {
-                sentencepiece.encode(&self.vocabulary, text, ids, goes_on);
+                sentencepiece.encode(&self.vocabulary, text, ids, cancellation);
             }
         }
     }
@@ -253,11 +254,15 @@ impl Tokenizer {
             return;
         }
         match &self.algorithm {
-            Algorithm::Bpe(bpe) => {
-                bpe.encode(&self.vocabulary, text, &mut bpe::Scratch::default(), ids, &|| true)
-            }
+            Algorithm::Bpe(bpe) => bpe.encode(
+                &self.vocabulary,
+                text,
+                &mut bpe::Scratch::default(),
+                ids,
+                &Cancellation::default(),
+            ),
             Algorithm::SentencePiece(sentencepiece) => {
-                sentencepiece.encode_continuation(&self.vocabulary, text, ids, &|| true);
+                sentencepiece.encode_continuation(&self.vocabulary, text, ids, &Cancellation::default());
             }
         }
     }
@@ -265,12 +270,12 @@ impl Tokenizer {
     /// Token ids of a whole prompt. Names of control tokens become these tokens, and tokens that begin and end a
     /// sequence are added if the file asks for them and the text doesn't have them.
     pub fn encode_prompt(&self, text: &str) -> Vec<u32> {
-        self.framed(self.encode(text, true))
+        self.with_bos_eos(self.encode(text, true))
     }
 
     /// Adds the tokens that begin and end a sequence to `ids`, if the file asks for them and they are missing.
     #[must_use]
-    pub fn framed(&self, mut ids: Vec<u32>) -> Vec<u32> {
+    pub fn with_bos_eos(&self, mut ids: Vec<u32>) -> Vec<u32> {
         if let Some(bos) = self.bos.filter(|bos| self.add_bos && ids.first() != Some(bos)) {
             ids.insert(0, bos);
         }
@@ -294,12 +299,12 @@ impl Tokenizer {
     }
 
     /// Like [`Tokenizer::encode_prompt`] for the text without `mark`. What [`Tokenizer::guard`] marked stays plain
-    /// text. `None` when `goes_on`, which is called now and then, returns `false`.
+    /// text. `None` when it is cancelled.
     pub(super) fn encode_guarded(
         &self,
         text: &str,
         mark: char,
-        goes_on: &dyn Fn() -> bool,
+        cancellation: &Cancellation,
     ) -> Option<Vec<u32>> {
         let mut seen = 0;
         let mut removed = 0;
@@ -312,8 +317,8 @@ impl Tokenizer {
         let found = self.special.find_all(text).filter(|(place, _)| !text[place.end..].starts_with(mark));
         let found: Vec<_> =
             found.map(|(place, id)| (unmarked(place.start)..unmarked(place.end), id)).collect();
-        let ids = self.encode_around(&text.replace(mark, ""), found.into_iter(), goes_on);
-        goes_on().then(|| self.framed(ids))
+        let ids = self.encode_around(&text.replace(mark, ""), found.into_iter(), cancellation);
+        (!cancellation.is_cancelled()).then(|| self.with_bos_eos(ids))
     }
 
     /// The bytes of a token, perhaps part of a character; a control token's are its name. Empty for an unknown id.
@@ -344,7 +349,7 @@ impl Tokenizer {
     }
 
     /// Whether the token only pads the table and must never be sampled.
-    pub fn is_unused(&self, id: u32) -> bool {
+    pub(crate) fn is_unused(&self, id: u32) -> bool {
         self.vocabulary.kind(id) == Kind::Unused
     }
 
@@ -362,12 +367,12 @@ impl Tokenizer {
     }
 
     /// Tokens that end a generation (`<|im_end|>`, `<|endoftext|>`, `</s>`, …), in ascending order.
-    pub fn end_of_generation(&self) -> &[u32] {
+    pub(crate) fn end_of_generation(&self) -> &[u32] {
         &self.end_of_generation
     }
 
     /// The id of the control or user-defined token with exactly this name.
-    pub fn special_token(&self, text: &str) -> Option<u32> {
+    pub(crate) fn special_token(&self, text: &str) -> Option<u32> {
         self.special.whole(text)
     }
 

@@ -8,6 +8,7 @@ use std::collections::BinaryHeap;
 
 use super::TokenizerError;
 use super::vocabulary::{Kind, Vocabulary};
+use crate::Cancellation;
 
 const NONE: u32 = u32::MAX;
 
@@ -98,28 +99,28 @@ impl SentencePiece {
         vocabulary: &Vocabulary,
         text: &str,
         ids: &mut Vec<u32>,
-        goes_on: &dyn Fn() -> bool,
+        cancellation: &Cancellation,
     ) {
         if self.space_prefix {
-            self.encode_continuation(vocabulary, &format!(" {text}"), ids, goes_on);
+            self.encode_continuation(vocabulary, &format!(" {text}"), ids, cancellation);
         } else {
-            self.encode_continuation(vocabulary, text, ids, goes_on);
+            self.encode_continuation(vocabulary, text, ids, cancellation);
         }
     }
 
-    /// The same for text that continues after other tokens. Appends nothing when `goes_on` returns `false`.
+    /// The same for text that continues after other tokens. Appends nothing when it is cancelled.
     pub(super) fn encode_continuation(
         &self,
         vocabulary: &Vocabulary,
         text: &str,
         ids: &mut Vec<u32>,
-        goes_on: &dyn Fn() -> bool,
+        cancellation: &Cancellation,
     ) {
         // The algorithm treats `▁` as a space.
-        self.merge(vocabulary, &text.replace('▁', " "), ids, goes_on);
+        self.merge(vocabulary, &text.replace('▁', " "), ids, cancellation);
     }
 
-    fn merge(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>, goes_on: &dyn Fn() -> bool) {
+    fn merge(&self, vocabulary: &Vocabulary, text: &str, ids: &mut Vec<u32>, cancellation: &Cancellation) {
         let mut symbols: Vec<Symbol> = (0u32..)
             .zip(text.char_indices())
             .map(|(at, (start, c))| Symbol {
@@ -132,12 +133,12 @@ impl SentencePiece {
         if let Some(last) = symbols.last_mut() {
             last.next = NONE;
         }
-        /// How often `goes_on` is called.
+        /// How often the cancellation is checked.
         const MERGES_BETWEEN: u32 = 1 << 14;
         let mut merges = 0u32;
         let mut ends = || {
             merges = merges.wrapping_add(1);
-            merges.is_multiple_of(MERGES_BETWEEN) && !goes_on()
+            merges.is_multiple_of(MERGES_BETWEEN) && cancellation.is_cancelled()
         };
         let mut candidates: BinaryHeap<Candidate> = BinaryHeap::new();
         for at in 0..symbols.len() as u32 {

@@ -289,7 +289,9 @@ fn long_special_tokens_take_no_longer_than_short_ones() {
         let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.decode_bytes(id)).copied().collect();
         assert_eq!(String::from_utf8(bytes).unwrap(), text);
         assert_eq!(
-            tokenizer.encode_guarded(&tokenizer.guard(&text, '\u{F0000}'), '\u{F0000}', &|| true).unwrap(),
+            tokenizer
+                .encode_guarded(&tokenizer.guard(&text, '\u{F0000}'), '\u{F0000}', &Cancellation::default())
+                .unwrap(),
             tokenizer.encode(&text, false)
         );
         assert!(start.elapsed() < Duration::from_secs(10), "{run:?}: {:?}", start.elapsed());
@@ -324,25 +326,21 @@ fn nested_pieces_take_no_longer_than_other_text() {
 }
 
 #[test]
-fn a_long_word_is_left_in_its_middle_when_nobody_waits() {
-    use std::cell::Cell;
-
+fn a_long_word_is_left_in_its_middle_when_the_work_is_cancelled() {
     let word = "a".repeat(1 << 20);
     let gguf = fixtures::byte_level_gguf("gpt-2", &["a a", "aa aa"]);
     let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
-    let asked = Cell::new(0);
-    let patient = || {
-        asked.set(asked.get() + 1);
-        true
-    };
-    assert!(tokenizer.encode_while(&word, false, &patient).is_some());
-    assert!(asked.get() > 20, "asked {} times within a word", asked.get());
-    let left = Cell::new(0);
-    let gone = || {
-        left.set(left.get() + 1);
-        false
-    };
-    assert_eq!(tokenizer.encode_while(&word, false, &gone), None);
-    assert_eq!(tokenizer.encode_guarded(&word, '\u{F0000}', &gone), None);
-    assert!(left.get() <= 6, "{} times asked after the first no", left.get());
+    let start = Instant::now();
+    assert!(tokenizer.encode_cancellable(&word, false, &Cancellation::default()).is_some());
+    let whole = start.elapsed();
+    let cancelled = Cancellation::default();
+    cancelled.cancel();
+    let start = Instant::now();
+    assert!(
+        tokenizer.encode_around(&word, std::iter::empty(), &cancelled).is_empty(),
+        "it ends within the word"
+    );
+    assert!(start.elapsed() < whole / 4, "{:?} of {whole:?}", start.elapsed());
+    assert_eq!(tokenizer.encode_cancellable(&word, false, &cancelled), None);
+    assert_eq!(tokenizer.encode_guarded(&word, '\u{F0000}', &cancelled), None);
 }

@@ -7,13 +7,13 @@ use serde_json::Value;
 #[derive(Debug, PartialEq)]
 pub(super) enum Header {
     /// It may still become a call.
-    More,
+    Incomplete,
     /// It is not a call.
-    Broken,
+    NotACall,
     /// A call of this tool. Its arguments' object begins at this byte.
-    Begins(String, usize),
+    ArgumentsBegin(String, usize),
     /// A complete call: name, arguments, and the byte after its end.
-    Whole(String, String, usize),
+    Complete(String, String, usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,11 +70,11 @@ impl HeaderReader {
         while let Some(&byte) = text.as_bytes().get(self.at) {
             let header = self.take(byte, text, known);
             self.at += 1;
-            if header != Header::More {
+            if header != Header::Incomplete {
                 return header;
             }
         }
-        Header::More
+        Header::Incomplete
     }
 
     fn take(&mut self, byte: u8, text: &str, known: &dyn Fn(&str) -> bool) -> Header {
@@ -106,21 +106,21 @@ impl HeaderReader {
                 self.expect = Expect::Inside;
             }
             (b'a'..=b'z' | b'0'..=b'9' | b'.' | b'+' | b'-' | b'E', 1) if self.expect == Expect::Inside => {}
-            (_, 0 | 1) => return Header::Broken,
+            (_, 0 | 1) => return Header::NotACall,
             _ => {}
         }
-        Header::More
+        Header::Incomplete
     }
 
     fn begin_string(&mut self) -> Header {
         match self.expect {
             Expect::Key => {}
             Expect::Value => self.expect = Expect::Inside,
-            _ => return Header::Broken,
+            _ => return Header::NotACall,
         }
         self.in_string = true;
         self.began = self.at;
-        Header::More
+        Header::Incomplete
     }
 
     fn take_in_string(&mut self, byte: u8, text: &str, known: &dyn Fn(&str) -> bool) -> Header {
@@ -137,7 +137,7 @@ impl HeaderReader {
             }
             _ => {}
         }
-        Header::More
+        Header::Incomplete
     }
 
     fn end_key(&mut self, text: &str) -> Header {
@@ -146,10 +146,10 @@ impl HeaderReader {
             "name" | "tool_name" | "function" => Key::Name,
             "arguments" | "parameters" => Key::Arguments,
             "id" | "type" | "call_id" | "tool_call_id" => Key::Other,
-            _ if self.bare => return Header::Broken,
+            _ if self.bare => return Header::NotACall,
             _ => Key::Other,
         };
-        Header::More
+        Header::Incomplete
     }
 
     fn begin_container(&mut self, byte: u8) -> Header {
@@ -157,14 +157,14 @@ impl HeaderReader {
             || self.key == Key::Name
             || (self.key == Key::Arguments && byte == b'[')
         {
-            return Header::Broken;
+            return Header::NotACall;
         }
         self.expect = Expect::Inside;
         self.depth = 2;
         self.began = self.at;
         match self.name.clone().filter(|_| self.key == Key::Arguments) {
-            Some(name) => Header::Begins(name, self.at),
-            None => Header::More,
+            Some(name) => Header::ArgumentsBegin(name, self.at),
+            None => Header::Incomplete,
         }
     }
 
@@ -175,23 +175,23 @@ impl HeaderReader {
         match self.key {
             Key::Name => match serde_json::from_str::<String>(&text[value]) {
                 Ok(name) if known(&name) => self.name = Some(name),
-                _ => return Header::Broken,
+                _ => return Header::NotACall,
             },
             Key::Arguments => self.arguments = Some(value),
             Key::Other => {}
         }
-        Header::More
+        Header::Incomplete
     }
 
     fn end(&mut self, text: &str) -> Header {
         let complete = matches!(self.expect, Expect::Comma | Expect::Inside);
-        let Some(name) = self.name.take().filter(|_| complete) else { return Header::Broken };
+        let Some(name) = self.name.take().filter(|_| complete) else { return Header::NotACall };
         let arguments = match self.arguments.take() {
             Some(at) => object_text(&text[at]),
             None if self.bare => None,
             None => Some("{}".to_owned()),
         };
-        arguments.map_or(Header::Broken, |arguments| Header::Whole(name, arguments, self.at + 1))
+        arguments.map_or(Header::NotACall, |arguments| Header::Complete(name, arguments, self.at + 1))
     }
 }
 
@@ -214,13 +214,13 @@ pub(super) struct Balance {
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Ending {
+pub(super) enum ValueEnd {
     /// It is not in this text.
-    Later,
+    NotYet,
     /// The value ends with the byte before this one.
     At(usize),
     /// The value breaks off before this byte, which is the `<` of a tag.
-    Torn(usize),
+    BrokenOff(usize),
 }
 
 impl Balance {
@@ -229,7 +229,7 @@ impl Balance {
         Self { depth, ..Self::default() }
     }
 
-    pub(super) fn read(&mut self, text: &str) -> Ending {
+    pub(super) fn read(&mut self, text: &str) -> ValueEnd {
         for (at, byte) in text.bytes().enumerate() {
             match byte {
                 _ if self.escaped => self.escaped = false,
@@ -240,13 +240,13 @@ impl Balance {
                 b'}' | b']' => {
                     self.depth = self.depth.saturating_sub(1);
                     if self.depth == 0 {
-                        return Ending::At(at + 1);
+                        return ValueEnd::At(at + 1);
                     }
                 }
-                b'<' => return Ending::Torn(at),
+                b'<' => return ValueEnd::BrokenOff(at),
                 _ => {}
             }
         }
-        Ending::Later
+        ValueEnd::NotYet
     }
 }

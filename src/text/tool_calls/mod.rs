@@ -43,13 +43,13 @@ pub(super) struct Syntax {
     /// Texts that may stand between a name and its arguments.
     separators: &'static [&'static str],
     /// What a grammar makes the model write.
-    pub written: Written,
+    pub layout: CallLayout,
 }
 
 /// `begin`, then for each call `before_name` NAME `before_arguments` ARGUMENTS `after_arguments` with `between` between
 /// the calls, then `end`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct CallLayout {
     pub begin: &'static str,
     pub before_name: &'static str,
     pub before_arguments: &'static str,
@@ -59,7 +59,7 @@ pub(super) struct Written {
 }
 
 /// The marks around a model's reasoning. They count only at the beginning of an answer; later they are plain text.
-pub(super) const THOUGHTS: &[(&str, &str)] =
+pub(super) const REASONING_MARKS: &[(&str, &str)] =
     &[("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<|START_THINKING|>", "<|END_THINKING|>")];
 
 /// Qwen, Hermes, SmolLM, Granite 4, and all models that were trained on no syntax. Small models write `<tools>` and
@@ -69,7 +69,7 @@ const HERMES: Syntax = Syntax {
     opens: &["<tool_call>", "<function_call>", "<tools>", "<function="],
     closes: &["</tool_call>", "</function_call>", "</tools>", "</function>"],
     separators: &[],
-    written: Written {
+    layout: CallLayout {
         begin: "",
         before_name: "<tool_call>\n{\"name\": \"",
         before_arguments: "\", \"arguments\": ",
@@ -85,7 +85,7 @@ const LLAMA3: Syntax = Syntax {
     opens: &["<|python_tag|>", "<function="],
     closes: &["</function>"],
     separators: &[],
-    written: Written {
+    layout: CallLayout {
         begin: "",
         before_name: "{\"name\": \"",
         before_arguments: "\", \"parameters\": ",
@@ -101,7 +101,7 @@ const MISTRAL_LIST: Syntax = Syntax {
     opens: &["[TOOL_CALLS]"],
     closes: &["[/TOOL_CALLS]"],
     separators: &["[ARGS]", "[CALL_ID]"],
-    written: Written {
+    layout: CallLayout {
         begin: "[TOOL_CALLS][",
         before_name: "{\"name\": \"",
         before_arguments: "\", \"arguments\": ",
@@ -114,7 +114,7 @@ const MISTRAL_LIST: Syntax = Syntax {
 /// Mistral since 2025: each call by itself, with the name outside of the JSON.
 const MISTRAL_NAMED: Syntax = Syntax {
     name: "mistral-args",
-    written: Written {
+    layout: CallLayout {
         begin: "",
         before_name: "[TOOL_CALLS]",
         before_arguments: "[ARGS]",
@@ -131,7 +131,7 @@ const PHI4: Syntax = Syntax {
     opens: &["<|tool_call|>"],
     closes: &["<|/tool_call|>"],
     separators: &[],
-    written: Written {
+    layout: CallLayout {
         begin: "<|tool_call|>[",
         before_name: "{\"name\": \"",
         before_arguments: "\", \"arguments\": ",
@@ -147,7 +147,7 @@ const GRANITE3: Syntax = Syntax {
     opens: &["<|tool_call|>"],
     closes: &["<|/tool_call|>"],
     separators: &[],
-    written: Written {
+    layout: CallLayout {
         begin: "<|tool_call|>[",
         before_name: "{\"name\": \"",
         before_arguments: "\", \"arguments\": ",
@@ -163,7 +163,7 @@ const DEEPSEEK3: Syntax = Syntax {
     opens: &["<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"],
     closes: &["```", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"],
     separators: &["<｜tool▁sep｜>"],
-    written: Written {
+    layout: CallLayout {
         begin: "<｜tool▁calls▁begin｜>",
         before_name: "<｜tool▁call▁begin｜>function<｜tool▁sep｜>",
         before_arguments: "\n```json\n",
@@ -176,7 +176,7 @@ const DEEPSEEK3: Syntax = Syntax {
 /// DeepSeek V3.1: without the code fence.
 const DEEPSEEK31: Syntax = Syntax {
     name: "deepseek3.1",
-    written: Written {
+    layout: CallLayout {
         begin: "<｜tool▁calls▁begin｜>",
         before_name: "<｜tool▁call▁begin｜>",
         before_arguments: "<｜tool▁sep｜>",
@@ -193,7 +193,7 @@ const COMMAND_R: Syntax = Syntax {
     opens: &["<|START_ACTION|>"],
     closes: &["<|END_ACTION|>"],
     separators: &[],
-    written: Written {
+    layout: CallLayout {
         begin: "<|START_ACTION|>[",
         before_name: "{\"tool_name\": \"",
         before_arguments: "\", \"parameters\": ",
@@ -219,7 +219,7 @@ const FAMILIES: &[(&[&str], &Syntax)] = &[
 
 impl Syntax {
     /// All texts of the syntax that may be control tokens.
-    pub fn marks(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn marks(&self) -> impl Iterator<Item = &'static str> {
         [self.opens, self.closes, self.separators].into_iter().flatten().copied()
     }
 }
@@ -233,11 +233,6 @@ impl ToolFormat {
         Self { syntax: found.map_or(&HERMES, |(_, syntax)| syntax) }
     }
 
-    /// Hermes' syntax, for models that were trained on none.
-    pub fn hermes() -> Self {
-        Self { syntax: &HERMES }
-    }
-
     /// The name of the syntax within this project.
     pub fn name(&self) -> &'static str {
         self.syntax.name
@@ -245,8 +240,8 @@ impl ToolFormat {
 
     /// Control tokens whose names an [`OutputParser`] must see: the marks of the syntax and those around reasoning.
     pub fn visible_tokens(&self, tokenizer: &Tokenizer) -> Vec<u32> {
-        let thoughts = THOUGHTS.iter().flat_map(|&(open, close)| [open, close]);
-        let texts = self.syntax.marks().chain(thoughts);
+        let marks = REASONING_MARKS.iter().flat_map(|&(open, close)| [open, close]);
+        let texts = self.syntax.marks().chain(marks);
         let ids = texts.filter_map(|text| tokenizer.special_token(text));
         ids.filter(|&id| tokenizer.is_control(id)).collect()
     }
@@ -264,6 +259,6 @@ impl ToolFormat {
 }
 
 /// Whether an answer to this prompt begins inside the model's reasoning.
-pub fn reasoning_open(prompt: &str) -> bool {
-    THOUGHTS.iter().any(|(open, _)| prompt.trim_end().ends_with(open))
+pub(crate) fn reasoning_open(prompt: &str) -> bool {
+    REASONING_MARKS.iter().any(|(open, _)| prompt.trim_end().ends_with(open))
 }

@@ -5,9 +5,9 @@
 
 use serde_json::Value;
 
-use super::header::{Balance, Ending, Header, HeaderReader};
+use super::header::{Balance, Header, HeaderReader, ValueEnd};
 use super::scan::{Bare, Found, Prefix, bare_json, find_prefix, find_tag, is_name};
-use super::{Syntax, THOUGHTS, ToolFormat};
+use super::{REASONING_MARKS, Syntax, ToolFormat};
 use crate::template::Tool;
 
 /// A name and the marks around it must take fewer bytes than this.
@@ -45,19 +45,19 @@ pub struct OutputParser {
     held: String,
     /// Text in front of `held` that is content if no call follows: a tag, a fence, white space.
     lead: String,
-    place: Place,
-    begun: usize,
+    context: CallContext,
+    calls_begun: usize,
     /// The tool of the latest call.
-    called: String,
+    current_tool: String,
     parts: Vec<Part>,
 }
 
 #[derive(Debug)]
 enum State {
     /// Nothing but white space was written yet.
-    Start { thoughts_allowed: bool },
-    /// Inside reasoning; `said` tells whether there is any text in it yet.
-    Thoughts { said: bool },
+    Start { reasoning_allowed: bool },
+    /// Inside reasoning; `has_text` tells whether there is any text in it yet.
+    Reasoning { has_text: bool },
     /// Inside content.
     Content,
     /// A call or a list of calls must begin here.
@@ -80,7 +80,7 @@ enum State {
 
 /// The context of a call.
 #[derive(Debug, Default)]
-struct Place {
+struct CallContext {
     /// The whole answer is JSON. No mark says that it is a call.
     bare: bool,
     fenced: bool,
@@ -105,15 +105,15 @@ impl OutputParser {
             syntax: format.syntax,
             tools: tools.iter().map(|tool| (tool.name.clone(), tool.parameters.clone())).collect(),
             state: if reasoning_open {
-                State::Thoughts { said: false }
+                State::Reasoning { has_text: false }
             } else {
-                State::Start { thoughts_allowed: true }
+                State::Start { reasoning_allowed: true }
             },
             held: String::new(),
             lead: String::new(),
-            place: Place::default(),
-            begun: 0,
-            called: String::new(),
+            context: CallContext::default(),
+            calls_begun: 0,
+            current_tool: String::new(),
             parts: Vec::new(),
         }
     }
@@ -129,18 +129,18 @@ impl OutputParser {
     pub fn finish(&mut self) -> Vec<Part> {
         self.run(true);
         match self.state {
-            State::Start { thoughts_allowed: false } => {
+            State::Start { reasoning_allowed: false } => {
                 let text = std::mem::take(&mut self.held);
-                self.content(text.trim_start());
+                self.push_content(text.trim_start());
             }
-            State::Start { .. } | State::Content => self.content_all(),
-            State::Thoughts { .. } => {
+            State::Start { .. } | State::Content => self.push_all_content(),
+            State::Reasoning { .. } => {
                 let text = std::mem::take(&mut self.held);
-                self.reason(text.trim_end());
+                self.push_reasoning(text.trim_end());
             }
             State::Body | State::Object(_) | State::Name | State::FunctionName => {
                 let text = std::mem::take(&mut self.lead) + &std::mem::take(&mut self.held);
-                self.content(&text);
+                self.push_content(&text);
             }
             State::Arguments { .. } | State::ObjectEnd(_) | State::Parameters { .. } | State::After => {}
         }
@@ -150,7 +150,7 @@ impl OutputParser {
 
     /// The number of calls that have begun.
     pub fn calls(&self) -> usize {
-        self.begun
+        self.calls_begun
     }
 
     fn run(&mut self, ended: bool) {
@@ -159,13 +159,13 @@ impl OutputParser {
 
     fn step(&mut self, ended: bool) -> Step {
         match &mut self.state {
-            State::Start { thoughts_allowed } => {
-                let allowed = *thoughts_allowed;
+            State::Start { reasoning_allowed } => {
+                let allowed = *reasoning_allowed;
                 self.start(allowed, ended)
             }
-            State::Thoughts { said } => {
-                let said = *said;
-                self.think(said)
+            State::Reasoning { has_text } => {
+                let has_text = *has_text;
+                self.read_reasoning(has_text)
             }
             State::Content => self.read_content(ended),
             State::Body => self.begin_call(ended),
@@ -183,7 +183,7 @@ impl OutputParser {
     }
 
     /// Drops `bytes` of the held text and continues in `state`.
-    fn go(&mut self, state: State, bytes: usize) -> Step {
+    fn enter(&mut self, state: State, bytes: usize) -> Step {
         self.held.drain(..bytes);
         self.state = state;
         Step::Again
@@ -192,62 +192,62 @@ impl OutputParser {
     /// Moves `bytes` of the held text to `lead`, in front of a possible call, and continues in `state`.
     fn lead_to(&mut self, state: State, bytes: usize) -> Step {
         self.lead.push_str(&self.held[..bytes]);
-        self.go(state, bytes)
+        self.enter(state, bytes)
     }
 
-    fn start(&mut self, thoughts_allowed: bool, ended: bool) -> Step {
+    fn start(&mut self, reasoning_allowed: bool, ended: bool) -> Step {
         let text = self.held.trim_start();
         let space = self.held.len() - text.len();
         if text.is_empty() {
             return Step::Wait;
         }
-        let thoughts = THOUGHTS.iter().map(|&(open, _)| open).filter(|_| thoughts_allowed);
-        match find_prefix(text, thoughts) {
+        let opens = REASONING_MARKS.iter().map(|&(open, _)| open).filter(|_| reasoning_allowed);
+        match find_prefix(text, opens) {
             Prefix::Whole(open) => {
-                return self.go(State::Thoughts { said: false }, space + open.len());
+                return self.enter(State::Reasoning { has_text: false }, space + open.len());
             }
             Prefix::Part if !ended => return Step::Wait,
             _ => {}
         }
         if self.tools.is_empty() {
-            return self.go(State::Content, if thoughts_allowed { 0 } else { space });
+            return self.enter(State::Content, if reasoning_allowed { 0 } else { space });
         }
         match find_prefix(text, self.syntax.opens.iter().copied()) {
-            Prefix::Whole(_) => return self.go(State::Content, space),
+            Prefix::Whole(_) => return self.enter(State::Content, space),
             Prefix::Part if !ended => return Step::Wait,
             _ => {}
         }
         match bare_json(text) {
-            Bare::No => self.go(State::Content, if thoughts_allowed { 0 } else { space }),
+            Bare::No => self.enter(State::Content, if reasoning_allowed { 0 } else { space }),
             Bare::Undecided => Step::Wait,
             Bare::At { at, list, fenced } => {
-                self.place = Place { bare: true, fenced, list, open_bytes: 0 };
+                self.context = CallContext { bare: true, fenced, list, open_bytes: 0 };
                 let lead = space + at;
                 // White space after reasoning belongs to no part.
-                let dropped = if thoughts_allowed { 0 } else { space };
+                let dropped = if reasoning_allowed { 0 } else { space };
                 self.held.drain(..dropped);
                 self.lead_to(State::Object(HeaderReader::new(true)), lead - dropped)
             }
         }
     }
 
-    fn think(&mut self, said: bool) -> Step {
-        if !said {
+    fn read_reasoning(&mut self, has_text: bool) -> Step {
+        if !has_text {
             let space = self.held.len() - self.held.trim_start().len();
             self.held.drain(..space);
         }
-        let closes = THOUGHTS.iter().map(|&(_, close)| close);
+        let closes = REASONING_MARKS.iter().map(|&(_, close)| close);
         match find_tag(&self.held, closes) {
             Found::Whole(at, close) => {
                 let text = self.held[..at].trim_end().to_owned();
-                self.reason(&text);
-                self.go(State::Start { thoughts_allowed: false }, at + close.len())
+                self.push_reasoning(&text);
+                self.enter(State::Start { reasoning_allowed: false }, at + close.len())
             }
             Found::Part(at) => {
                 let text = self.held[..at].trim_end().to_owned();
                 self.held.drain(..text.len());
-                self.reason(&text);
-                self.state = State::Thoughts { said: said || !text.is_empty() };
+                self.push_reasoning(&text);
+                self.state = State::Reasoning { has_text: has_text || !text.is_empty() };
                 Step::Wait
             }
         }
@@ -255,20 +255,20 @@ impl OutputParser {
 
     fn read_content(&mut self, ended: bool) -> Step {
         if self.tools.is_empty() {
-            self.content_all();
+            self.push_all_content();
             return Step::Wait;
         }
         match find_tag(&self.held, self.syntax.opens.iter().copied()) {
             Found::Whole(at, open) => {
                 let text = self.held[..at].to_owned();
-                self.content(&text);
+                self.push_content(&text);
                 self.held.drain(..at);
                 self.open(open)
             }
             Found::Part(at) => {
                 let at = if ended { self.held.len() } else { at };
                 let text: String = self.held.drain(..at).collect();
-                self.content(&text);
+                self.push_content(&text);
                 Step::Wait
             }
         }
@@ -276,7 +276,7 @@ impl OutputParser {
 
     /// Continues after an opening mark.
     fn open(&mut self, open: &str) -> Step {
-        self.place = Place { open_bytes: open.len(), ..Place::default() };
+        self.context = CallContext { open_bytes: open.len(), ..CallContext::default() };
         self.lead_to(if open == FUNCTION { State::FunctionName } else { State::Body }, open.len())
     }
 
@@ -292,15 +292,15 @@ impl OutputParser {
         match text.chars().next() {
             None => Step::Wait,
             Some('{') => {
-                let bare = self.place.bare;
+                let bare = self.context.bare;
                 self.lead_to(State::Object(HeaderReader::new(bare)), space)
             }
-            Some('[') if !self.place.list => {
-                self.place.list = true;
+            Some('[') if !self.context.list => {
+                self.context.list = true;
                 self.lead_to(State::Body, space + 1)
             }
-            Some(c) if is_name(c) && !self.place.list => self.lead_to(State::Name, space),
-            Some(_) => self.no_call(),
+            Some(c) if is_name(c) && !self.context.list => self.lead_to(State::Name, space),
+            Some(_) => self.not_a_call(),
         }
     }
 
@@ -308,16 +308,16 @@ impl OutputParser {
         let State::Object(reader) = &mut self.state else { return Step::Wait };
         let tools = &self.tools;
         match reader.read(&self.held, &|name| tools.iter().any(|(known, _)| known == name)) {
-            Header::More => Step::Wait,
-            Header::Broken => self.no_call(),
-            Header::Begins(name, at) => {
-                self.begin(name);
-                self.go(State::Arguments { balance: Balance::default(), in_object: true }, at)
+            Header::Incomplete => Step::Wait,
+            Header::NotACall => self.not_a_call(),
+            Header::ArgumentsBegin(name, at) => {
+                self.push_call(name);
+                self.enter(State::Arguments { balance: Balance::default(), in_object: true }, at)
             }
-            Header::Whole(name, arguments, at) => {
-                self.begin(name);
-                self.argue(arguments);
-                self.go(State::After, at)
+            Header::Complete(name, arguments, at) => {
+                self.push_call(name);
+                self.push_arguments(arguments);
+                self.enter(State::After, at)
             }
         }
     }
@@ -332,10 +332,10 @@ impl OutputParser {
             let name = self.name_before(&head[..at]);
             return match name {
                 Some(name) => {
-                    self.begin(name);
-                    self.go(State::Arguments { balance: Balance::default(), in_object: false }, at)
+                    self.push_call(name);
+                    self.enter(State::Arguments { balance: Balance::default(), in_object: false }, at)
                 }
-                None => self.no_call(),
+                None => self.not_a_call(),
             };
         }
         let word = head.split(|c| !is_name(c)).next().unwrap_or_default();
@@ -344,7 +344,7 @@ impl OutputParser {
         let possible = self.tools.iter().any(|(name, _)| begins(name))
             || "functions.".starts_with(word)
             || word.starts_with("functions.");
-        if possible && self.held.len() < NAME_BYTES_MAX { Step::Wait } else { self.no_call() }
+        if possible && self.held.len() < NAME_BYTES_MAX { Step::Wait } else { self.not_a_call() }
     }
 
     /// The known tool named by `head`, the text before some arguments. Forms: `NAME`, `NAME[ARGS]`,
@@ -368,17 +368,17 @@ impl OutputParser {
         let State::Arguments { balance, in_object } = &mut self.state else { return Step::Wait };
         let in_object = *in_object;
         let (at, state) = match balance.read(&self.held) {
-            Ending::Later => {
+            ValueEnd::NotYet => {
                 let text = std::mem::take(&mut self.held);
-                self.argue(text);
+                self.push_arguments(text);
                 return Step::Wait;
             }
-            Ending::At(at) if in_object => (at, State::ObjectEnd(None)),
-            Ending::At(at) | Ending::Torn(at) => (at, State::After),
+            ValueEnd::At(at) if in_object => (at, State::ObjectEnd(None)),
+            ValueEnd::At(at) | ValueEnd::BrokenOff(at) => (at, State::After),
         };
         let text = self.held[..at].to_owned();
-        self.argue(text);
-        self.go(state, at)
+        self.push_arguments(text);
+        self.enter(state, at)
     }
 
     /// Skips the rest of the object after its arguments. The object's end may be missing.
@@ -387,27 +387,27 @@ impl OutputParser {
         match (self.held.trim_start().chars().next(), &balance) {
             (None, None) => return Step::Wait,
             (Some(',' | '}'), None) | (_, Some(_)) => {}
-            (Some(_), None) => return self.go(State::After, 0),
+            (Some(_), None) => return self.enter(State::After, 0),
         }
         match balance.get_or_insert_with(|| Balance::inside(1)).read(&self.held) {
-            Ending::Later => {
+            ValueEnd::NotYet => {
                 self.held.clear();
                 Step::Wait
             }
-            Ending::At(at) | Ending::Torn(at) => self.go(State::After, at),
+            ValueEnd::At(at) | ValueEnd::BrokenOff(at) => self.enter(State::After, at),
         }
     }
 
     fn read_function_name(&mut self) -> Step {
         let Some(at) = self.held.find('>').filter(|&at| at < NAME_BYTES_MAX) else {
-            return if self.held.len() < NAME_BYTES_MAX { Step::Wait } else { self.no_call() };
+            return if self.held.len() < NAME_BYTES_MAX { Step::Wait } else { self.not_a_call() };
         };
         let name = self.held[..at].trim_matches(['"', '\'', ' ']).to_owned();
         if !self.tools.iter().any(|(known, _)| *known == name) {
-            return self.no_call();
+            return self.not_a_call();
         }
-        self.begin(name);
-        self.go(State::Parameters { any: false }, at + 1)
+        self.push_call(name);
+        self.enter(State::Parameters { any: false }, at + 1)
     }
 
     /// Reads one parameter between tags, the arguments' object, or the end.
@@ -415,21 +415,21 @@ impl OutputParser {
         let text = self.held.trim_start();
         let space = self.held.len() - text.len();
         if text.starts_with('{') && !any {
-            return self.go(State::Arguments { balance: Balance::default(), in_object: false }, space);
+            return self.enter(State::Arguments { balance: Balance::default(), in_object: false }, space);
         }
         match find_prefix(text, [PARAMETER].into_iter()) {
             Prefix::Whole(_) => {
                 let Some(end) = text.find(PARAMETER_END) else { return Step::Wait };
                 let (name, value) = text[PARAMETER.len()..end].split_once('>').unwrap_or_default();
                 let member = self.member(name, value);
-                self.argue(format!("{}{member}", if any { ", " } else { "{" }));
-                self.go(State::Parameters { any: true }, space + end + PARAMETER_END.len())
+                self.push_arguments(format!("{}{member}", if any { ", " } else { "{" }));
+                self.enter(State::Parameters { any: true }, space + end + PARAMETER_END.len())
             }
             Prefix::Part if !ended => Step::Wait,
             _ if text.is_empty() => Step::Wait,
             _ => {
-                self.argue(if any { "}".into() } else { "{}".into() });
-                self.go(State::After, space)
+                self.push_arguments(if any { "}".into() } else { "{}".into() });
+                self.enter(State::After, space)
             }
         }
     }
@@ -439,7 +439,8 @@ impl OutputParser {
         let name = name.trim_matches(['"', '\'', ' ']);
         let value = value.strip_prefix('\n').unwrap_or(value);
         let value = value.strip_suffix('\n').unwrap_or(value);
-        let schema = self.tools.iter().find(|(known, _)| *known == self.called).map(|(_, schema)| schema);
+        let schema =
+            self.tools.iter().find(|(known, _)| *known == self.current_tool).map(|(_, schema)| schema);
         let is_string = schema.is_some_and(|schema| schema["properties"][name]["type"] == "string");
         let value = match serde_json::from_str::<Value>(value) {
             Ok(json) if !is_string => json,
@@ -451,26 +452,26 @@ impl OutputParser {
     fn after_call(&mut self, ended: bool) -> Step {
         let text = self.held.trim_start();
         let space = self.held.len() - text.len();
-        let fence = ["```"].into_iter().filter(|_| self.place.fenced);
+        let fence = ["```"].into_iter().filter(|_| self.context.fenced);
         match find_prefix(text, self.syntax.closes.iter().copied().chain(fence)) {
-            Prefix::Whole(close) => return self.go(State::After, space + close.len()),
+            Prefix::Whole(close) => return self.enter(State::After, space + close.len()),
             Prefix::Part if !ended => return Step::Wait,
             _ => {}
         }
         match find_prefix(text, self.syntax.opens.iter().copied()) {
-            Prefix::Whole(_) => return self.go(State::Content, space),
+            Prefix::Whole(_) => return self.enter(State::Content, space),
             Prefix::Part if !ended => return Step::Wait,
             _ => {}
         }
-        let list = self.place.list;
+        let list = self.context.list;
         match text.chars().next() {
             None => Step::Wait,
             Some(',') if list => self.next_call(space + 1),
             Some(']') if list => {
-                self.place.list = false;
-                self.go(State::After, space + 1)
+                self.context.list = false;
+                self.enter(State::After, space + 1)
             }
-            Some(';') if self.place.bare => self.next_call(space + 1),
+            Some(';') if self.context.bare => self.next_call(space + 1),
             Some('{') if !list => self.next_call(space),
             Some(_) => {
                 self.state = State::Content;
@@ -480,29 +481,29 @@ impl OutputParser {
     }
 
     fn next_call(&mut self, bytes: usize) -> Step {
-        self.place.open_bytes = 0;
+        self.context.open_bytes = 0;
         self.lead_to(State::Body, bytes)
     }
 
     /// The held text is not a call. It becomes content, but a later call in it is still found.
-    fn no_call(&mut self) -> Step {
-        let open: String = self.lead.drain(..self.place.open_bytes.min(self.lead.len())).collect();
-        self.content(&open);
+    fn not_a_call(&mut self) -> Step {
+        let open: String = self.lead.drain(..self.context.open_bytes.min(self.lead.len())).collect();
+        self.push_content(&open);
         self.held.insert_str(0, &std::mem::take(&mut self.lead));
         self.state = State::Content;
         Step::Again
     }
 
-    fn begin(&mut self, name: String) {
+    fn push_call(&mut self, name: String) {
         self.lead.clear();
-        self.place.open_bytes = 0;
-        self.called.clone_from(&name);
-        self.parts.push(Part::CallBegin { index: self.begun as u32, name });
-        self.begun += 1;
+        self.context.open_bytes = 0;
+        self.current_tool.clone_from(&name);
+        self.parts.push(Part::CallBegin { index: self.calls_begun as u32, name });
+        self.calls_begun += 1;
     }
 
-    fn argue(&mut self, text: String) {
-        let index = self.begun.saturating_sub(1) as u32;
+    fn push_arguments(&mut self, text: String) {
+        let index = self.calls_begun.saturating_sub(1) as u32;
         match self.parts.last_mut() {
             _ if text.is_empty() => {}
             Some(Part::CallArguments { text: before, .. }) => before.push_str(&text),
@@ -510,12 +511,12 @@ impl OutputParser {
         }
     }
 
-    fn content_all(&mut self) {
+    fn push_all_content(&mut self) {
         let text = std::mem::take(&mut self.held);
-        self.content(&text);
+        self.push_content(&text);
     }
 
-    fn content(&mut self, text: &str) {
+    fn push_content(&mut self, text: &str) {
         match self.parts.last_mut() {
             _ if text.is_empty() => {}
             Some(Part::Content(before)) => before.push_str(text),
@@ -523,7 +524,7 @@ impl OutputParser {
         }
     }
 
-    fn reason(&mut self, text: &str) {
+    fn push_reasoning(&mut self, text: &str) {
         match self.parts.last_mut() {
             _ if text.is_empty() => {}
             Some(Part::Reasoning(before)) => before.push_str(text),

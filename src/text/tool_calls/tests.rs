@@ -130,7 +130,7 @@ fn what_is_no_call_is_content_as_it_was_written() {
         &["say <tool_call>oh <tool_call>no ", "call 0 weather", "args 0 {\"city\": \"Bern\"}"],
     );
     assert_eq!(
-        parsed(ToolFormat::hermes(), &[], false, &chars(CALL)),
+        parsed(ToolFormat::new(None), &[], false, &chars(CALL)),
         [format!("say {CALL}")],
         "without tools"
     );
@@ -173,7 +173,8 @@ fn families_are_read_as_they_write() {
         &DEEPSEEK31,
         &COMMAND_R,
     ] {
-        let Written { begin, before_name, before_arguments, after_arguments, between, end } = &syntax.written;
+        let CallLayout { begin, before_name, before_arguments, after_arguments, between, end } =
+            &syntax.layout;
         let call =
             |name, arguments| format!("{before_name}{name}{before_arguments}{arguments}{after_arguments}");
         let calls = [call("weather", "{\"city\": \"Bern\"}"), call("time", "{}")].join(between);
@@ -212,7 +213,7 @@ fn thoughts_are_split_off() {
         &["think a <tool_call> it is", "call 0 weather", "args 0 {\"city\": \"Bern\"}"],
     );
     check("[THINK]Well[/THINK]Hello", &["think Well", "say Hello"]);
-    let open = |text| parsed(ToolFormat::hermes(), &[], true, &chars(text));
+    let open = |text| parsed(ToolFormat::new(None), &[], true, &chars(text));
     assert_eq!(open("Well.\n</think>\nHello"), ["think Well.", "say Hello"]);
     assert_eq!(open("Well </thi"), ["think Well </thi"]);
     assert!(reasoning_open("<|im_start|>assistant\n<think>\n") && !reasoning_open("<think></think>\n"));
@@ -221,7 +222,7 @@ fn thoughts_are_split_off() {
 #[test]
 fn nothing_is_held_longer_than_it_takes() {
     let seen = |texts: &[&str]| {
-        let mut parser = OutputParser::new(&ToolFormat::hermes(), &tools(), false);
+        let mut parser = OutputParser::new(&ToolFormat::new(None), &tools(), false);
         texts.iter().map(|text| joined(parser.push(text)).join(", ")).collect::<Vec<_>>()
     };
     assert_eq!(seen(&["Hel", "lo <", "b> <tool", "s"]), ["say Hel", "say lo ", "say <b> ", ""]);

@@ -1,7 +1,7 @@
 //! A grammar made of arithmetic, for tests.
 
 use bandmaster::engine::hash::mix;
-use bandmaster::engine::{Constraint, Stuck};
+use bandmaster::engine::{Constraint, ConstraintError};
 
 #[derive(Clone)]
 pub struct FakeGrammar {
@@ -41,14 +41,14 @@ impl FakeGrammar {
 }
 
 impl Constraint for FakeGrammar {
-    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), Stuck> {
+    fn mask(&mut self, allowed: &mut [u32]) -> Result<(), ConstraintError> {
         if self.broken {
-            return Err(Stuck("this grammar is broken".into()));
+            return Err(ConstraintError("this grammar is broken".into()));
         }
         if self.will_fail() {
             self.broken = true;
             assert!(self.accepted.len().is_multiple_of(2), "this grammar panics");
-            return Err(Stuck("this grammar fails".into()));
+            return Err(ConstraintError("this grammar fails".into()));
         }
         assert!(allowed.iter().all(|&word| word == 0));
         for token in (0..self.vocab as u32).filter(|&token| self.allows(token)) {
@@ -57,9 +57,9 @@ impl Constraint for FakeGrammar {
         Ok(())
     }
 
-    fn accept(&mut self, token: u32) -> Result<(), Stuck> {
+    fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         if self.broken || !self.allows(token) {
-            return Err(Stuck(format!("token {token} is not allowed")));
+            return Err(ConstraintError(format!("token {token} is not allowed")));
         }
         self.accepted.push(token);
         Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use bandmaster_text::session::fixtures::{parrot, parrot_with};
+use bandmaster_text::fixtures::{parrot, parrot_with};
 use serde_json::{Value, json};
 
 use crate::fixtures::{Running, running};

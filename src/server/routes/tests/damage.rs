@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bandmaster_journal::Desk;
-use bandmaster_text::session::fixtures::parrot;
+use bandmaster_text::fixtures::parrot;
 use serde_json::{Value, json};
 
 use crate::fixtures::Running;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bandmaster_journal::{Desk, Viewer};
-use bandmaster_text::session::fixtures::parrot;
+use bandmaster_text::fixtures::parrot;
 use serde_json::{Value, json};
 
 use crate::auth::ApiKeys;

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use bandmaster_text::{Rendering, Tool, ToolChoice};
+use bandmaster_text::{RenderOptions, Tool, ToolChoice};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -239,7 +239,7 @@ impl ResponseFields {
             parallel: self.parallel_tool_calls.unwrap_or(true),
             format: answer_format,
             format_field: field,
-            rendering: Rendering::default(),
+            rendering: RenderOptions::default(),
             params,
             choices: 1,
         };

@@ -113,7 +113,7 @@ fn fits(schema: &Value, seeds: u64) -> usize {
     let Ok(constraint) = factory.json_schema(schema) else { return 0 };
     let mut drawn_all = 0;
     for seed in 1..=seeds {
-        let Some(text) = drawn(constraint.snapshot(), &tokenizer, seed) else { continue };
+        let Some(text) = random_answer(constraint.snapshot(), &tokenizer, seed) else { continue };
         let Ok(value) = serde_json::from_str::<Value>(&text) else { panic!("{schema}: {text}") };
         if let Err(error) = validator.validate(&value) {
             panic!("{error}\n{schema}\n{text}");
@@ -176,7 +176,7 @@ fn multiples_within_bounds_are_those_that_are_found_by_trying_all() {
         assert!(!expected.is_empty(), "{schema} is taken and nothing fits");
         let mut found = 0;
         for seed in 1..6 {
-            let Some(text) = drawn(constraint.snapshot(), &tokenizer, seed) else { continue };
+            let Some(text) = random_answer(constraint.snapshot(), &tokenizer, seed) else { continue };
             let value: f64 = text.parse().unwrap_or_else(|_| panic!("{schema}: {text}"));
             assert!(expected.contains(&value), "{schema}: {text} is none of {expected:?}");
             found += 1;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::super::written::Written;
+use super::super::client_grammar::ClientGrammar;
 use super::*;
 
 /// Words that only the libraries use.
@@ -100,12 +100,14 @@ fn schemas_are_refused_in_our_own_words() {
 #[test]
 fn grammars_are_refused_in_our_own_words() {
     let (factory, _) = factory();
-    let check = |written: Written, pieces: &[&str]| said(factory.written(&written).err(), &written, pieces);
-    let lark = |text: &str| Written::Lark(text.to_owned());
-    check(Written::Regex("(ab".into()), &["`(`", "character 1", "not closed"]);
-    check(Written::Regex("a(?=b)".into()), &["character 2"]);
-    check(Written::Regex("a\\bc".into()), &["word boundaries"]);
-    check(Written::Regex("[^\\s\\S]".into()), &[]);
+    let check = |grammar: ClientGrammar, pieces: &[&str]| {
+        said(factory.client_grammar(&grammar).err(), &grammar, pieces)
+    };
+    let lark = |text: &str| ClientGrammar::Lark(text.to_owned());
+    check(ClientGrammar::Regex("(ab".into()), &["`(`", "character 1", "not closed"]);
+    check(ClientGrammar::Regex("a(?=b)".into()), &["character 2"]);
+    check(ClientGrammar::Regex("a\\bc".into()), &["word boundaries"]);
+    check(ClientGrammar::Regex("[^\\s\\S]".into()), &[]);
     check(lark("start: nothing"), &["`nothing`"]);
     check(lark("start: \"a\" |\nfoo ("), &["line 2"]);
     check(lark("start: NAME\nNAME: /(/"), &["line 2", "not closed"]);
@@ -116,7 +118,7 @@ fn grammars_are_refused_in_our_own_words() {
     check(lark("start: <nothing>"), &[]);
     check(lark("%import common.NOTHING\nstart: NOTHING"), &[]);
     check(lark("start: \"abc"), &[]);
-    check(Written::Gbnf("root ::= root \"a\"".into()), &[]);
+    check(ClientGrammar::Gbnf("root ::= root \"a\"".into()), &[]);
 }
 
 #[test]
@@ -129,14 +131,14 @@ fn limits_are_said_before_the_work() {
         said(factory.json_schema(&list).err(), &count, &[&count.to_string(), "10000", "`enum`"]);
         let inside = json!({"type": "object", "properties": {"a": list}});
         said(factory.json_schema(&inside).err(), &count, &[&count.to_string(), "10000", "`enum`"]);
-        let choices = Written::Choice(words(count));
-        said(factory.written(&choices).err(), &count, &[&count.to_string(), "10000", "choices"]);
+        let choices = ClientGrammar::Choice(words(count));
+        said(factory.client_grammar(&choices).err(), &count, &[&count.to_string(), "10000", "choices"]);
     }
     assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
     let two = json!({"type": "array", "prefixItems": [{"enum": words(6000)}, {"enum": words(6000)}], "minItems": 2});
-    assert!(schema::prepared(&two, false).is_ok());
+    assert!(schema::enforceable(&two, false).is_ok());
     // A debug build may take too long, but the number of choices is allowed.
-    let choices = factory.written(&Written::Choice(words(2100)));
+    let choices = factory.client_grammar(&ClientGrammar::Choice(words(2100)));
     assert!(choices.err().is_none_or(|error| error.to_string().contains("seconds")));
 }
 
@@ -190,7 +192,7 @@ fn what_may_be_empty_is_repeated_no_billions_of_times() {
         if let Ok(mut constraint) = factory.json_schema(&json!({"type": "string", "pattern": pattern})) {
             constraint.limit(20);
             let quote = tokenizer.encode("\"", false)[0];
-            let _ = constraint.settle(quote);
+            let _ = constraint.replace_sampled(quote);
         }
         assert!(begun.elapsed().as_secs() < 5, "{pattern}: {:?}", begun.elapsed());
     }
@@ -212,7 +214,7 @@ fn names_like_keywords_hide_nothing() {
 
 #[test]
 fn classes_that_engines_read_differently_are_narrowed() {
-    let exact = |pattern: &str| own_words::exact_regex(pattern).unwrap();
+    let exact = |pattern: &str| regexes::exact_regex(pattern).unwrap();
     assert_eq!(exact("a.b"), r"a[^\n\r\u{2028}\u{2029}]b");
     assert_eq!(exact(r"\s[\s\d]\.[.]"), r"[\t\n\x0B\f\r ][[\t\n\x0B\f\r ]\d]\.[.]");
     assert_eq!(exact(r"é\S+"), r"é[^\s\x1C-\x1F\u{FEFF}]+");

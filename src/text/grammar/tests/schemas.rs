@@ -97,7 +97,7 @@ fn schemas_of_people_and_libraries_are_enforced() {
             Err(error) => refused.push(format!("{error}\n    {text}")),
             Ok(constraint) => {
                 for seed in 1..4 {
-                    let Some(text) = drawn(constraint.snapshot(), &tokenizer, seed) else { continue };
+                    let Some(text) = random_answer(constraint.snapshot(), &tokenizer, seed) else { continue };
                     ended += 1;
                     serde_json::from_str::<Value>(&text).unwrap_or_else(|e| panic!("{e}: {text}\n{schema}"));
                 }
@@ -245,7 +245,7 @@ fn schemas_that_explode_end_soon() {
                 let result = constraint.mask(&mut mask);
                 format!(
                     "mask {:?}",
-                    result.map_err(|Stuck(error)| error.chars().take(100).collect::<String>())
+                    result.map_err(|ConstraintError(error)| error.chars().take(100).collect::<String>())
                 )
             }
         };

@@ -1,18 +1,18 @@
 //! Random schemas, each with a short text that matches it. An answer must be complete whenever that text fits its
 //! tokens.
 
-use super::in_time::{Wants, answered, fewest_tokens};
+use super::token_budget::{Preference, answer_within, fewest_tokens};
 use super::*;
 
 /// A source of random numbers with a seed.
 pub(super) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    pub fn below(&mut self, below: usize) -> usize {
+    pub(super) fn below(&mut self, below: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -77,7 +77,7 @@ fn sequence(dice: &mut Dice, depth: usize) -> (String, String) {
 }
 
 /// A random schema and a short text that matches it.
-fn drawn_schema(dice: &mut Dice, depth: usize) -> (Value, String) {
+fn random_schema(dice: &mut Dice, depth: usize) -> (Value, String) {
     match dice.below(if depth == 0 { 9 } else { 14 }) {
         0..=2 => {
             let (pattern, text) = sequence(dice, 2);
@@ -114,13 +114,13 @@ fn drawn_schema(dice: &mut Dice, depth: usize) -> (Value, String) {
         7 => (json!({"type": ["boolean", "null"]}), "null".into()),
         8 => (json!({"type": "number", "minimum": 0.5, "maximum": 0.75}), "0.5".into()),
         9 | 10 => {
-            let (items, short) = drawn_schema(dice, depth - 1);
+            let (items, short) = random_schema(dice, depth - 1);
             let least = dice.below(4);
             let text = format!("[{}]", vec![short; least].join(", "));
             (json!({"type": "array", "items": items, "minItems": least, "maxItems": least + 3}), text)
         }
         11 => {
-            let branches: Vec<_> = (0..dice.between(2, 3)).map(|_| drawn_schema(dice, depth - 1)).collect();
+            let branches: Vec<_> = (0..dice.between(2, 3)).map(|_| random_schema(dice, depth - 1)).collect();
             let short = branches.iter().map(|(_, text)| text).min_by_key(|text| text.len()).unwrap().clone();
             let all: Vec<_> = branches.into_iter().map(|(schema, _)| schema).collect();
             (json!({ "anyOf": all }), short)
@@ -129,7 +129,7 @@ fn drawn_schema(dice: &mut Dice, depth: usize) -> (Value, String) {
             let (mut listed, mut required, mut short) = (serde_json::Map::new(), Vec::new(), Vec::new());
             for at in 0..dice.between(1, 6) {
                 let name = format!("{}{at}", dice.one(&["a", "name", "a longer name ", "k\"", "x"]));
-                let (schema, text) = drawn_schema(dice, depth - 1);
+                let (schema, text) = random_schema(dice, depth - 1);
                 if dice.below(3) > 0 {
                     short.push(format!("{}: {text}", Value::from(name.as_str())));
                     required.push(name.clone());
@@ -143,12 +143,12 @@ fn drawn_schema(dice: &mut Dice, depth: usize) -> (Value, String) {
 }
 
 /// Makes random schemas and answers under each, with limits from the shortest possible on.
-fn check(tokenizer: &Arc<Tokenizer>, schemas: u64, wishes: &[Wants]) {
+fn check(tokenizer: &Arc<Tokenizer>, schemas: u64, preferences: &[Preference]) {
     let factory = GrammarFactory::new(Arc::clone(tokenizer)).unwrap();
     let (mut taken, mut answers, mut wrong) = (0, 0, Vec::new());
     for seed in 1..=schemas {
         let dice = &mut Dice::new(seed);
-        let (schema, short) = drawn_schema(dice, 3);
+        let (schema, short) = random_schema(dice, 3);
         let validator = jsonschema::validator_for(&schema).unwrap();
         assert!(validator.is_valid(&serde_json::from_str(&short).unwrap()), "{short} fits {schema}");
         let Ok(constraint) = factory.json_schema(&schema) else { continue };
@@ -159,14 +159,15 @@ fn check(tokenizer: &Arc<Tokenizer>, schemas: u64, wishes: &[Wants]) {
         let more = [0, 1, 2, dice.below(10) as u32, dice.below(40) as u32];
         let limits = more.map(|more| least + more).into_iter().chain([10, 40, 300]);
         for (at, limit) in limits.filter(|limit| *limit >= least).enumerate() {
-            let wants = wishes[(seed as usize + at) % wishes.len()];
-            let (text, ended) = answered(&*constraint, tokenizer, limit, wants, seed * 31 + at as u64);
+            let preference = preferences[(seed as usize + at) % preferences.len()];
+            let (text, ended) =
+                answer_within(&*constraint, tokenizer, limit, preference, seed * 31 + at as u64);
             answers += 1;
             let valid = serde_json::from_str(&text).is_ok_and(|value| validator.is_valid(&value));
             if !ended || !valid {
                 let what = if ended { "no fit" } else { "cut" };
                 wrong.push(format!(
-                    "{what}, {limit} tokens (short: {least}), {wants:?}, {schema}: {text} (short: {short})"
+                    "{what}, {limit} tokens (short: {least}), {preference:?}, {schema}: {text} (short: {short})"
                 ));
             }
         }
@@ -186,29 +187,29 @@ fn many(few: u64) -> u64 {
     std::env::var("BANDMASTER_SCHEMAS").ok().and_then(|many| many.parse().ok()).unwrap_or(few)
 }
 
-const WISHES: &[Wants] = &[
-    Wants::Anything,
-    Wants::Longest,
-    Wants::Bytes(b","),
-    Wants::Bytes(b"0123456789"),
-    Wants::Bytes(b"\"\\"),
-    Wants::Anything,
-    Wants::Bytes(b"x-2"),
+const PREFERENCES: &[Preference] = &[
+    Preference::Anything,
+    Preference::Longest,
+    Preference::Bytes(b","),
+    Preference::Bytes(b"0123456789"),
+    Preference::Bytes(b"\"\\"),
+    Preference::Anything,
+    Preference::Bytes(b"x-2"),
 ];
 
 #[test]
-fn answers_under_drawn_schemas_are_whole_where_a_short_form_fits() {
+fn answers_under_random_schemas_are_whole_where_a_short_form_fits() {
     let merges = [
         "\" :", "\": Ġ", ", Ġ", "t r", "u e", "tr ue", "{ \"", "} ,", "} ]", "] }", "\" }", "[ ]", "{ }",
         "0 0", "00 0", "1 2", "a a", "a b", "ab c", "2 2", "x x",
     ];
-    check(&Arc::new(fixtures::byte_level(&merges)), many(120), WISHES);
+    check(&Arc::new(fixtures::byte_level(&merges)), many(120), PREFERENCES);
 }
 
 #[test]
-fn answers_under_drawn_schemas_are_whole_with_the_vocabularies_of_models() {
-    let Some(files) = super::in_time::vocabularies() else { return };
+fn answers_under_random_schemas_are_whole_with_the_vocabularies_of_models() {
+    let Some(files) = super::token_budget::vocabularies() else { return };
     for file in files {
-        check(&Arc::new(Tokenizer::open(&file).unwrap()), many(15), WISHES);
+        check(&Arc::new(Tokenizer::open(&file).unwrap()), many(15), PREFERENCES);
     }
 }

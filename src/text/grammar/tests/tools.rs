@@ -61,7 +61,7 @@ fn what_must_be_a_call_is_one_and_fits_in_every_family() {
                     factory.tool_calls(&format, &tools(), &choice, parallel, None).unwrap().unwrap();
                 let mut several = false;
                 for seed in 1..12 {
-                    let Some(text) = drawn(constraint.snapshot(), &tokenizer, seed) else { continue };
+                    let Some(text) = random_answer(constraint.snapshot(), &tokenizer, seed) else { continue };
                     let (content, calls) = parsed(&format, &text);
                     assert_eq!(content, "", "{}: {text}", format.name());
                     assert!(calls.len() == 1 || (parallel && calls.len() > 1), "{}: {text}", format.name());
@@ -103,7 +103,7 @@ fn free_text_is_free_until_a_call_is_opened() {
         let check = |format: &ToolFormat, text: &str, expected: bool| {
             assert_eq!(takes(&mut auto(format), &tokenizer, text), expected, "{}: {text}", format.name());
         };
-        let hermes = ToolFormat::hermes();
+        let hermes = ToolFormat::new(None);
         check(&hermes, "Well, <tool is {\"name\": \"x\"} a <|im_start|> thing.\n<tool_ca<tool_cal", true);
         let call = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"ab\", \"days\": 3}}\n</tool_call>";
         check(&hermes, &format!("Look: {call}"), true);
@@ -132,7 +132,7 @@ fn thoughts_that_are_open_end_before_a_call_must_come() {
     let tokenizer = &vocabularies()[2];
     let factory = GrammarFactory::new(tokenizer.clone()).unwrap();
     let calls = factory
-        .tool_calls(&ToolFormat::hermes(), &tools(), &ToolChoice::Required, false, None)
+        .tool_calls(&ToolFormat::new(None), &tools(), &ToolChoice::Required, false, None)
         .unwrap()
         .unwrap();
     let mut constraint = factory.after_reasoning(calls);
@@ -149,7 +149,7 @@ fn thoughts_that_are_open_end_before_a_call_must_come() {
 #[test]
 fn choices_and_parameters_that_cannot_be() {
     let (factory, _) = factory();
-    let hermes = ToolFormat::hermes();
+    let hermes = ToolFormat::new(None);
     let made = |tools: &[Tool], choice: ToolChoice| factory.tool_calls(&hermes, tools, &choice, false, None);
     assert!(made(&tools(), ToolChoice::None).unwrap().is_none());
     assert!(made(&[], ToolChoice::Required).unwrap().is_none());
@@ -197,14 +197,14 @@ fn an_answer_does_not_end_too_soon() {
     let may_end = |constraint: &mut Box<dyn Constraint>| {
         ends.iter().all(|end| allowed(constraint, &tokenizer).contains(end))
     };
-    let mut free = at_least(2, ends.clone(), None);
+    let mut free = min_tokens(2, ends.clone(), None);
     for expected in [false, false, true] {
         assert_eq!(may_end(&mut free), expected);
         assert!(allowed(&mut free, &tokenizer).contains(&a));
         free.accept(a).unwrap();
     }
     let inner = factory.json_schema(&json!({"type": "integer", "minimum": 1, "maximum": 9})).unwrap();
-    let mut bound = at_least(5, ends.clone(), Some(inner));
+    let mut bound = min_tokens(5, ends.clone(), Some(inner));
     assert!(!may_end(&mut bound));
     bound.accept(fixtures::byte_id(&tokenizer, b'7')).unwrap();
     assert!(bound.finished() || may_end(&mut bound), "nothing else is allowed");
@@ -218,7 +218,7 @@ proptest! {
         let text: String = picked.iter().map(|&at| texts[at]).collect();
         prop_assume!(!text.contains("<tool_call>"));
         let (factory, tokenizer) = factory();
-        let mut constraint = factory.tool_calls(&ToolFormat::hermes(), &tools(), &ToolChoice::Auto, true, None).unwrap().unwrap();
+        let mut constraint = factory.tool_calls(&ToolFormat::new(None), &tools(), &ToolChoice::Auto, true, None).unwrap().unwrap();
         prop_assert!(takes(&mut constraint, &tokenizer, &text), "{}", text);
     }
 }
@@ -227,7 +227,7 @@ proptest! {
 fn where_no_call_need_be_the_answer_may_be_held_to_a_schema_of_its_own() {
     let (factory, tokenizer) = factory();
     let answer = json!({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": false});
-    let hermes = ToolFormat::hermes();
+    let hermes = ToolFormat::new(None);
     let mut constraint =
         factory.tool_calls(&hermes, &tools(), &ToolChoice::Auto, false, Some(&answer)).unwrap().unwrap();
     let mut mask = vec![0u32; tokenizer.vocab_size().div_ceil(32)];
@@ -243,15 +243,15 @@ fn where_no_call_need_be_the_answer_may_be_held_to_a_schema_of_its_own() {
 fn all_that_one_request_asks_for_has_one_deadline_and_ends_with_it() {
     let (factory, _) = factory();
     let call = |factory: &GrammarFactory| {
-        factory.tool_calls(&ToolFormat::hermes(), &tools(), &ToolChoice::Required, false, None)
+        factory.tool_calls(&ToolFormat::new(None), &tools(), &ToolChoice::Required, false, None)
     };
-    let waited = Waited::default();
-    let mut asked = factory.asked(&waited);
-    assert!(call(&asked).is_ok());
-    asked.deadline = Some(Instant::now());
-    assert!(matches!(call(&asked), Err(GrammarError::Late)));
-    let asked = factory.asked(&waited);
-    waited.end();
-    assert!(matches!(call(&asked), Err(GrammarError::Ended)));
+    let cancellation = Cancellation::default();
+    let mut request_factory = factory.for_request(&cancellation);
+    assert!(call(&request_factory).is_ok());
+    request_factory.deadline = Some(Instant::now());
+    assert!(matches!(call(&request_factory), Err(GrammarError::TimedOut)));
+    let request_factory = factory.for_request(&cancellation);
+    cancellation.cancel();
+    assert!(matches!(call(&request_factory), Err(GrammarError::Cancelled)));
     assert!(call(&factory).is_ok(), "others go on");
 }
