@@ -1,6 +1,6 @@
 //! Fuzzes what comes over the network: bodies of clients' requests, and event streams of other servers.
 
-use bandmaster::client::Frames;
+use bandmaster::client::SseParser;
 use bandmaster::server::{ApiError, ChatRequest, CompletionRequest, CreateResponse, parse_body};
 
 use crate::harness::{Target, fuzz};
