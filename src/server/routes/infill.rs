@@ -7,7 +7,7 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use bandmaster_text::{Cancellation, GenerationOptions, LoadedModel, Output, Part};
+use bandmaster_text::{Cancellation, LoadedModel, Output, Part};
 
 use crate::answer::{self, Choice, Finish, Prepared, Update, generation_options, merge};
 use crate::error::ApiError;
