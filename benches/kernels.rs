@@ -7,13 +7,10 @@
 
 mod support;
 
-use bandmaster_kernels::Cpu;
-use bandmaster_kernels::activations::{Activations, Source};
-use bandmaster_kernels::formats::Format;
-use bandmaster_kernels::matmul::{Output, gated, matmul};
-use bandmaster_kernels::matrix::Matrix;
-use bandmaster_kernels::naive::matmul::random_weights;
-use bandmaster_kernels::ops::{Rope, RopeFreqs, RopeStyle, rope};
+use bandmaster_kernels::{
+    ActivationSource, Activations, Cpu, Format, MatmulOutput, Matrix, Rope, RopeFreqs, RopeStyle,
+    gated_matmul, matmul, random_weights, rope,
+};
 use criterion::{BenchmarkId, Criterion};
 use support::{COLD_BYTES, Limits, fastest, share};
 
@@ -37,8 +34,8 @@ fn product(c: &mut Criterion, cpu: &Cpu, copies: &[Matrix], rows: usize) -> f64 
     let id = BenchmarkId::new(format!("{}/{n}x{k}", format.name()), rows);
     fastest(c, "matmul", id, n * k * rows, || {
         let w = copies.next().expect("a cycle has no end");
-        activations.fill(cpu, Source::Plain(&x), k, &[w]);
-        matmul(cpu, &activations, &mut [Output { w, bias: None, add: false, y: &mut y }]);
+        activations.fill(cpu, ActivationSource::Plain(&x), k, &[w]);
+        matmul(cpu, &activations, &mut [MatmulOutput { w, bias: None, add: false, y: &mut y }]);
     })
 }
 
@@ -68,8 +65,8 @@ fn rows_of_activations(c: &mut Criterion, cpu: &Cpu) {
         let positions: Vec<u32> = (0..rows as u32).collect();
         let mut activations = Activations::new();
         let turn = Rope { freqs: &freqs, style: RopeStyle::Halves, positions: &positions };
-        let mut fill = |source: Source<'_>| activations.fill(cpu, source, width, &[&matrix]);
-        let normed = Source::Normed { x: &rows_of_x, weight: &weight, eps: 1e-6 };
+        let mut fill = |source: ActivationSource<'_>| activations.fill(cpu, source, width, &[&matrix]);
+        let normed = ActivationSource::Normed { x: &rows_of_x, weight: &weight, eps: 1e-6 };
         let ops: [(&str, &mut dyn FnMut()); 2] = [
             ("rope", &mut || rope(cpu, &mut x, width / 64, 64, turn)),
             ("norm + quantize", &mut || fill(normed)),
@@ -97,11 +94,11 @@ fn mlp(c: &mut Criterion, cpu: &Cpu) {
         for rows in ROWS {
             let x: Vec<f32> = (0..rows * k).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
             let (mut activations, mut hidden) = (Activations::new(), Activations::new());
-            activations.fill(cpu, Source::Plain(&x), k, &[&pair[0], &pair[1]]);
+            activations.fill(cpu, ActivationSource::Plain(&x), k, &[&pair[0], &pair[1]]);
             let id = BenchmarkId::new(format!("{}/{n}x{k}", format.name()), rows);
             let macs = 2 * n * k * rows;
             let seconds = fastest(c, "gated", id, macs, || {
-                gated(cpu, &activations, &pair[0], &pair[1], &mut hidden, &[&down]);
+                gated_matmul(cpu, &activations, &pair[0], &pair[1], &mut hidden, &[&down]);
             });
             if seconds.is_finite() {
                 let rate = macs as f64 / seconds / 1e9;

@@ -7,14 +7,12 @@
 
 mod support;
 
-use bandmaster::engine::blocks::{Blocks, Prefix};
 use bandmaster::engine::hash::{chain_hash, root_hash};
-use bandmaster::engine::{BLOCK_TOKENS, ModelId};
-use bandmaster_kernels::Cpu;
-use bandmaster_kernels::attention::{
-    AttentionScratch, AttentionSpan, KvLayer, KvShape, KvSlot, KvType, attention, kv_write,
+use bandmaster::engine::{BLOCK_TOKENS, Blocks, ModelId, Prefix};
+use bandmaster_kernels::{
+    AttentionScratch, AttentionSpan, Cpu, KvLayer, KvShape, KvSlot, KvType, Rope, RopeFreqs, RopeStyle,
+    attention, kv_write,
 };
-use bandmaster_kernels::ops::{Rope, RopeFreqs, RopeStyle};
 use criterion::{BenchmarkId, Criterion};
 use support::{COLD_BYTES, Limits, fastest, share};
 
@@ -74,7 +72,7 @@ fn attend(
     let ((heads, kv_heads, dim), (sequences, new, context)) = (shape, work);
     let cache = Cache::new(shape, kv_type, work);
     let q = vec![0.01; sequences * new * heads * dim];
-    let (mut out, mut scratch) = (q.clone(), AttentionScratch::new());
+    let (mut out, mut scratch) = (q.clone(), AttentionScratch::default());
     let spans = cache.tables.iter().enumerate().map(|(s, table)| AttentionSpan {
         first_row: s * new,
         rows: new,
@@ -156,14 +154,14 @@ fn blocks(c: &mut Criterion) {
     fastest(c, "blocks", BenchmarkId::new("alloc-fill-release", PROMPT), PROMPT, || {
         seed += 1;
         take(&mut all, &prompt(seed, PROMPT));
-        all.residency.clear();
+        all.residency_changes.clear();
     });
     let known = prompt(0, PROMPT);
     take(&mut all, &known);
     fastest(c, "blocks", BenchmarkId::new("find", PROMPT), PROMPT, || {
         let mut prefix = Prefix::Empty(0);
         for (tokens, hash) in &known {
-            let block = all.full(model, prefix, *hash, tokens).expect("it was filled");
+            let block = all.find_full(model, prefix, *hash, tokens).expect("it was filled");
             prefix = all.prefix_of(model, block);
         }
     });

@@ -5,8 +5,9 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use bandmaster::engine::hash::uniform;
-use bandmaster::engine::sampler::{Drawing, Scratch, draw};
-use bandmaster::engine::{Core, EngineConfig, ModelId, Priority, Request, RequestId, Sampling};
+use bandmaster::engine::{
+    Core, EngineConfig, ModelId, Priority, Request, RequestId, Sampler, SamplerScratch, Sampling, sample,
+};
 use bandmaster_models::{Batch, ForwardError, Model, ModelInfo, OnRow};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -41,8 +42,8 @@ impl Model for FreeRows {
         }
         Ok(())
     }
-    fn commit(&mut self, _block: u32) {}
-    fn decommit(&mut self, _block: u32) {}
+    fn commit_block(&mut self, _block: u32) {}
+    fn decommit_block(&mut self, _block: u32) {}
 }
 
 fn request(id: u64) -> Request {
@@ -88,7 +89,7 @@ impl Busy {
 
     /// Runs a step; returns the number of sequences in it.
     fn step(&mut self) -> usize {
-        while self.core.live() < self.sequences {
+        while self.core.sequence_count() < self.sequences {
             self.submitted += 1;
             let taken =
                 self.core.submit(RequestId(self.submitted), request(self.submitted), self.clock.get());
@@ -143,14 +144,14 @@ fn sampling(c: &mut Criterion) {
     ];
     let mut group = c.benchmark_group("draw-151936");
     for (name, row, sampling) in cases {
-        let drawing = Drawing::new(sampling, None, &[]);
-        let mut scratch = Scratch::default();
+        let sampler = Sampler::new(sampling, None, &[]);
+        let mut scratch = SamplerScratch::default();
         let mut row = row.clone();
         let mut position = 0;
         group.bench_function(name, |b| {
             b.iter(|| {
                 position += 1;
-                draw(&mut row, &drawing, None, position, &mut scratch)
+                sample(&mut row, &sampler, None, position, &mut scratch)
             });
         });
     }

@@ -1,5 +1,5 @@
 //! Explores many interleavings of the engine's threads. Whoever asks hears exactly one end, as the last event; nobody
-//! waits for ever; cancelling, forking, expecting and shutting down at any moment leave nothing behind.
+//! waits for ever; cancelling, expecting and shutting down at any moment leave nothing behind.
 //! `BANDMASTER_ORDERS` sets the number of interleavings; the test is compiled with `RUSTFLAGS="--cfg shuttle"`.
 
 #![cfg(shuttle)]
@@ -11,10 +11,9 @@ mod fake;
 use std::sync::Arc;
 
 use bandmaster::engine::{
-    Branch, Engine, EngineConfig, EngineHandle, Event, Expected, ModelId, Priority, Rejected, Request,
-    Sampling,
+    Engine, EngineConfig, EngineHandle, Event, ExpectedPrefix, ModelId, Priority, Rejected, Request,
 };
-use fake::{FakeModel, Mood};
+use fake::{FakeModel, FaultInjector};
 use shuttle::sync::Mutex;
 use shuttle::sync::mpsc::{Receiver, channel};
 use shuttle::thread;
@@ -27,8 +26,9 @@ fn engine(memory_bytes: usize, queue_max: usize, weights: &[usize]) -> (EngineHa
     let config = EngineConfig { queue_max, ..EngineConfig::with_memory_bytes(memory_bytes) };
     let handle = Engine::start(config).expect("a thread");
     let load = |&weight_bytes: &usize| {
-        let model =
-            move || FakeModel::new(3, 50, 256, 100, 64).weighing(weight_bytes).in_mood(Mood::default());
+        let model = move || {
+            FakeModel::new(3, 50, 256, 100, 64).weighing(weight_bytes).with_faults(FaultInjector::default())
+        };
         let loader = Arc::new(move || Ok(Box::new(model()) as _));
         handle.load("fake", weight_bytes, loader).expect("the fake loads")
     };
@@ -37,7 +37,7 @@ fn engine(memory_bytes: usize, queue_max: usize, weights: &[usize]) -> (EngineHa
 }
 
 fn asked(model: ModelId, prompt: Vec<u32>, tokens_max: u32) -> (Request, Receiver<Event>) {
-    let (sender, heard) = channel();
+    let (sender, events) = channel();
     // A lock, because shuttle's senders can't be shared.
     let sender = Mutex::new(sender);
     let request = Request {
@@ -46,12 +46,12 @@ fn asked(model: ModelId, prompt: Vec<u32>, tokens_max: u32) -> (Request, Receive
         sink: Box::new(move |event| sender.lock().expect("no sink panics").send(event).is_ok()),
         ..Request::warm(model, prompt, 0, None)
     };
-    (request, heard)
+    (request, events)
 }
 
 /// Receives all events and returns whether the request ended without an error.
-fn hear(heard: &Receiver<Event>) -> bool {
-    let events: Vec<Event> = heard.iter().collect();
+fn hear(events: &Receiver<Event>) -> bool {
+    let events: Vec<Event> = events.iter().collect();
     let is_end = |event: &Event| matches!(event, Event::Finished { .. } | Event::Failed(_));
     assert_eq!(events.iter().filter(|event| is_end(event)).count(), 1, "{events:?}");
     assert!(events.last().is_some_and(is_end), "{events:?}");
@@ -66,30 +66,19 @@ fn everybody_hears_an_end() {
             .map(|place| {
                 let (handle, model) = (handle.clone(), models[0]);
                 thread::spawn(move || {
-                    let (request, heard) = asked(model, vec![1, 2, place], 3);
+                    let (request, events) = asked(model, vec![1, 2, place], 3);
                     let id = handle.submit(request).expect("there is room");
                     match place {
                         0 => handle.cancel(id),
                         1 => {
                             let tokens = vec![1; 40];
-                            let expected =
-                                Expected { model, cache_salt: 0, tokens, steps: 0, for_at_most: None };
-                            let id = handle.expect(expected);
-                            handle.release(id);
+                            let prefix = ExpectedPrefix { model, cache_salt: 0, tokens, steps: 0 };
+                            let id = handle.expect_prefix(prefix);
+                            handle.release_prefix(id);
                         }
-                        _ => {
-                            let (request, branch) = asked(model, Vec::new(), 2);
-                            let branches = Branch {
-                                sampling: Sampling::greedy(),
-                                tokens_max: 2,
-                                priority: Priority::default(),
-                                sink: request.sink,
-                            };
-                            handle.fork(id, branches).expect("there is room");
-                            hear(&branch);
-                        }
+                        _ => {}
                     }
-                    assert!(hear(&heard));
+                    assert!(hear(&events));
                 })
             })
             .collect();
@@ -109,10 +98,10 @@ fn a_full_queue_answers_and_what_was_taken_ends() {
             .map(|place| {
                 let (handle, model) = (handle.clone(), models[0]);
                 thread::spawn(move || {
-                    let (request, heard) = asked(model, vec![place + 1], 2);
+                    let (request, events) = asked(model, vec![place + 1], 2);
                     match handle.submit(request) {
-                        Ok(_) => assert!(hear(&heard)),
-                        Err(Rejected::QueueFull { .. }) => assert_eq!(heard.iter().count(), 0),
+                        Ok(_) => assert!(hear(&events)),
+                        Err(Rejected::QueueFull { .. }) => assert_eq!(events.iter().count(), 0),
                         Err(other) => panic!("{other}"),
                     }
                 })
@@ -120,9 +109,9 @@ fn a_full_queue_answers_and_what_was_taken_ends() {
             .collect();
         askers.into_iter().for_each(|asker| asker.join().expect("no asker panics"));
         // Later requests find room again.
-        let (request, heard) = asked(models[0], vec![9], 2);
+        let (request, events) = asked(models[0], vec![9], 2);
         handle.submit(request).expect("there is room");
-        assert!(hear(&heard));
+        assert!(hear(&events));
     };
     shuttle::check_random(world, orders());
 }

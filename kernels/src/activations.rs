@@ -11,8 +11,7 @@ use crate::disjoint::Disjoint;
 use crate::dispatch::{Cpu, quantizer};
 use crate::matrix::Matrix;
 use crate::matrix::layout::{BLOCK, Layout, Scales};
-pub use crate::quantize::Source;
-use crate::quantize::{Forms, OFFSETS, Quantized, RUN_BLOCKS, offset_index};
+use crate::quantize::{ActivationSource, Forms, OFFSETS, Quantized, RUN_BLOCKS, offset_index};
 use crate::shapes::{TILE_ROWS_MAX, Tile};
 use crate::simd::{Kernel, Simd};
 
@@ -59,10 +58,10 @@ impl Activations {
     ///
     /// # Panics
     /// If `x` is not whole rows of `k`, or a matrix has another k.
-    pub fn fill(&mut self, cpu: &Cpu, x: Source<'_>, k: usize, for_: &[&Matrix]) {
+    pub fn fill(&mut self, cpu: &Cpu, x: ActivationSource<'_>, k: usize, consumers: &[&Matrix]) {
         x.assert_fits(k);
         let rows = x.len() / k;
-        let out = self.begin(rows, k, for_);
+        let out = self.begin(rows, k, consumers);
         if out.wanted.codes {
             fill_codes(cpu, rows, x, &out);
         }
@@ -72,13 +71,13 @@ impl Activations {
     }
 
     /// Makes room for rows of `k`, in the forms that these matrices multiply, to be filled block by block.
-    pub(crate) fn begin(&mut self, rows: usize, k: usize, for_: &[&Matrix]) -> Quantized<'_> {
-        for matrix in for_ {
+    pub(crate) fn begin(&mut self, rows: usize, k: usize, consumers: &[&Matrix]) -> Quantized<'_> {
+        for matrix in consumers {
             assert_eq!(matrix.k(), k, "activations for {matrix:?}");
         }
         let blocks = k / BLOCK;
         (self.rows, self.k) = (rows, k);
-        self.forms = Forms::of(for_.iter().map(|matrix| matrix.layout()));
+        self.forms = Forms::of(consumers.iter().map(|matrix| matrix.layout()));
         if self.forms.codes {
             grow(&mut self.codes, rows * k);
             grow(&mut self.scales, rows * blocks);
@@ -143,7 +142,7 @@ impl Activations {
     }
 }
 
-fn fill_codes(cpu: &Cpu, rows: usize, x: Source<'_>, out: &Quantized<'_>) {
+fn fill_codes(cpu: &Cpu, rows: usize, x: ActivationSource<'_>, out: &Quantized<'_>) {
     let (k, blocks, tiles) = (out.k, out.k / BLOCK, tiles(rows));
     let parts = parts(cpu.threads(), rows, blocks, x);
     let quantize = quantizer(cpu);
@@ -157,22 +156,26 @@ fn fill_codes(cpu: &Cpu, rows: usize, x: Source<'_>, out: &Quantized<'_>) {
     });
 }
 
-fn parts(threads: usize, rows: usize, blocks: usize, x: Source<'_>) -> usize {
+fn parts(threads: usize, rows: usize, blocks: usize, x: ActivationSource<'_>) -> usize {
     let tiles = tiles(rows);
     let parts = (rows * blocks / CHUNK_BLOCKS).div_ceil(tiles.max(1));
     // With a norm, each part first goes over its whole rows.
-    let most = if matches!(x, Source::Normed { .. }) { threads.div_ceil(tiles.max(1)) } else { usize::MAX };
+    let most = if matches!(x, ActivationSource::Normed { .. }) {
+        threads.div_ceil(tiles.max(1))
+    } else {
+        usize::MAX
+    };
     parts.min(most).min(blocks.div_ceil(RUN_BLOCKS)).max(1)
 }
 
-fn fill_floats(cpu: &Cpu, rows: usize, x: Source<'_>, out: &Quantized<'_>) {
+fn fill_floats(cpu: &Cpu, rows: usize, x: ActivationSource<'_>, out: &Quantized<'_>) {
     let k = out.k;
     cpu.run(tiles(rows), &|tile| {
         let (row, tile_rows) = tile_of(rows, tile);
         let range = row * k..(row + tile_rows) * k;
         // SAFETY: each chunk has another tile.
         let out = unsafe { out.floats.part(range.clone()) };
-        cpu.vectorise(Spread { x: x.part(range), k, out });
+        cpu.vectorise(ToFloats { x: x.part(range), k, out });
     });
 }
 
@@ -193,13 +196,13 @@ fn grow<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) {
 }
 
 /// Converts a tile's rows to floats, `[k][row]`.
-struct Spread<'a> {
-    x: Source<'a>,
+struct ToFloats<'a> {
+    x: ActivationSource<'a>,
     k: usize,
     out: &'a mut [f32],
 }
 
-impl Kernel for Spread<'_> {
+impl Kernel for ToFloats<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -212,7 +215,7 @@ impl Kernel for Spread<'_> {
                 let to = out[r..].iter_mut().step_by(rows);
                 match self.x {
                     // The end of a row that is not whole blocks.
-                    Source::Plain(x) if !whole => {
+                    ActivationSource::Plain(x) if !whole => {
                         to.zip(&x[r * self.k + block * BLOCK..]).for_each(|(to, x)| *to = *x);
                     }
                     x => to.zip(x.block(s, self.k, r, block, scales[r])).for_each(|(to, x)| *to = x),

@@ -7,15 +7,14 @@
 
 mod tile;
 
-pub use crate::kv::{BLOCK_TOKENS, KvLayer, KvShape, KvSlot, KvType, kv_write};
-
 use crate::disjoint::Disjoint;
 use crate::dispatch::Cpu;
-use tile::{Attend, Merge, Source, Sums, TILE_ROWS};
+use crate::kv::{BLOCK_TOKENS, KvLayer};
+use tile::{Attend, Merge, Sums, TILE_ROWS, TileInput};
 
 /// Tokens per split, counted from the start of the context.
 pub(crate) const SPLIT_TOKENS: usize = 256;
-/// A tile whose share of the work is above 1 / (this · threads) has its splits computed apart.
+/// A tile whose share of the work is above 1 / (this · threads) has its splits computed separately.
 const SHARES_PER_THREAD: usize = 4;
 
 /// Consecutive query rows of one context.
@@ -34,19 +33,12 @@ pub struct AttentionSpan<'a> {
 /// Scratch memory of [`attention`], reused from call to call.
 #[derive(Debug, Default)]
 pub struct AttentionScratch {
-    /// First the tiles whose splits are computed apart, then the others.
+    /// First the tiles whose splits are computed separately, then the others.
     tiles: Vec<Tile>,
     splits: Vec<Split>,
     /// For each of `splits`, `TILE_ROWS` rows of mixed values, and their sums.
     mixed: Vec<f32>,
     sums: Vec<Sums>,
-}
-
-impl AttentionScratch {
-    /// Without memory; it grows as needed.
-    pub fn new() -> AttentionScratch {
-        AttentionScratch::default()
-    }
 }
 
 /// Some rows of one span and one kv head. The rows of a group are numbered by token, and within a token by query head.
@@ -57,7 +49,7 @@ pub(crate) struct Tile {
     first: usize,
     rows: usize,
     splits: usize,
-    /// Index of its first split in [`AttentionScratch::splits`], if they are computed apart.
+    /// Index of its first split in [`AttentionScratch::splits`], if they are computed separately.
     first_split: usize,
 }
 
@@ -97,14 +89,14 @@ pub fn attention(
     let call = Call { pool, layer, heads, scale, q, spans };
     call.check(out.len());
     let AttentionScratch { tiles, splits, mixed, sums } = scratch;
-    let apart = call.plan(cpu.threads(), tiles, splits);
+    let separate = call.plan(cpu.threads(), tiles, splits);
     let dim = layer.shape.head_dim;
     let part_elems = TILE_ROWS * dim;
     grow(mixed, splits.len() * part_elems, 0.0);
     grow(sums, splits.len(), Sums::default());
     let (out, parts, part_sums) = (Disjoint::new(out), Disjoint::new(mixed), Disjoint::new(sums));
-    // A split computed apart goes to its part of the scratch, any other tile to its rows of the output.
-    cpu.run(splits.len() + tiles.len() - apart, &|i| {
+    // A split computed separately goes to its part of the scratch, any other tile to its rows of the output.
+    cpu.run(splits.len() + tiles.len() - separate, &|i| {
         let (tile, range, to, rows, sums) = if let Some(&Split { tile, split }) = splits.get(i) {
             // SAFETY: entry i belongs to this chunk alone.
             let sums = unsafe { &mut part_sums.part(i..i + 1)[0] };
@@ -112,13 +104,13 @@ pub fn attention(
             let rows = std::array::from_fn(|row| i * part_elems + row * dim);
             (&tiles[tile], split..split + 1, &parts, rows, sums)
         } else {
-            let tile = &tiles[apart + i - splits.len()];
+            let tile = &tiles[separate + i - splits.len()];
             (tile, 0..tile.splits, &out, call.rows_of(tile), &mut Sums::default())
         };
         let whole = i >= splits.len();
-        cpu.vectorise(Attend { source: Source::new(&call, tile), splits: range, to, rows, sums, whole });
+        cpu.vectorise(Attend { input: TileInput::new(&call, tile), splits: range, to, rows, sums, whole });
     });
-    cpu.run(apart, &|i| {
+    cpu.run(separate, &|i| {
         let tile = &tiles[i];
         let range = tile.first_split..tile.first_split + tile.splits;
         let (parts, sums) = (&mixed[range.start * part_elems..], &sums[range]);
@@ -175,7 +167,7 @@ impl Call<'_> {
         std::array::from_fn(|i| if i < tile.rows { self.row(tile, tile.first + i) } else { 0 })
     }
 
-    /// Divides the call into tiles. Returns how many have their splits computed apart; these come first.
+    /// Divides the call into tiles. Returns how many have their splits computed separately; these come first.
     fn plan(&self, threads: usize, tiles: &mut Vec<Tile>, splits: &mut Vec<Split>) -> usize {
         tiles.clear();
         splits.clear();
@@ -192,18 +184,18 @@ impl Call<'_> {
         }
         let cost = |tile: &Tile| tile.rows * tile.splits;
         let total: usize = tiles.iter().map(cost).sum();
-        let is_apart =
+        let is_separate =
             |tile: &Tile| threads > 1 && tile.splits > 1 && cost(tile) * threads * SHARES_PER_THREAD > total;
-        let mut apart = 0;
+        let mut separate = 0;
         for i in 0..tiles.len() {
-            if is_apart(&tiles[i]) {
+            if is_separate(&tiles[i]) {
                 tiles[i].first_split = splits.len();
-                splits.extend((0..tiles[i].splits).map(|split| Split { tile: apart, split }));
-                tiles.swap(apart, i);
-                apart += 1;
+                splits.extend((0..tiles[i].splits).map(|split| Split { tile: separate, split }));
+                tiles.swap(separate, i);
+                separate += 1;
             }
         }
-        apart
+        separate
     }
 }
 

@@ -3,33 +3,33 @@
 
 use std::ops::Range;
 
-pub use crate::isa::Isa;
+use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::has_fma;
 use crate::matrix::layout::Layout;
-use crate::quantize::{Quantized, Source, quantize_block, quantize_gated, quantize_tile};
+use crate::quantize::{ActivationSource, Quantized, quantize_block, quantize_gated, quantize_tile};
 use crate::scalar::scalar_kernel;
 use crate::shapes::{self, Sums};
 use crate::simd::{Kernel, Portable};
-use crate::team::Team;
+use crate::thread_pool::ThreadPool;
 
-/// An instruction set and a team of threads, which every kernel needs. Share it as `Arc<Cpu>`.
+/// An instruction set and a pool of threads, which every kernel needs. Share it as `Arc<Cpu>`.
 #[derive(Debug)]
 pub struct Cpu {
     /// Invariant: available on this machine. The kernels chosen by it rely on that.
     isa: Isa,
-    team: Team,
+    pool: ThreadPool,
 }
 
 impl Cpu {
     /// Uses the best instruction set of this machine and `threads` threads, including the calling one (at least one).
     pub fn new(threads: usize) -> Cpu {
-        Cpu { isa: Isa::detect(), team: Team::new(threads) }
+        Cpu { isa: Isa::detect(), pool: ThreadPool::new(threads) }
     }
 
     /// As [`Cpu::new`], with a given instruction set. `None` if this machine lacks it.
     pub fn with_isa(threads: usize, isa: Isa) -> Option<Cpu> {
-        isa.available().then(|| Cpu { isa, team: Team::new(threads) })
+        isa.available().then(|| Cpu { isa, pool: ThreadPool::new(threads) })
     }
 
     /// The instruction set in use.
@@ -39,14 +39,14 @@ impl Cpu {
 
     /// The number of threads, including the calling one.
     pub fn threads(&self) -> usize {
-        self.team.threads()
+        self.pool.threads()
     }
 
     /// Calls `f(0)`, …, `f(chunks - 1)`, each once, on any thread and in any order. Returns when all have returned;
     /// their writes are then visible. A chunk's panic is raised here once all chunks have ended. Calls from several
     /// threads take turns. A call from inside a chunk runs on its own thread alone.
     pub fn run(&self, chunks: usize, f: &(dyn Fn(usize) + Sync)) {
-        self.team.run(chunks, f);
+        self.pool.run(chunks, f);
     }
 
     /// Runs a kernel with this instruction set's vectors, on the calling thread.
@@ -80,7 +80,7 @@ pub(crate) fn kernel(isa: Isa, layout: Layout) -> shapes::Kernel {
 }
 
 /// [`quantize_tile`] for the instructions this machine has.
-pub(crate) type Quantizer = unsafe fn(&Quantized, Source<'_>, usize, Range<usize>);
+pub(crate) type Quantizer = unsafe fn(&Quantized, ActivationSource<'_>, usize, Range<usize>);
 
 pub(crate) fn quantizer(cpu: &Cpu) -> Quantizer {
     match cpu.isa() {

@@ -6,12 +6,12 @@ mod glibc {
     use std::ffi::c_int;
 
     /// `M_ARENA_MAX` of malloc.h.
-    pub const ARENAS_MAX: c_int = -8;
+    pub(super) const ARENAS_MAX: c_int = -8;
 
     unsafe extern "C" {
         // Both are safe at any time and from any thread: they take the allocator's own locks.
-        pub safe fn malloc_trim(pad: usize) -> c_int;
-        pub safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
+        pub(super) safe fn malloc_trim(pad: usize) -> c_int;
+        pub(super) safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
     }
 }
 

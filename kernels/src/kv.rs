@@ -6,7 +6,7 @@ use half::f16;
 
 use crate::disjoint::Disjoint;
 use crate::dispatch::Cpu;
-use crate::ops::{CHUNK_VALUES, Rope, Turn};
+use crate::ops::{CHUNK_VALUES, Rope, Rotation};
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Tokens per cache block.
@@ -151,9 +151,9 @@ pub fn kv_write(
             let to = unsafe { pool.part(range) };
             let index = slot.index as usize;
             assert!(index < BLOCK_TOKENS, "a block has {BLOCK_TOKENS} tokens, not token {index}");
-            let turn = rope.as_ref().filter(|_| keys).map(|rope| rope.turn(r));
+            let rotation = rope.as_ref().filter(|_| keys).map(|rope| rope.rotation(r));
             let kv_type = layer.shape.kv_type;
-            cpu.vectorise(Write { row, to, index, keys, turn, kv_type });
+            cpu.vectorise(Write { row, to, index, keys, rotation, kv_type });
         }
     };
     if 2 * len < CHUNK_VALUES { (0..2 * heads).for_each(write) } else { cpu.run(2 * heads, &write) }
@@ -165,7 +165,7 @@ struct Write<'a> {
     to: &'a mut [u16],
     index: usize,
     keys: bool,
-    turn: Option<Turn<'a>>,
+    rotation: Option<Rotation<'a>>,
     kv_type: KvType,
 }
 
@@ -174,12 +174,12 @@ impl Kernel for Write<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut turned = [0.0; KvShape::HEAD_DIM_MAX];
-        let turned = &mut turned[..self.row.len()];
-        let row = if let Some(turn) = self.turn {
-            turned.copy_from_slice(self.row);
-            turn.head(turned);
-            turned
+        let mut rotated = [0.0; KvShape::HEAD_DIM_MAX];
+        let rotated = &mut rotated[..self.row.len()];
+        let row = if let Some(rotation) = self.rotation {
+            rotated.copy_from_slice(self.row);
+            rotation.apply(rotated);
+            rotated
         } else {
             self.row
         };

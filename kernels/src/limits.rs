@@ -4,7 +4,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use crate::dispatch::{Cpu, Isa};
+use crate::dispatch::Cpu;
+use crate::isa::Isa;
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Seconds that the fastest of several runs took.

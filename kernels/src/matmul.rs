@@ -11,13 +11,14 @@ use std::ops::Range;
 
 use crate::activations::Activations;
 use crate::disjoint::Disjoint;
-use crate::dispatch::{Cpu, Isa, gated_quantizer, kernel};
+use crate::dispatch::{Cpu, gated_quantizer, kernel};
+use crate::isa::Isa;
 use crate::matrix::Matrix;
 use crate::matrix::layout::{BLOCK, LANES};
 use crate::shapes::{Kernel, PANELS_MAX, Sums, TILE_ROWS_MAX, Tile};
 
 /// One product of a [`matmul`]: `y[rows, n] = x · wᵀ + bias`, or `y += ...` with `add`.
-pub struct Output<'a> {
+pub struct MatmulOutput<'a> {
     /// The weights `[n, k]`.
     pub w: &'a Matrix,
     /// Added to each row if present; `n` long.
@@ -47,7 +48,7 @@ const OUTPUTS_MAX: usize = 8;
 ///
 /// # Panics
 /// If a shape does not fit, or `x` was not filled for a matrix.
-pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
+pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [MatmulOutput]) {
     for output in outputs.iter() {
         x.assert_filled_for(output.w);
         assert_eq!(output.y.len(), x.rows() * output.w.n(), "y of {:?}", output.w);
@@ -58,16 +59,17 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
     }
     let isa = cpu.isa();
     for outputs in outputs.chunks_mut(OUTPUTS_MAX) {
-        let mut jobs = [const { None }; OUTPUTS_MAX];
-        for (job, output) in jobs.iter_mut().zip(outputs) {
-            *job = Some(Job { w: output.w, bias: output.bias, add: output.add, y: Disjoint::new(output.y) });
+        let mut products = [const { None }; OUTPUTS_MAX];
+        for (product, output) in products.iter_mut().zip(outputs) {
+            *product =
+                Some(Product { w: output.w, bias: output.bias, add: output.add, y: Disjoint::new(output.y) });
         }
-        let jobs = &jobs;
-        let chunks = chunks(cpu.threads(), x.rows(), jobs.iter().flatten().map(|job| job.w));
+        let products = &products;
+        let chunks = chunks(cpu.threads(), x.rows(), products.iter().flatten().map(|product| product.w));
         cpu.run(chunks, &|chunk| {
             SUMS.with_borrow_mut(|sums| {
-                for job in jobs.iter().flatten() {
-                    job.run(isa, x, job.share(chunk, chunks), &mut sums.0);
+                for product in products.iter().flatten() {
+                    product.run(isa, x, product.panels_of(chunk, chunks), &mut sums.0);
                 }
             });
         });
@@ -78,18 +80,18 @@ pub fn matmul(cpu: &Cpu, x: &Activations, outputs: &mut [Output]) {
 ///
 /// # Panics
 /// If a shape does not fit, outputs are not whole blocks of 32, or `x` was not filled for a matrix.
-pub fn gated(
+pub fn gated_matmul(
     cpu: &Cpu,
     x: &Activations,
     gate: &Matrix,
     up: &Matrix,
     into: &mut Activations,
-    for_: &[&Matrix],
+    consumers: &[&Matrix],
 ) {
     [gate, up].into_iter().for_each(|w| x.assert_filled_for(w));
     let n = gate.n();
     assert!(up.n() == n && n.is_multiple_of(BLOCK), "{gate:?} and {up:?} are not of whole blocks");
-    let out = into.begin(x.rows(), n, for_);
+    let out = into.begin(x.rows(), n, consumers);
     if x.rows() == 0 {
         return;
     }
@@ -135,7 +137,7 @@ unsafe fn multiply(kernel: Kernel, w: &Matrix, blocks: Range<usize>, tile: &Tile
 
 /// One output, cut into chunks. A chunk is the same share of every output, so that what belongs together (gate and up,
 /// the heads of q and k) is made by one thread and is in its cache for the next op.
-struct Job<'a> {
+struct Product<'a> {
     w: &'a Matrix,
     bias: Option<&'a [f32]>,
     add: bool,
@@ -162,9 +164,9 @@ fn chunks<'a>(threads: usize, rows: usize, matrices: impl Iterator<Item = &'a Ma
     wanted.min(panels.div_ceil(PANELS_MAX))
 }
 
-impl Job<'_> {
+impl Product<'_> {
     /// The panels of chunk `chunk` of `chunks`, in whole pairs if there are enough.
-    fn share(&self, chunk: usize, chunks: usize) -> Range<usize> {
+    fn panels_of(&self, chunk: usize, chunks: usize) -> Range<usize> {
         let panels = self.w.panels();
         let unit = if panels >= chunks * PANELS_MAX { PANELS_MAX } else { 1 };
         let first =
@@ -203,8 +205,8 @@ impl Job<'_> {
                 let sums = &sums[i * tile.rows + row];
                 match <&mut [f32; LANES]>::try_from(&mut *y) {
                     // The known length makes this a few vector instructions.
-                    Ok(y) => put(y, sums, bias, self.add),
-                    Err(_) => put(y, sums, bias, self.add),
+                    Ok(y) => store_row(y, sums, bias, self.add),
+                    Err(_) => store_row(y, sums, bias, self.add),
                 }
             }
         }
@@ -212,7 +214,7 @@ impl Job<'_> {
 }
 
 #[inline(always)]
-fn put(y: &mut [f32], sums: &[f32; LANES], bias: Option<&[f32]>, add: bool) {
+fn store_row(y: &mut [f32], sums: &[f32; LANES], bias: Option<&[f32]>, add: bool) {
     let mut sums = *sums;
     if let Some(bias) = bias {
         sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);

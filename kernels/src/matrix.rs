@@ -48,22 +48,22 @@ pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// The format and dimensions of a matrix, without its bytes.
 #[derive(Clone, Copy)]
-pub struct Shape {
+pub struct MatrixShape {
     format: Format,
     layout: Layout,
     n: usize,
     k: usize,
 }
 
-impl Shape {
+impl MatrixShape {
     /// The shape of `n` rows of `k` weights.
     ///
     /// # Errors
     /// [`PackError::RowLength`] when `k` is not a multiple of the format's block length.
-    pub fn new(format: Format, n: usize, k: usize) -> Result<Shape, PackError> {
+    pub fn new(format: Format, n: usize, k: usize) -> Result<MatrixShape, PackError> {
         let block_len = format.block_len();
         if k.is_multiple_of(block_len) {
-            Ok(Shape { format, layout: Layout::of(format), n, k })
+            Ok(MatrixShape { format, layout: Layout::of(format), n, k })
         } else {
             Err(PackError::RowLength { format, k, block_len })
         }
@@ -84,7 +84,7 @@ impl Shape {
         panels_each: usize,
     ) -> impl ExactSizeIterator<Item = Slab<'a>> + use<'a> {
         assert_eq!(room.len(), self.packed_bytes(), "room for {} {}x{}", self.format.name(), self.n, self.k);
-        let Shape { format, layout, n, k } = *self;
+        let MatrixShape { format, layout, n, k } = *self;
         let rows_each = panels_each * LANES;
         let slab_bytes = panels_each * layout.panel_bytes(k);
         room.chunks_mut(slab_bytes.max(1)).enumerate().map(move |(slab, out)| {
@@ -137,7 +137,7 @@ impl Matrix {
 
     /// Zeroed room for `n` rows of `k` weights, to be packed in parts or by several threads.
     pub fn packer(format: Format, n: usize, k: usize) -> Result<Packer, PackError> {
-        let shape = Shape::new(format, n, k)?;
+        let shape = MatrixShape::new(format, n, k)?;
         Ok(Packer { shape, data: AlignedBytes::zeroed(shape.packed_bytes()) })
     }
 
@@ -145,10 +145,10 @@ impl Matrix {
     ///
     /// # Panics
     /// If the range is not as long as the packed bytes of this shape.
-    pub fn from_packed(shape: Shape, bytes: SharedBytes, range: Range<usize>) -> Matrix {
+    pub fn from_packed(shape: MatrixShape, bytes: SharedBytes, range: Range<usize>) -> Matrix {
         assert_eq!(range.len(), shape.packed_bytes(), "packed bytes of {}x{}", shape.n, shape.k);
         assert!(range.end <= (*bytes).as_ref().len(), "packed bytes end at {}", range.end);
-        let Shape { format, layout, n, k } = shape;
+        let MatrixShape { format, layout, n, k } = shape;
         Matrix { format, layout, n, k, data: Data::Shared(bytes, range) }
     }
 
@@ -203,19 +203,19 @@ impl Matrix {
 
 /// A matrix whose panels are being packed. Rows that were never packed are zero.
 pub struct Packer {
-    shape: Shape,
+    shape: MatrixShape,
     data: AlignedBytes,
 }
 
 impl Packer {
-    /// Divides the matrix into slabs, as [`Shape::slabs`].
+    /// Divides the matrix into slabs, as [`MatrixShape::slabs`].
     pub fn slabs(&mut self, panels_each: usize) -> impl ExactSizeIterator<Item = Slab<'_>> {
         self.shape.slabs(&mut self.data, panels_each)
     }
 
     /// The finished matrix, ready for the kernels.
     pub fn finish(self) -> Matrix {
-        let Shape { format, layout, n, k } = self.shape;
+        let MatrixShape { format, layout, n, k } = self.shape;
         Matrix { format, layout, n, k, data: Data::Own(self.data) }
     }
 }

@@ -1,22 +1,26 @@
-//! Row-wise ops: RMS norm, rope, silu. A row's result depends on that row alone.
+//! Rope, and for tests the norm and silu that other kernels compute on the fly. A row's result depends on that row
+//! alone.
 
 use std::sync::OnceLock;
 
 use crate::disjoint::Disjoint;
 use crate::dispatch::Cpu;
 #[cfg(test)]
-use crate::pointwise::silu_product;
-use crate::pointwise::{norm_scale, normed};
-use crate::simd::{Kernel, LANES, Simd, load_partial, store_partial};
+use crate::pointwise::{norm_scale, normed, silu_product};
+use crate::simd::{Kernel, Simd};
+#[cfg(test)]
+use crate::simd::{LANES, load_partial, store_partial};
 
 /// Values per chunk. That is some microseconds of work, enough to be worth sharing.
 pub(crate) const CHUNK_VALUES: usize = 4096;
 
-/// `out[r, i] = x[r, i] / sqrt(mean(x[r, ..]²) + eps) · weight[i]`, with `x.len() / weight.len()` rows.
+/// `out[r, i] = x[r, i] / sqrt(mean(x[r, ..]²) + eps) · weight[i]`, with `x.len() / weight.len()` rows: what
+/// [`crate::quantize::ActivationSource::Normed`] does on the fly.
 ///
 /// # Panics
 /// If `x` isn't whole rows or `out` isn't as long as `x`.
-pub fn rms_norm(cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+#[cfg(test)]
+pub(crate) fn rms_norm(cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "rms_norm: lengths of input and output");
     if x.is_empty() {
         return;
@@ -34,7 +38,7 @@ pub fn rms_norm(cpu: &Cpu, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32])
     });
 }
 
-/// `out[i] = silu(gate[i]) · up[i]` with silu(g) = g / (1 + e⁻ᵍ): what [`crate::matmul::gated`] does on the fly.
+/// `out[i] = silu(gate[i]) · up[i]` with silu(g) = g / (1 + e⁻ᵍ): what [`crate::matmul::gated_matmul`] does on the fly.
 #[cfg(test)]
 pub(crate) fn silu_mul(cpu: &Cpu, gate: &[f32], up: &[f32], out: &mut [f32]) {
     assert!(gate.len() == up.len() && up.len() == out.len(), "silu_mul: lengths differ");
@@ -111,9 +115,9 @@ impl Rope<'_> {
         assert_eq!(head_dim, 2 * self.freqs.radians_per_position.len(), "rope: head_dim and frequencies");
     }
 
-    pub(crate) fn turn(&self, row: usize) -> Turn<'_> {
+    pub(crate) fn rotation(&self, row: usize) -> Rotation<'_> {
         let (cos, sin) = self.freqs.at(self.positions[row]);
-        Turn { cos, sin, style: self.style }
+        Rotation { cos, sin, style: self.style }
     }
 }
 
@@ -133,23 +137,24 @@ pub fn rope(cpu: &Cpu, x: &mut [f32], heads: usize, head_dim: usize, rope: Rope<
     let parts = rows.div_ceil(rows_each);
     let x = Disjoint::new(x);
     // Head by head, so that a thread rotates the heads it made in the matmul before.
-    let turn = |chunk: usize| {
+    let rotate = |chunk: usize| {
         let (head, part) = (chunk / parts, chunk % parts);
         for row in part * rows_each..rows.min((part + 1) * rows_each) {
             let first = row * width + head * head_dim;
             // SAFETY: each chunk has other rows of a head, or another head.
             let head = unsafe { x.part(first..first + head_dim) };
-            cpu.vectorise(TurnHead { head, turn: rope.turn(row) });
+            cpu.vectorise(RotateHead { head, rotation: rope.rotation(row) });
         }
     };
     if rows * width < CHUNK_VALUES {
-        (0..heads * parts).for_each(turn)
+        (0..heads * parts).for_each(rotate)
     } else {
-        cpu.run(heads * parts, &turn)
+        cpu.run(heads * parts, &rotate)
     }
 }
 
-/// Distributes `out` over the team in parts of `chunk` values, each with its offset.
+/// Distributes `out` over the threads in parts of `chunk` values, each with its offset.
+#[cfg(test)]
 fn for_chunks_mut(cpu: &Cpu, out: &mut [f32], chunk: usize, f: &(dyn Fn(usize, &mut [f32]) + Sync)) {
     let len = out.len();
     let out = Disjoint::new(out);
@@ -160,6 +165,7 @@ fn for_chunks_mut(cpu: &Cpu, out: &mut [f32], chunk: usize, f: &(dyn Fn(usize, &
     });
 }
 
+#[cfg(test)]
 struct RmsNorm<'a> {
     x: &'a [f32],
     weight: &'a [f32],
@@ -167,6 +173,7 @@ struct RmsNorm<'a> {
     out: &'a mut [f32],
 }
 
+#[cfg(test)]
 impl Kernel for RmsNorm<'_> {
     type Output = ();
 
@@ -212,45 +219,45 @@ impl Kernel for SiluMul<'_> {
 
 /// The rotation of one position.
 #[derive(Clone, Copy)]
-pub(crate) struct Turn<'a> {
+pub(crate) struct Rotation<'a> {
     cos: &'a [f32],
     sin: &'a [f32],
     style: RopeStyle,
 }
 
-impl Turn<'_> {
+impl Rotation<'_> {
     /// Rotates one head. The compiler vectorizes these plain loops and never fuses, so the bits stay the same.
     #[inline(always)]
-    pub(crate) fn head(&self, head: &mut [f32]) {
-        let turn = |a: f32, b: f32, cos: f32, sin: f32| (a * cos - b * sin, a * sin + b * cos);
+    pub(crate) fn apply(&self, head: &mut [f32]) {
+        let rotate = |a: f32, b: f32, cos: f32, sin: f32| (a * cos - b * sin, a * sin + b * cos);
         let angles = self.cos.iter().zip(self.sin);
         match self.style {
             RopeStyle::Interleaved => {
                 for (pair, (&cos, &sin)) in head.as_chunks_mut::<2>().0.iter_mut().zip(angles) {
-                    (pair[0], pair[1]) = turn(pair[0], pair[1], cos, sin);
+                    (pair[0], pair[1]) = rotate(pair[0], pair[1], cos, sin);
                 }
             }
             RopeStyle::Halves => {
                 let (a, b) = head.split_at_mut(self.cos.len());
                 for ((a, b), (&cos, &sin)) in a.iter_mut().zip(b).zip(angles) {
-                    (*a, *b) = turn(*a, *b, cos, sin);
+                    (*a, *b) = rotate(*a, *b, cos, sin);
                 }
             }
         }
     }
 }
 
-struct TurnHead<'a> {
+struct RotateHead<'a> {
     head: &'a mut [f32],
-    turn: Turn<'a>,
+    rotation: Rotation<'a>,
 }
 
-impl Kernel for TurnHead<'_> {
+impl Kernel for RotateHead<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        self.turn.head(self.head);
+        self.rotation.apply(self.head);
     }
 }
 

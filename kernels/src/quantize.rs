@@ -14,7 +14,7 @@ pub(crate) const RUN_BLOCKS: usize = 8;
 
 /// Where rows of activations come from. A norm is computed during quantization; its result is never stored.
 #[derive(Clone, Copy)]
-pub enum Source<'a> {
+pub enum ActivationSource<'a> {
     /// The rows as they are, `[rows, k]`.
     Plain(&'a [f32]),
     /// [`crate::ops::rms_norm`] of the rows `x`.
@@ -28,10 +28,10 @@ pub enum Source<'a> {
     },
 }
 
-impl<'a> Source<'a> {
+impl<'a> ActivationSource<'a> {
     pub(crate) fn len(&self) -> usize {
         match self {
-            Source::Plain(x) | Source::Normed { x, .. } => x.len(),
+            ActivationSource::Plain(x) | ActivationSource::Normed { x, .. } => x.len(),
         }
     }
 
@@ -39,17 +39,19 @@ impl<'a> Source<'a> {
         assert!(k > 0 && self.len().is_multiple_of(k), "{} activations are not rows of {k}", self.len());
         let whole_blocks = k.is_multiple_of(BLOCK);
         match self {
-            Source::Plain(_) => {}
+            ActivationSource::Plain(_) => {}
             _ if !whole_blocks => panic!("rows of {k} are made on the way: they must be blocks of {BLOCK}"),
-            Source::Normed { weight, .. } => assert_eq!(weight.len(), k, "weights of the norm"),
+            ActivationSource::Normed { weight, .. } => assert_eq!(weight.len(), k, "weights of the norm"),
         }
     }
 
     /// The values in `range`, which must be whole rows.
-    pub(crate) fn part(self, range: Range<usize>) -> Source<'a> {
+    pub(crate) fn part(self, range: Range<usize>) -> ActivationSource<'a> {
         match self {
-            Source::Plain(x) => Source::Plain(&x[range]),
-            Source::Normed { x, weight, eps } => Source::Normed { x: &x[range], weight, eps },
+            ActivationSource::Plain(x) => ActivationSource::Plain(&x[range]),
+            ActivationSource::Normed { x, weight, eps } => {
+                ActivationSource::Normed { x: &x[range], weight, eps }
+            }
         }
     }
 
@@ -57,7 +59,7 @@ impl<'a> Source<'a> {
     #[inline(always)]
     pub(crate) fn row_scales<S: Simd>(self, s: S, k: usize) -> [f32; TILE_ROWS_MAX] {
         let mut scales = [1.0; TILE_ROWS_MAX];
-        if let Source::Normed { x, eps, .. } = self {
+        if let ActivationSource::Normed { x, eps, .. } = self {
             for (scale, x) in scales.iter_mut().zip(x.chunks_exact(k)) {
                 *scale = norm_scale(s, x, eps);
             }
@@ -72,8 +74,8 @@ impl<'a> Source<'a> {
         let at = r * k + block * BLOCK..r * k + (block + 1) * BLOCK;
         let outs = out.as_chunks_mut::<LANES>().0.iter_mut();
         match self {
-            Source::Plain(x) => out.copy_from_slice(&x[at]),
-            Source::Normed { x, weight, .. } => {
+            ActivationSource::Plain(x) => out.copy_from_slice(&x[at]),
+            ActivationSource::Normed { x, weight, .. } => {
                 let weight = &weight[block * BLOCK..][..BLOCK];
                 let lanes = x[at].as_chunks::<LANES>().0.iter().zip(weight.as_chunks::<LANES>().0);
                 for (out, (x, weight)) in outs.zip(lanes) {
@@ -203,7 +205,7 @@ fn gated_block<S: Simd>(s: S, gate: &Sums, up: &Sums, r: usize) -> [f32; BLOCK] 
 pub(crate) unsafe fn quantize_tile<S: Simd>(
     s: S,
     out: &Quantized,
-    x: Source<'_>,
+    x: ActivationSource<'_>,
     row: usize,
     blocks: Range<usize>,
     quantize: impl Fn(&[f32; BLOCK], &mut [i8; BLOCK]) -> (f32, [i32; 2]),

@@ -95,6 +95,7 @@ pub(crate) fn load_partial<S: Simd>(s: S, x: &[f32]) -> S::V {
 }
 
 /// Stores the first `to.len() ≤ 16` lanes.
+#[cfg(test)]
 #[inline(always)]
 pub(crate) fn store_partial<S: Simd>(s: S, v: S::V, to: &mut [f32]) {
     to.copy_from_slice(&to_array(s, v)[..to.len()]);

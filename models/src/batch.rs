@@ -15,7 +15,7 @@ pub struct Batch {
     pub spans: Vec<Span>,
     /// Block ids of all spans; each span refers to its range.
     pub tables: Vec<u32>,
-    /// Cache blocks to copy before anything is computed, for forks and for sharing part of a block.
+    /// Cache blocks to copy before anything is computed, to share part of a block.
     pub copies: Vec<BlockCopy>,
     /// Indices into `tokens` whose logits are wanted, ascending.
     pub rows: Vec<u32>,
@@ -46,7 +46,7 @@ pub struct BlockCopy {
 
 /// The limits a batch is checked against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct BatchLimits {
     /// Token ids are below this.
     pub vocab: usize,
     /// Block ids are below this.
@@ -73,7 +73,7 @@ impl Batch {
     ///
     /// # Errors
     /// [`ForwardError::Token`] for an id outside the vocabulary, [`ForwardError::Batch`] for an inconsistent batch.
-    pub fn check(&self, limits: &Limits) -> Result<(), ForwardError> {
+    pub fn check(&self, limits: &BatchLimits) -> Result<(), ForwardError> {
         let wrong = |what: String| Err(ForwardError::Batch(what));
         if let Some(&token) = self.tokens.iter().find(|&&token| token as usize >= limits.vocab) {
             return Err(ForwardError::Token { token, vocab: limits.vocab });
@@ -109,7 +109,7 @@ impl Batch {
         }
     }
 
-    fn check_span(&self, span: &Span, first: usize, limits: &Limits) -> Result<(), ForwardError> {
+    fn check_span(&self, span: &Span, first: usize, limits: &BatchLimits) -> Result<(), ForwardError> {
         let wrong = |what: String| Err(ForwardError::Batch(what));
         if span.tokens.start != first || span.tokens.is_empty() || span.tokens.end > self.tokens.len() {
             return wrong(format!("a span has tokens {:?}, but the next token is {first}", span.tokens));

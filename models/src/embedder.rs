@@ -1,17 +1,12 @@
 //! Sentence embeddings: a BERT encoder over token ids, with mean pooling. Text and tokenizers are not known here.
 
-use std::path::{Path, PathBuf};
-
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bandmaster_kernels::Cpu;
-use bandmaster_kernels::activations::{Activations, Source};
-use bandmaster_kernels::formats::Format;
-use bandmaster_kernels::matmul::{Output, matmul};
-use bandmaster_kernels::matrix::Matrix;
+use bandmaster_kernels::{ActivationSource, Activations, Cpu, Format, MatmulOutput, Matrix, matmul};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::mapping::Mapping;
@@ -95,8 +90,8 @@ struct Layer {
     query: Linear,
     key: Linear,
     value: Linear,
-    attended: Linear,
-    attended_norm: Norm,
+    attention_output: Linear,
+    attention_norm: Norm,
     up: Linear,
     down: Linear,
     down_norm: Norm,
@@ -109,7 +104,7 @@ pub struct Embedder {
     /// Word embeddings, F32 bytes as in the file: [vocab, width]. They are copied, so that no file stays mapped.
     words: Vec<u8>,
     /// Position embeddings plus that of the first token type: [tokens_max, width].
-    places: Vec<f32>,
+    positions: Vec<f32>,
     embedded_norm: Norm,
     layers: Vec<Layer>,
 }
@@ -133,46 +128,28 @@ impl Embedder {
         let read = Parts::read(&file, shape);
         // Checked before the result is used, since a file truncated meanwhile reads as zeros.
         file.check().map_err(|changed| io(std::io::Error::other(changed)))?;
-        let Parts { words, places, embedded_norm, layers } =
+        let Parts { words, positions, embedded_norm, layers } =
             read.map_err(|reason| EmbedderError::Weights { file: path.clone(), reason })?;
-        Ok(Embedder { cpu, shape, words, places, embedded_norm, layers })
+        Ok(Embedder { cpu, shape, words, positions, embedded_norm, layers })
     }
 
-    /// Numbers in an embedding, e.g. 384.
-    #[must_use]
-    pub fn width(&self) -> usize {
-        self.shape.width
-    }
-
-    /// The most tokens a text may have, including special ones.
-    #[must_use]
-    pub fn tokens_max(&self) -> usize {
-        self.shape.tokens_max
-    }
-
-    /// The embedding of one text: the mean of the last layer over all tokens, scaled to length 1 so that dot products
-    /// are cosines. `token_ids` must include the special tokens.
+    /// Embeds texts, given as token ids with the special tokens, in one pass over the weights. An embedding is the mean
+    /// of the last layer over all tokens of its text, scaled to length 1 so that dot products are cosines. It has the
+    /// same bits whatever other texts there are.
     ///
     /// # Errors
-    /// [`EmbedderError::Length`] for no tokens or too many, [`EmbedderError::Token`] for an id outside the vocabulary.
-    pub fn embed(&self, token_ids: &[u32]) -> Result<Vec<f32>, EmbedderError> {
-        self.embed_all(&[token_ids]).map(|mut vectors| vectors.remove(0))
-    }
-
-    /// Embeds several texts in one pass over the weights. Each embedding has the same bits as alone.
-    ///
-    /// # Errors
-    /// As [`Embedder::embed`]. One text that can't be embedded fails all.
+    /// [`EmbedderError::Length`] for a text with no tokens or too many, [`EmbedderError::Token`] for an id outside the
+    /// vocabulary. One such text fails all.
     pub fn embed_all(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, EmbedderError> {
         let width = self.shape.width;
         let mut states = Vec::new();
         for text in texts {
             self.check(text)?;
-            states.append(&mut self.look_up(text));
+            states.append(&mut self.embed_tokens(text));
         }
         for layer in &self.layers {
             self.attend(layer, texts, &mut states);
-            self.transform(layer, &mut states);
+            self.feed_forward(layer, &mut states);
         }
         Ok(ranges(texts, width).map(|range| mean_direction(&states[range], width)).collect())
     }
@@ -188,9 +165,9 @@ impl Embedder {
         }
     }
 
-    fn look_up(&self, token_ids: &[u32]) -> Vec<f32> {
+    fn embed_tokens(&self, token_ids: &[u32]) -> Vec<f32> {
         let width = self.shape.width;
-        let mut states = self.places[..token_ids.len() * width].to_vec();
+        let mut states = self.positions[..token_ids.len() * width].to_vec();
         for (row, &token) in states.chunks_exact_mut(width).zip(token_ids) {
             let word = &self.words[token as usize * width * 4..][..width * 4];
             row.iter_mut().zip(floats(word)).for_each(|(x, w)| *x += w);
@@ -201,7 +178,7 @@ impl Embedder {
 
     /// Each text's tokens attend to all tokens of that text. The result is added to `states` and normalized.
     fn attend(&self, layer: &Layer, texts: &[&[u32]], states: &mut [f32]) {
-        let Layer { query, key, value, attended, .. } = layer;
+        let Layer { query, key, value, attention_output, .. } = layer;
         let [query, key, value] = self.linear(states, [query, key, value]);
         let mut mixed = vec![0.0; states.len()];
         let (width, head_dim) = (self.shape.width, self.shape.width / self.shape.heads);
@@ -211,17 +188,17 @@ impl Embedder {
             for (row, out) in rows {
                 for head in (0..width).step_by(head_dim) {
                     let (query, out) = (&row[head..head + head_dim], &mut out[head..head + head_dim]);
-                    mix_values(query, key, value, width, head, out);
+                    attend_head(query, key, value, width, head, out);
                 }
             }
         }
-        let [out] = self.linear(&mixed, [attended]);
+        let [out] = self.linear(&mixed, [attention_output]);
         states.iter_mut().zip(out).for_each(|(x, y)| *x += y);
-        layer.attended_norm.apply(states);
+        layer.attention_norm.apply(states);
     }
 
     /// Applies the feed-forward part, adds the result to `states`, and normalizes.
-    fn transform(&self, layer: &Layer, states: &mut [f32]) {
+    fn feed_forward(&self, layer: &Layer, states: &mut [f32]) {
         let [mut wide] = self.linear(states, [&layer.up]);
         wide.iter_mut().for_each(|x| *x = gelu(*x));
         let [out] = self.linear(&wide, [&layer.down]);
@@ -232,12 +209,12 @@ impl Embedder {
     fn linear<const N: usize>(&self, x: &[f32], of: [&Linear; N]) -> [Vec<f32>; N] {
         let k = of[0].weight.k();
         let mut activations = Activations::new();
-        activations.fill(&self.cpu, Source::Plain(x), k, &of.map(|linear| &linear.weight));
+        activations.fill(&self.cpu, ActivationSource::Plain(x), k, &of.map(|linear| &linear.weight));
         let mut out = of.map(|linear| vec![0.0; x.len() / k * linear.weight.n()]);
         let mut pairs = of.iter().zip(out.iter_mut());
-        let mut outputs: [Output<'_>; N] = std::array::from_fn(|_| {
+        let mut outputs: [MatmulOutput<'_>; N] = std::array::from_fn(|_| {
             let (linear, y) = pairs.next().expect("as many outputs as matrices");
-            Output { w: &linear.weight, bias: Some(&linear.bias), add: false, y }
+            MatmulOutput { w: &linear.weight, bias: Some(&linear.bias), add: false, y }
         });
         matmul(&self.cpu, &activations, &mut outputs);
         out
@@ -265,7 +242,7 @@ fn mean_direction(rows: &[f32], width: usize) -> Vec<f32> {
 }
 
 /// `out` = softmax(query · keysᵀ / √dim) · values, for one head of one token. Heads start at column `start` of `width`.
-fn mix_values(query: &[f32], keys: &[f32], values: &[f32], width: usize, start: usize, out: &mut [f32]) {
+fn attend_head(query: &[f32], keys: &[f32], values: &[f32], width: usize, start: usize, out: &mut [f32]) {
     let scale = 1.0 / (query.len() as f32).sqrt();
     let rows = keys.chunks_exact(width).map(|row| &row[start..start + query.len()]);
     let mut shares: Vec<f32> =
@@ -330,9 +307,11 @@ fn read_shape(file: &Path) -> Result<Shape, EmbedderError> {
     if family != "bert" {
         return Err(wrong(format!("`model_type` is {family}, but only bert is supported")));
     }
-    let places = json["position_embedding_type"].as_str().unwrap_or("absolute");
-    if places != "absolute" {
-        return Err(wrong(format!("`position_embedding_type` is {places}, but only absolute is supported")));
+    let positions = json["position_embedding_type"].as_str().unwrap_or("absolute");
+    if positions != "absolute" {
+        return Err(wrong(format!(
+            "`position_embedding_type` is {positions}, but only absolute is supported"
+        )));
     }
     let fits = shape.width.is_multiple_of(shape.heads)
         && shape.width.is_multiple_of(32)
@@ -347,8 +326,8 @@ fn read_shape(file: &Path) -> Result<Shape, EmbedderError> {
     }
 }
 
-/// Prefixes of tensors that are safe to ignore, with the reason.
-const HARMLESS: &[(&str, &str)] = &[
+/// Prefixes of tensors that can be ignored, with the reason.
+const IGNORED: &[(&str, &str)] = &[
     ("embeddings.position_ids", "the numbers 0, 1, 2 and so on"),
     ("pooler.", "for pooling by the first token; embeddings are means"),
     ("cls.", "for predicting masked words"),
@@ -356,7 +335,7 @@ const HARMLESS: &[(&str, &str)] = &[
 
 struct Parts {
     words: Vec<u8>,
-    places: Vec<f32>,
+    positions: Vec<f32>,
     embedded_norm: Norm,
     layers: Vec<Layer>,
 }
@@ -364,18 +343,18 @@ struct Parts {
 impl Parts {
     fn read(file: &[u8], shape: Shape) -> Result<Self, String> {
         let tensors = SafeTensors::deserialize(file).map_err(|error| error.to_string())?;
-        let reader = Reader { tensors, shape, taken: RefCell::default() };
+        let reader = Reader { tensors, shape, names_read: RefCell::default() };
         let Shape { width, tokens_max, vocab, .. } = shape;
         let words = reader.raw("embeddings.word_embeddings.weight", &[vocab, width])?.to_vec();
-        let mut places = reader.vector("embeddings.position_embeddings.weight", &[tokens_max, width])?;
+        let mut positions = reader.vector("embeddings.position_embeddings.weight", &[tokens_max, width])?;
         let types = reader.first_row("embeddings.token_type_embeddings.weight")?;
-        for row in places.chunks_exact_mut(width) {
-            row.iter_mut().zip(&types).for_each(|(place, of_type)| *place += of_type);
+        for row in positions.chunks_exact_mut(width) {
+            row.iter_mut().zip(&types).for_each(|(position, of_type)| *position += of_type);
         }
         let embedded_norm = reader.norm("embeddings.LayerNorm")?;
         let layers = (0..shape.layers).map(|index| reader.layer(index)).collect::<Result<_, _>>()?;
         reader.refuse_unused()?;
-        Ok(Self { words, places, embedded_norm, layers })
+        Ok(Self { words, positions, embedded_norm, layers })
     }
 }
 
@@ -383,12 +362,12 @@ struct Reader<'a> {
     tensors: SafeTensors<'a>,
     shape: Shape,
     /// Names that were read, without the `bert.` prefix that some files have.
-    taken: RefCell<HashSet<String>>,
+    names_read: RefCell<HashSet<String>>,
 }
 
 impl Reader<'_> {
     fn raw(&self, name: &str, shape: &[usize]) -> Result<&[u8], String> {
-        self.taken.borrow_mut().insert(name.to_owned());
+        self.names_read.borrow_mut().insert(name.to_owned());
         let tensor = self.tensors.tensor(name).or_else(|_| self.tensors.tensor(&format!("bert.{name}")));
         let tensor = tensor.map_err(|_| format!("tensor {name} is missing"))?;
         if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
@@ -400,10 +379,10 @@ impl Reader<'_> {
 
     /// Refuses a file with a tensor that the embedding would ignore.
     fn refuse_unused(&self) -> Result<(), String> {
-        let taken = self.taken.borrow();
+        let names_read = self.names_read.borrow();
         let used = |name: &str| {
             let name = name.strip_prefix("bert.").unwrap_or(name);
-            taken.contains(name) || HARMLESS.iter().any(|(start, _)| name.starts_with(start))
+            names_read.contains(name) || IGNORED.iter().any(|(start, _)| name.starts_with(start))
         };
         match self.tensors.names().into_iter().find(|name| !used(name)) {
             Some(name) => Err(format!("tensor {name} would be ignored")),
@@ -444,8 +423,8 @@ impl Reader<'_> {
             query: self.linear(&name("attention.self.query"), width, width)?,
             key: self.linear(&name("attention.self.key"), width, width)?,
             value: self.linear(&name("attention.self.value"), width, width)?,
-            attended: self.linear(&name("attention.output.dense"), width, width)?,
-            attended_norm: self.norm(&name("attention.output.LayerNorm"))?,
+            attention_output: self.linear(&name("attention.output.dense"), width, width)?,
+            attention_norm: self.norm(&name("attention.output.LayerNorm"))?,
             up: self.linear(&name("intermediate.dense"), ffn, width)?,
             down: self.linear(&name("output.dense"), width, ffn)?,
             down_norm: self.norm(&name("output.LayerNorm"))?,

@@ -1,9 +1,9 @@
 //! Errors of loading and running a model.
 
-use bandmaster_kernels::matrix::PackError;
+use bandmaster_kernels::PackError;
 
 use crate::gguf::GgufError;
-use crate::mapping::Changed;
+use crate::mapping::FileChanged;
 use crate::spec::SpecError;
 
 /// Why a file can't be loaded as a model.
@@ -27,7 +27,7 @@ pub enum LoadError {
     },
     /// The file was changed while it was read.
     #[error(transparent)]
-    Changed(#[from] Changed),
+    FileChanged(#[from] FileChanged),
     /// A tensor's shape does not match the metadata.
     #[error(
         "tensor `{tensor}` has shape {found:?} where {wanted:?} is needed: the file contradicts itself; get another conversion of the model"
@@ -98,7 +98,7 @@ pub enum ForwardError {
     /// A file with weights was changed by another program. What the model computes or keeps can't be trusted any more;
     /// loading again uses the new contents.
     #[error(transparent)]
-    Lost(#[from] Changed),
+    FileChanged(#[from] FileChanged),
     /// A device or a test double failed.
     #[error("{0}")]
     Failed(String),

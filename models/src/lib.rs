@@ -1,31 +1,32 @@
 //! Turns GGUF files into decoders: one decoder, many families. Text, scheduling and sampling are not known here.
 
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub)]
 
-pub mod batch;
-pub mod cpu;
-pub mod embedder;
+mod batch;
+mod cpu;
+mod embedder;
 mod error;
-pub mod families;
+mod families;
 pub mod gguf;
 mod load;
 mod mapping;
-pub mod model;
+mod model;
 mod options;
 mod packed;
 mod packing;
-pub mod spec;
+mod spec;
 mod tensors;
 pub mod tiny;
-pub mod weights;
+mod weights;
 
-pub use bandmaster_kernels::attention::KvType;
-pub use bandmaster_kernels::{Cpu, heap, limits, stdout};
+pub use bandmaster_kernels::{BLOCK_TOKENS, Cpu, KvType, heap, limits, stdout};
 pub use batch::{Batch, BlockCopy, Span};
 pub use cpu::CpuModel;
+pub use embedder::{Embedder, EmbedderError};
 pub use error::{ForwardError, LoadError};
 pub use load::{load, load_gguf};
-pub use mapping::Changed;
+pub use mapping::FileChanged;
 pub use model::{Model, ModelInfo, OnRow};
 pub use options::{LoadOptions, Progress, STEP_TOKENS_MAX};
 pub use packed::packed_path;
+pub use spec::{Feature, RopePairs, RopeScaling, RopeSpec, Spec, SpecError};

@@ -35,8 +35,8 @@ pub trait Model: Send {
     /// # Errors
     /// [`ForwardError`] when the batch can't be run. The model stays usable.
     fn forward(&mut self, batch: &Batch, on_row: OnRow<'_>) -> Result<(), ForwardError>;
-    /// Announces that `block` will be used, so that its memory may be taken now.
-    fn commit(&mut self, block: u32);
+    /// Says that `block` will be used, so that its memory may be taken now.
+    fn commit_block(&mut self, block: u32);
     /// Gives the memory of `block` back; its contents are lost.
-    fn decommit(&mut self, block: u32);
+    fn decommit_block(&mut self, block: u32);
 }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use bandmaster_kernels::Cpu;
-use bandmaster_kernels::attention::KvType;
+use bandmaster_kernels::{Cpu, KvType};
 
 /// Receives the fraction of loading that is done, ascending to 1. Called on the loading thread.
 pub type Progress<'a> = &'a (dyn Fn(f32) + Sync);

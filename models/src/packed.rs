@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bandmaster_kernels::matrix::{Matrix, PACKED_VERSION, Shape, SharedBytes};
+use bandmaster_kernels::{Matrix, MatrixShape, PACKED_VERSION, SharedBytes};
 use rayon::ThreadPool;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use serde_json::{Value, json};
@@ -32,18 +32,18 @@ const CHECKED_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub name: String,
-    pub shape: Shape,
+    pub shape: MatrixShape,
 }
 
 /// Where each matrix lies, and the file's total length.
-struct Plan {
+struct FileLayout {
     table_bytes: usize,
     ranges: Vec<Range<usize>>,
     total: usize,
 }
 
-impl Plan {
-    fn new(source: &Value, entries: &[Entry]) -> Plan {
+impl FileLayout {
+    fn new(source: &Value, entries: &[Entry]) -> FileLayout {
         // Checksums are printed at a fixed width, so the table already has its final length.
         let blank = vec![0; entries.len()];
         let table_bytes = table(source, entries, &blank).len().next_multiple_of(PAGE);
@@ -53,7 +53,7 @@ impl Plan {
             ranges.push(at..at + entry.shape.packed_bytes());
             at = (at + entry.shape.packed_bytes()).next_multiple_of(ALIGNMENT);
         }
-        Plan { table_bytes, ranges, total: at }
+        FileLayout { table_bytes, ranges, total: at }
     }
 }
 
@@ -76,40 +76,40 @@ pub fn packed_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-pub(crate) struct Packed {
+pub(crate) struct PackedMatrices {
     pub matrices: HashMap<String, Matrix>,
     /// The file they are mapped from; `None` when they are in memory.
     pub file: Option<Arc<Mapping>>,
 }
 
-impl Packed {
-    fn new(file: Mapping, entries: &[Entry], plan: Plan) -> Packed {
+impl PackedMatrices {
+    fn new(file: Mapping, entries: &[Entry], layout: FileLayout) -> PackedMatrices {
         let file = Arc::new(file);
         let matrix = |(entry, range): (&Entry, Range<usize>)| {
             let bytes: SharedBytes = Arc::clone(&file) as SharedBytes;
             (entry.name.clone(), Matrix::from_packed(entry.shape, bytes, range))
         };
-        let matrices = entries.iter().zip(plan.ranges).map(matrix).collect();
-        Packed { matrices, file: Some(file) }
+        let matrices = entries.iter().zip(layout.ranges).map(matrix).collect();
+        PackedMatrices { matrices, file: Some(file) }
     }
 }
 
 /// The matrices packed by an earlier load, if their file exists, was made from this source, and is intact.
-pub(crate) fn open(gguf: &Gguf, entries: &[Entry], threads: &ThreadPool) -> Option<Packed> {
+pub(crate) fn open(gguf: &Gguf, entries: &[Entry], threads: &ThreadPool) -> Option<PackedMatrices> {
     let source = gguf.fingerprint()?;
-    let plan = Plan::new(&source, entries);
+    let layout = FileLayout::new(&source, entries);
     let file = Mapping::open(&packed_path(gguf.path())).ok()?;
-    if file.len() != plan.total {
+    if file.len() != layout.total {
         return None;
     }
-    let checksums = checksums(&file, &plan, threads);
+    let checksums = checksums(&file, &layout, threads);
     let expected = table(&source, entries, &checksums);
-    let unharmed = file.starts_with(expected.as_bytes()) && file.check().is_ok();
-    unharmed.then(|| Packed::new(file, entries, plan))
+    let intact = file.starts_with(expected.as_bytes()) && file.check().is_ok();
+    intact.then(|| PackedMatrices::new(file, entries, layout))
 }
 
-fn checksums(bytes: &[u8], plan: &Plan, threads: &ThreadPool) -> Vec<u32> {
-    let pieces: Vec<(usize, &[u8])> = (plan.ranges.iter().enumerate())
+fn checksums(bytes: &[u8], layout: &FileLayout, threads: &ThreadPool) -> Vec<u32> {
+    let pieces: Vec<(usize, &[u8])> = (layout.ranges.iter().enumerate())
         .flat_map(|(at, range)| bytes[range.clone()].chunks(CHECKED_BYTES).map(move |piece| (at, piece)))
         .collect();
     let hashed: Vec<(usize, crc32fast::Hasher)> = threads.install(|| {
@@ -120,63 +120,63 @@ fn checksums(bytes: &[u8], plan: &Plan, threads: &ThreadPool) -> Vec<u32> {
         };
         pieces.par_iter().map(hash).collect()
     });
-    let mut whole = vec![crc32fast::Hasher::new(); plan.ranges.len()];
+    let mut whole = vec![crc32fast::Hasher::new(); layout.ranges.len()];
     hashed.iter().for_each(|(at, hasher)| whole[*at].combine(hasher));
     whole.into_iter().map(crc32fast::Hasher::finalize).collect()
 }
 
 /// A packed file that is being written.
-pub(crate) struct Draft {
+pub(crate) struct PackedWriter {
     source: Value,
     entries: Vec<Entry>,
-    plan: Plan,
+    layout: FileLayout,
     /// The file stays locked while it is written.
     map: MappingMut,
     path: PathBuf,
-    goal: PathBuf,
+    target: PathBuf,
 }
 
-impl Draft {
+impl PackedWriter {
     /// Creates the file and reserves disk space for these matrices. `None` where it can't be kept.
-    pub(crate) fn new(gguf: &Gguf, entries: Vec<Entry>) -> Option<Draft> {
+    pub(crate) fn new(gguf: &Gguf, entries: Vec<Entry>) -> Option<PackedWriter> {
         let source = gguf.fingerprint()?;
-        let plan = Plan::new(&source, &entries);
-        let goal = packed_path(gguf.path());
-        clear_drafts(&goal);
-        let path = goal.with_extension(format!("packed-{}", std::process::id()));
+        let layout = FileLayout::new(&source, &entries);
+        let target = packed_path(gguf.path());
+        remove_unfinished(&target);
+        let path = target.with_extension(format!("packed-{}", std::process::id()));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).ok()?;
-        let reserved = file.try_lock().is_ok() && reserve(&file, plan.total as u64).is_ok();
+        let reserved = file.try_lock().is_ok() && reserve(&file, layout.total as u64).is_ok();
         let map = reserved.then(|| MappingMut::new(file).ok()).flatten();
         if map.is_none() {
-            // If this fails, the next draft clears it.
+            // If this fails, the next load removes it.
             let _ = fs::remove_file(&path);
         }
-        Some(Draft { source, entries, plan, map: map?, path, goal })
+        Some(PackedWriter { source, entries, layout, map: map?, path, target })
     }
 
     /// The bytes of the `index`th matrix; zero until written.
-    pub(crate) fn room(&mut self, index: usize) -> &mut [u8] {
-        &mut self.map[self.plan.ranges[index].clone()]
+    pub(crate) fn matrix_bytes(&mut self, index: usize) -> &mut [u8] {
+        &mut self.map[self.layout.ranges[index].clone()]
     }
 
     /// Renames the finished file into place and returns its matrices; `None` when another process damaged it. The file
     /// is not synced, which would take seconds: if a power cut loses part of it, the checksums fail at the next load.
-    pub(crate) fn finish(mut self, threads: &ThreadPool) -> Option<Packed> {
-        let checksums = checksums(&self.map, &self.plan, threads);
+    pub(crate) fn finish(mut self, threads: &ThreadPool) -> Option<PackedMatrices> {
+        let checksums = checksums(&self.map, &self.layout, threads);
         let table = table(&self.source, &self.entries, &checksums);
-        debug_assert!(table.len() <= self.plan.table_bytes);
+        debug_assert!(table.len() <= self.layout.table_bytes);
         self.map[..table.len()].copy_from_slice(table.as_bytes());
-        let Draft { map, entries, plan, path, goal, .. } = self;
-        let Some(file) = map.finish(&goal).ok().filter(|file| file.check().is_ok()) else {
+        let PackedWriter { map, entries, layout, path, target, .. } = self;
+        let Some(file) = map.finish(&target).ok().filter(|file| file.check().is_ok()) else {
             let _ = fs::remove_file(&path);
             return None;
         };
-        if fs::rename(&path, &goal).is_err() {
+        if fs::rename(&path, &target).is_err() {
             // The map keeps the pages alive without the file.
             let _ = fs::remove_file(&path);
         }
         file.unlock();
-        Some(Packed::new(file, &entries, plan))
+        Some(PackedMatrices::new(file, &entries, layout))
     }
 
     /// Removes the unfinished file.
@@ -203,16 +203,17 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Removes drafts of `goal` that no process is writing.
-fn clear_drafts(goal: &Path) {
-    let (Some(folder), Some(name)) = (goal.parent(), goal.file_name().and_then(|name| name.to_str())) else {
+/// Removes unfinished files of `target` that no process is writing.
+fn remove_unfinished(target: &Path) {
+    let (Some(folder), Some(name)) = (target.parent(), target.file_name().and_then(|name| name.to_str()))
+    else {
         return;
     };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let drafts = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_draft = |path: &PathBuf| {
-        path.file_name().and_then(|draft| draft.to_str()).is_some_and(|draft| {
-            draft.strip_prefix(name).is_some_and(|rest| {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_unfinished = |path: &PathBuf| {
+        path.file_name().and_then(|file| file.to_str()).is_some_and(|file| {
+            file.strip_prefix(name).is_some_and(|rest| {
                 rest.strip_prefix('-')
                     .is_some_and(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
             })
@@ -220,9 +221,9 @@ fn clear_drafts(goal: &Path) {
     };
     // Opening a pipe would wait for a writer, and links are not ours.
     let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
-    for draft in drafts.filter(is_draft).filter(is_file) {
-        if File::open(&draft).is_ok_and(|file| file.try_lock().is_ok()) {
-            let _ = fs::remove_file(&draft);
+    for file in files.filter(is_unfinished).filter(is_file) {
+        if File::open(&file).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(&file);
         }
     }
 }

@@ -3,16 +3,15 @@
 
 use std::collections::HashMap;
 
-use bandmaster_kernels::formats::Format;
-use bandmaster_kernels::matrix::{Matrix, PackError, Shape, Slab};
+use bandmaster_kernels::{Format, Matrix, MatrixShape, PackError, Slab};
 use rayon::ThreadPool;
 use rayon::iter::{ParallelBridge, ParallelIterator};
 
 use crate::error::LoadError;
 use crate::gguf::{Gguf, TensorInfo};
 use crate::options::{LoadOptions, Progress};
-use crate::packed::{self, Draft, Entry, Packed};
-use crate::tensors::{Wanted, checked};
+use crate::packed::{self, Entry, PackedMatrices, PackedWriter};
+use crate::tensors::{MatrixInfo, checked};
 
 /// Bytes of the file per task: small enough to balance the load, large enough to make the start of a task negligible.
 const SLAB_BYTES: usize = 1 << 20;
@@ -22,20 +21,20 @@ const PANEL_ROWS: usize = 16;
 pub(crate) struct Packing<'a> {
     threads: ThreadPool,
     exact: bool,
-    keep: bool,
+    keep_packed: bool,
     progress: Option<Progress<'a>>,
 }
 
 /// A matrix whose shape and type have been checked.
-struct Job<'a> {
+struct PackTask<'a> {
     tensor: &'a TensorInfo,
     format: Format,
     k: usize,
-    shape: Shape,
+    shape: MatrixShape,
 }
 
 /// Lowers this thread's priority: loading a model must not halve the speed of those that are computing.
-fn yield_to_others() {
+fn lower_priority() {
     // Only Linux has a niceness per thread; elsewhere it would apply to the whole process. If it is refused, loading
     // slows others a little more.
     #[cfg(target_os = "linux")]
@@ -48,78 +47,83 @@ impl<'a> Packing<'a> {
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(count)
             .thread_name(|index| format!("pack-{index}"))
-            .start_handler(|_| yield_to_others())
+            .start_handler(|_| lower_priority())
             .build()
             .map_err(|error| LoadError::System {
                 what: format!("start {count} threads"),
                 source: std::io::Error::other(error),
             })?;
-        let keep = options.keep_packed && !options.exact;
-        Ok(Packing { threads, exact: options.exact, keep, progress: options.progress })
+        let keep_packed = options.keep_packed && !options.exact;
+        Ok(Packing { threads, exact: options.exact, keep_packed, progress: options.progress })
     }
 
     /// Packs all of `wanted`, the largest first: while most of the file is still mapped, little should be packed.
-    pub(crate) fn pack_all(&self, gguf: &Gguf, wanted: &[Wanted]) -> Result<Packed, LoadError> {
-        let mut jobs = wanted.iter().map(|wanted| self.job(gguf, wanted)).collect::<Result<Vec<_>, _>>()?;
-        jobs.sort_by_key(|job| std::cmp::Reverse(job.tensor.bytes));
-        if !self.keep {
-            return self.pack_in_memory(gguf, &jobs);
+    pub(crate) fn pack_all(&self, gguf: &Gguf, wanted: &[MatrixInfo]) -> Result<PackedMatrices, LoadError> {
+        let mut tasks = wanted.iter().map(|wanted| self.task(gguf, wanted)).collect::<Result<Vec<_>, _>>()?;
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.tensor.bytes));
+        if !self.keep_packed {
+            return self.pack_in_memory(gguf, &tasks);
         }
         let entries: Vec<Entry> =
-            jobs.iter().map(|job| Entry { name: job.tensor.name.clone(), shape: job.shape }).collect();
+            tasks.iter().map(|task| Entry { name: task.tensor.name.clone(), shape: task.shape }).collect();
         if let Some(packed) = packed::open(gguf, &entries, &self.threads) {
             if let Some(progress) = self.progress {
                 progress(1.0);
             }
             return Ok(packed);
         }
-        match Draft::new(gguf, entries) {
-            Some(draft) => self.pack_to_file(gguf, &jobs, draft),
-            None => self.pack_in_memory(gguf, &jobs),
+        match PackedWriter::new(gguf, entries) {
+            Some(writer) => self.pack_to_file(gguf, &tasks, writer),
+            None => self.pack_in_memory(gguf, &tasks),
         }
     }
 
-    fn pack_in_memory(&self, gguf: &Gguf, jobs: &[Job<'_>]) -> Result<Packed, LoadError> {
-        let mut matrices = HashMap::with_capacity(jobs.len());
-        self.each(jobs, |_, job| {
-            let pack_error = |source| pack_error(job.tensor, source);
+    fn pack_in_memory(&self, gguf: &Gguf, tasks: &[PackTask<'_>]) -> Result<PackedMatrices, LoadError> {
+        let mut matrices = HashMap::with_capacity(tasks.len());
+        self.each(tasks, |_, task| {
+            let pack_error = |source| pack_error(task.tensor, source);
             let mut packer =
-                Matrix::packer(self.packed_format(job.format), job.n(), job.k).map_err(pack_error)?;
-            self.pack(gguf, job, packer.slabs(panels_each(job)))?;
-            matrices.insert(job.tensor.name.clone(), packer.finish());
+                Matrix::packer(self.packed_format(task.format), task.n(), task.k).map_err(pack_error)?;
+            self.pack(gguf, task, packer.slabs(panels_each(task)))?;
+            matrices.insert(task.tensor.name.clone(), packer.finish());
             Ok(())
         })?;
-        Ok(Packed { matrices, file: None })
+        Ok(PackedMatrices { matrices, file: None })
     }
 
-    fn pack_to_file(&self, gguf: &Gguf, jobs: &[Job<'_>], mut draft: Draft) -> Result<Packed, LoadError> {
-        let packed = self.each(jobs, |index, job| {
-            self.pack(gguf, job, job.shape.slabs(draft.room(index), panels_each(job)))
+    fn pack_to_file(
+        &self,
+        gguf: &Gguf,
+        tasks: &[PackTask<'_>],
+        mut writer: PackedWriter,
+    ) -> Result<PackedMatrices, LoadError> {
+        let packed = self.each(tasks, |index, task| {
+            self.pack(gguf, task, task.shape.slabs(writer.matrix_bytes(index), panels_each(task)))
         });
         // A packed form of a file that changed meanwhile must not be kept.
         match packed.and_then(|()| gguf.check().map_err(LoadError::from)) {
-            Ok(()) => match draft.finish(&self.threads) {
+            Ok(()) => match writer.finish(&self.threads) {
                 Some(packed) => Ok(packed),
-                None => self.pack_in_memory(gguf, jobs),
+                None => self.pack_in_memory(gguf, tasks),
             },
             Err(error) => {
-                draft.discard();
+                writer.discard();
                 Err(error)
             }
         }
     }
 
-    /// Runs each job in order and reports progress.
+    /// Runs each task in order and reports progress.
     fn each<'g>(
         &self,
-        jobs: &[Job<'g>],
-        mut pack: impl FnMut(usize, &Job<'g>) -> Result<(), LoadError>,
+        tasks: &[PackTask<'g>],
+        mut pack: impl FnMut(usize, &PackTask<'g>) -> Result<(), LoadError>,
     ) -> Result<(), LoadError> {
-        let bytes: u64 = jobs.iter().map(|job| job.tensor.bytes).sum();
+        let bytes: u64 = tasks.iter().map(|task| task.tensor.bytes).sum();
         let mut bytes_done = 0;
-        for (index, job) in jobs.iter().enumerate() {
-            pack(index, job)?;
-            bytes_done += job.tensor.bytes;
+        for (index, task) in tasks.iter().enumerate() {
+            pack(index, task)?;
+            bytes_done += task.tensor.bytes;
             if let Some(progress) = self.progress {
                 progress((bytes_done as f64 / bytes as f64) as f32);
             }
@@ -131,44 +135,44 @@ impl<'a> Packing<'a> {
         if self.exact { Format::F32 } else { format }
     }
 
-    fn job<'g>(&self, gguf: &'g Gguf, wanted: &Wanted) -> Result<Job<'g>, LoadError> {
+    fn task<'g>(&self, gguf: &'g Gguf, wanted: &MatrixInfo) -> Result<PackTask<'g>, LoadError> {
         let (tensor, format) = checked(gguf, &wanted.name, &[wanted.k, wanted.n])?;
-        let shape = Shape::new(self.packed_format(format), wanted.n, wanted.k)
+        let shape = MatrixShape::new(self.packed_format(format), wanted.n, wanted.k)
             .map_err(|source| pack_error(tensor, source))?;
-        Ok(Job { tensor, format, k: wanted.k, shape })
+        Ok(PackTask { tensor, format, k: wanted.k, shape })
     }
 
     fn pack<'s>(
         &self,
         gguf: &Gguf,
-        job: &Job<'_>,
+        task: &PackTask<'_>,
         mut slabs: impl ExactSizeIterator<Item = Slab<'s>> + Send,
     ) -> Result<(), LoadError> {
-        let data = gguf.data(job.tensor)?;
-        let row_bytes = job.format.row_bytes(job.k);
+        let data = gguf.data(task.tensor)?;
+        let row_bytes = task.format.row_bytes(task.k);
         let pack = |slab: Slab<'_>| {
             let rows = slab.rows();
             let raw = &data[rows.start * row_bytes..rows.end * row_bytes];
-            if self.exact { slab.pack(&exact_bytes(job.format, job.k, raw)) } else { slab.pack(raw) }
+            if self.exact { slab.pack(&exact_bytes(task.format, task.k, raw)) } else { slab.pack(raw) }
         };
         let packed = match slabs.len() {
             0 | 1 => slabs.try_for_each(pack),
             _ => self.threads.install(|| slabs.par_bridge().try_for_each(pack)),
         };
-        packed.map_err(|source| pack_error(job.tensor, source))?;
-        gguf.release(job.tensor);
+        packed.map_err(|source| pack_error(task.tensor, source))?;
+        gguf.release(task.tensor);
         Ok(())
     }
 }
 
-impl Job<'_> {
+impl PackTask<'_> {
     fn n(&self) -> usize {
         self.tensor.elements() as usize / self.k
     }
 }
 
-fn panels_each(job: &Job<'_>) -> usize {
-    (SLAB_BYTES / (job.format.row_bytes(job.k) * PANEL_ROWS)).max(1)
+fn panels_each(task: &PackTask<'_>) -> usize {
+    (SLAB_BYTES / (task.format.row_bytes(task.k) * PANEL_ROWS)).max(1)
 }
 
 fn pack_error(tensor: &TensorInfo, source: PackError) -> LoadError {

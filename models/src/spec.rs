@@ -2,7 +2,7 @@
 
 use crate::gguf::GgufError;
 
-/// A decoder of the Llama shape: norm, attention, residual, norm, gated MLP, residual.
+/// A decoder of the Llama shape: norm, attention, residual, norm, MLP with SiLU gate, residual.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
     /// The file's `general.architecture`, e.g. `llama`.
@@ -29,26 +29,15 @@ pub struct Spec {
     pub qkv_bias: bool,
     /// Whether the attention's output projection has a bias.
     pub attention_output_bias: bool,
-    /// Whether each head of q and k is normalized before rope.
-    pub qk_norm: bool,
     /// How q and k are rotated by position.
-    pub rope: Rope,
-    /// The nonlinearity of the MLP.
-    pub activation: Activation,
+    pub rope: RopeSpec,
     /// Whether the embedding is also the output matrix.
     pub tied_embeddings: bool,
 }
 
-/// The nonlinearity of the gated MLP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// `silu(gate) · up`.
-    Silu,
-}
-
 /// Rotary position embedding over whole heads.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rope {
+pub struct RopeSpec {
     /// Which elements of a head rotate together.
     pub pairs: RopePairs,
     /// Base of the geometric series of frequencies.
@@ -88,7 +77,7 @@ pub enum RopeScaling {
 /// the second by the factor.
 const YARN_TURNS: (f32, f32) = (32.0, 1.0);
 
-impl Rope {
+impl RopeSpec {
     /// Radians per position of each of the `head_dim / 2` pairs.
     #[must_use]
     pub fn radians_per_position(&self, head_dim: usize) -> Vec<f32> {

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use bandmaster_kernels::formats::Format;
+use bandmaster_kernels::Format;
 
 use crate::error::LoadError;
-use crate::gguf::{Gguf, TensorInfo, shown};
+use crate::gguf::{Gguf, TensorInfo, shortened};
 use crate::spec::{RopeScaling, Spec};
 
 /// A matrix that the decoder needs: `n` rows of `k` elements.
-pub(crate) struct Wanted {
+pub(crate) struct MatrixInfo {
     pub name: String,
     pub n: usize,
     pub k: usize,
@@ -20,8 +20,8 @@ const OUTPUT: &str = "output.weight";
 pub(crate) const OUTPUT_NORM: &str = "output_norm.weight";
 /// Divisors of the rotary frequencies, read with the metadata.
 pub(crate) const ROPE_FACTORS: &str = "rope_freqs.weight";
-/// Suffixes of tensors that are safe to ignore, with the reason. All other unknown tensors are refused.
-const HARMLESS: &[(&str, &str)] =
+/// Suffixes of tensors that can be ignored, with the reason. All other unknown tensors are refused.
+const IGNORED: &[(&str, &str)] =
     &[(".attn_rot_embd.weight", "rotary frequencies, which are computed from `rope.freq_base`")];
 
 impl Spec {
@@ -31,7 +31,7 @@ impl Spec {
     }
 
     /// Every matrix that is multiplied with.
-    pub(crate) fn matrices(&self) -> Vec<Wanted> {
+    pub(crate) fn matrices(&self) -> Vec<MatrixInfo> {
         let (width, mlp) = (self.width, self.mlp_width);
         let (q, kv) = self.qkv_widths();
         let shapes = [
@@ -43,9 +43,10 @@ impl Spec {
             ("ffn_up", mlp, width),
             ("ffn_down", width, mlp),
         ];
-        let of_layer =
-            |layer| shapes.map(|(part, n, k)| Wanted { name: format!("blk.{layer}.{part}.weight"), n, k });
-        let output = Wanted { name: self.output_name().to_owned(), n: self.vocab, k: width };
+        let of_layer = |layer| {
+            shapes.map(|(part, n, k)| MatrixInfo { name: format!("blk.{layer}.{part}.weight"), n, k })
+        };
+        let output = MatrixInfo { name: self.output_name().to_owned(), n: self.vocab, k: width };
         (0..self.layers).flat_map(of_layer).chain([output]).collect()
     }
 
@@ -61,9 +62,6 @@ impl Spec {
         if self.qkv_bias {
             parts.extend([("attn_q.bias", q), ("attn_k.bias", kv), ("attn_v.bias", kv)]);
         }
-        if self.qk_norm {
-            parts.extend([("attn_q_norm.weight", self.head_dim), ("attn_k_norm.weight", self.head_dim)]);
-        }
         if self.attention_output_bias {
             parts.push(("attn_output.bias", self.width));
         }
@@ -73,15 +71,15 @@ impl Spec {
 
     /// Refuses a file with a tensor that the decoder would ignore: its effect would be missing from every answer.
     pub(crate) fn refuse_unused(&self, gguf: &Gguf) -> Result<(), LoadError> {
-        let matrices = self.matrices().into_iter().map(|wanted| wanted.name);
+        let matrices = self.matrices().into_iter().map(|matrix| matrix.name);
         let mut used: HashSet<String> =
             matrices.chain(self.vectors().into_iter().map(|(name, _)| name)).collect();
         used.insert(EMBEDDING.to_owned());
         if matches!(self.rope.scaling, RopeScaling::PerPair(_)) {
             used.insert(ROPE_FACTORS.to_owned());
         }
-        let harmless = |name: &str| HARMLESS.iter().any(|(end, _)| name.ends_with(end));
-        match gguf.tensors().iter().find(|tensor| !used.contains(&tensor.name) && !harmless(&tensor.name)) {
+        let is_ignored = |name: &str| IGNORED.iter().any(|(end, _)| name.ends_with(end));
+        match gguf.tensors().iter().find(|tensor| !used.contains(&tensor.name) && !is_ignored(&tensor.name)) {
             None => Ok(()),
             Some(tensor) => {
                 let block =
@@ -95,7 +93,7 @@ impl Spec {
                     }
                     _ => format!("the `{}` decoder does not use it", self.architecture),
                 };
-                Err(LoadError::Unused { tensor: shown(&tensor.name), why })
+                Err(LoadError::Unused { tensor: shortened(&tensor.name), why })
             }
         }
     }

@@ -4,19 +4,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bandmaster_kernels::formats::Format;
-use bandmaster_kernels::matrix::Matrix;
+use bandmaster_kernels::{Format, Matrix};
 
 use crate::error::LoadError;
 use crate::gguf::{Gguf, TensorInfo};
-use crate::mapping::{Changed, Mapping};
-use crate::packed::Packed;
+use crate::mapping::{FileChanged, Mapping};
+use crate::packed::PackedMatrices;
 use crate::packing::Packing;
 use crate::spec::Spec;
 use crate::tensors::{EMBEDDING, OUTPUT_NORM, checked};
 
 /// All weights of a decoder.
-pub struct Weights {
+pub(crate) struct Weights {
     /// Rows of the embedding, read from the file; `None` when they are those of `output`.
     pub embedding: Option<FileRows>,
     /// The layers in the order they run.
@@ -30,16 +29,11 @@ pub struct Weights {
 }
 
 /// The weights of one layer.
-#[allow(missing_docs)]
-pub struct Layer {
+pub(crate) struct Layer {
     pub attention_norm: Vec<f32>,
     pub q: Linear,
     pub k: Linear,
     pub v: Linear,
-    /// Scale of the norm on each head of q, `head_dim` numbers.
-    pub q_norm: Option<Vec<f32>>,
-    /// Scale of the norm on each head of k, `head_dim` numbers.
-    pub k_norm: Option<Vec<f32>>,
     pub attention_output: Linear,
     pub mlp_norm: Vec<f32>,
     pub gate: Matrix,
@@ -48,15 +42,14 @@ pub struct Layer {
 }
 
 /// A matrix and the bias that is added to its product.
-#[allow(missing_docs)]
-pub struct Linear {
+pub(crate) struct Linear {
     pub weight: Matrix,
     pub bias: Option<Vec<f32>>,
 }
 
 /// Rows of a matrix that is only looked up, read from the file. Its pages are shared with other processes and can be
 /// evicted, and it need not be packed.
-pub struct FileRows {
+pub(crate) struct FileRows {
     gguf: Gguf,
     tensor: TensorInfo,
     format: Format,
@@ -65,7 +58,7 @@ pub struct FileRows {
 
 impl FileRows {
     /// Writes row `row` to `out`, which must be as long as a row.
-    pub fn read(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn read(&self, row: usize, out: &mut [f32]) {
         let data = self.gguf.data(&self.tensor).expect("the type was checked at load");
         self.format.dequantize(&data[row * self.row_bytes..][..self.row_bytes], out);
     }
@@ -109,8 +102,6 @@ impl Parts {
             q: self.linear(index, "attn_q"),
             k: self.linear(index, "attn_k"),
             v: self.linear(index, "attn_v"),
-            q_norm: self.vectors.remove(&name("attn_q_norm")),
-            k_norm: self.vectors.remove(&name("attn_k_norm")),
             attention_output: self.linear(index, "attn_output"),
             mlp_norm: self.vector(&name("ffn_norm")),
             gate: self.matrix(&name("ffn_gate")),
@@ -124,14 +115,15 @@ impl Weights {
     /// Packs the weights of `spec` from `gguf`, which stays open only if embedding rows are looked up in it.
     ///
     /// # Errors
-    /// [`LoadError`] when a tensor is missing, has the wrong shape or type, or would not be used. Nothing was packed then.
+    /// [`LoadError`] when a tensor is missing, has the wrong shape or type, or would not be used. Nothing was packed
+    /// then.
     pub(crate) fn load(gguf: Gguf, spec: &Spec, packing: &Packing<'_>) -> Result<Weights, LoadError> {
         let (embedding_tensor, format) = checked(&gguf, EMBEDDING, &[spec.width, spec.vocab])?;
         let embedding_tensor = embedding_tensor.clone();
         let read = |(name, len): (String, usize)| vector(&gguf, &name, len).map(|numbers| (name, numbers));
         let vectors = spec.vectors().into_iter().map(read).collect::<Result<_, _>>()?;
         spec.refuse_unused(&gguf)?;
-        let Packed { matrices, file } = packing.pack_all(&gguf, &spec.matrices())?;
+        let PackedMatrices { matrices, file } = packing.pack_all(&gguf, &spec.matrices())?;
         let mut parts = Parts { matrices, vectors };
         let layers = (0..spec.layers).map(|index| parts.layer(index)).collect();
         let output = parts.matrix(spec.output_name());
@@ -150,15 +142,15 @@ impl Weights {
     /// Fails if a file that weights are still read from was changed.
     ///
     /// # Errors
-    /// [`Changed`] names the file. What was computed since the last check can't be trusted.
-    pub(crate) fn check(&self) -> Result<(), Changed> {
+    /// [`FileChanged`] names the file. What was computed since the last check can't be trusted.
+    pub(crate) fn check(&self) -> Result<(), FileChanged> {
         self.packed_file.as_ref().map_or(Ok(()), |file| file.check())?;
         self.embedding.as_ref().map_or(Ok(()), |rows| rows.gguf.check())
     }
 
     /// Bytes of all matrices and vectors, without rows that are read from the file.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let vector = |v: &Vec<f32>| v.len() * size_of::<f32>();
         let linear = |l: &Linear| l.weight.bytes() + l.bias.as_ref().map_or(0, vector);
         let layer = |l: &Layer| {
@@ -168,5 +160,31 @@ impl Weights {
             vectors + linears + matrices.map(Matrix::bytes).iter().sum::<usize>()
         };
         self.layers.iter().map(layer).sum::<usize>() + vector(&self.norm) + self.output.bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bandmaster_kernels::MatrixShape;
+
+    use super::*;
+    use crate::LoadOptions;
+    use crate::tiny::{TinyShape, gguf_bytes};
+
+    #[test]
+    fn bytes_count_every_tensor_that_the_spec_asks_for() {
+        for shape in [TinyShape::llama(), TinyShape::qwen2()] {
+            let open = || Gguf::from_bytes(gguf_bytes(2, &shape)).unwrap();
+            let (gguf, cpu) = (open(), Arc::new(bandmaster_kernels::Cpu::new(1)));
+            let spec = Spec::from_gguf(&gguf).unwrap();
+            let matrices = spec.matrices().into_iter().map(|matrix| {
+                let (_, format) = checked(&gguf, &matrix.name, &[matrix.k, matrix.n]).unwrap();
+                MatrixShape::new(format, matrix.n, matrix.k).unwrap().packed_bytes()
+            });
+            let vectors = spec.vectors().into_iter().map(|(_, len)| len * size_of::<f32>());
+            let expected = matrices.chain(vectors).sum::<usize>();
+            let packing = Packing::new(&LoadOptions::new(cpu, 1 << 20)).unwrap();
+            assert_eq!(Weights::load(open(), &spec, &packing).unwrap().bytes(), expected);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bandmaster_models::families;
+use bandmaster_models::Spec;
 use bandmaster_models::gguf::{Gguf, GgufError, Value, Writer};
 
 const INPUTS_DEFAULT: u64 = 20_000;
@@ -173,7 +173,7 @@ fn use_all(gguf: &Gguf) {
     }
     std::hint::black_box(gguf.value::<Vec<&str>>("tokenizer.ggml.tokens").is_ok());
     std::hint::black_box(gguf.required::<u32>("llama.block_count").is_ok());
-    std::hint::black_box(families::spec(gguf).is_ok());
+    std::hint::black_box(Spec::from_gguf(gguf).is_ok());
 }
 
 /// Opens `bytes` and returns whether that succeeded.

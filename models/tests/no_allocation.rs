@@ -10,7 +10,7 @@ use bandmaster_models::gguf::Gguf;
 use bandmaster_models::tiny::{self, TinyShape};
 use bandmaster_models::{Batch, KvType, LoadOptions, Model, load_gguf};
 
-/// Counts allocations by all threads: this one and the team's.
+/// Counts allocations by all threads: this one and the thread pool's.
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);

@@ -199,8 +199,8 @@ fn check_forks(kv_type: KvType) {
     let wanted = computed(&mut model, &prompts, Way { batch: 1, chunk: 4096, shuffle: 0 }, 40);
     // Fill all blocks with something else, then give some back.
     computed(&mut model, &self::prompts(300, 20, 60), Way { batch: 20, chunk: 50, shuffle: 3 }, 0);
-    (10..20).for_each(|block| model.commit(block));
-    (10..15).for_each(|block| model.decommit(block));
+    (10..20).for_each(|block| model.commit_block(block));
+    (10..15).for_each(|block| model.decommit_block(block));
     // 40 tokens in blocks 10, 11, 12. The last block is half full and is copied to 13.
     let mut batch = Batch::default();
     batch.push_span(&prompts[0][..40], 0, &[10, 11, 12]);

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bandmaster_engine::{Engine, EngineConfig, EngineHandle};
 use bandmaster_hub::{LocalModel, check_unchanged};
-use bandmaster_models::embedder::Embedder;
-use bandmaster_models::{Cpu, KvType, LoadOptions, Model, load_gguf};
+use bandmaster_models::{Cpu, Embedder, KvType, LoadOptions, Model, load_gguf};
 use bandmaster_orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
 use bandmaster_text::{LoadedModel, TextEmbedder, WeightsLoader};
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::place::Place;
+use super::model_state::ModelState;
 use super::{BLOCK_TOKENS, Core, ModelId};
 
 macro_rules! hold {
@@ -53,26 +53,26 @@ impl Core {
     }
 
     fn audit_memory(&self) -> Result<(), String> {
-        let in_memory = self.lanes.iter().filter(|lane| !matches!(lane.place, Place::Away));
-        let weights: usize = in_memory.map(|lane| lane.info.weight_bytes).sum();
+        let in_memory = self.models.iter().filter(|entry| !matches!(entry.state, ModelState::Unloaded));
+        let weights: usize = in_memory.map(|entry| entry.info.weight_bytes).sum();
         let (blocks, most) = (self.blocks.bytes_resident(), self.config.memory_bytes_max);
         hold!(weights + blocks <= most, "{weights} bytes of weights and {blocks} of blocks, of {most}");
-        for (place, lane) in self.lanes.iter().enumerate() {
-            let held = self.blocks.pool_stats(ModelId(place as u32)).held;
-            let here = matches!(lane.place, Place::Here(_));
-            hold!(here || held == 0, "model {place} is away and holds {held} blocks");
+        for (index, entry) in self.models.iter().enumerate() {
+            let held = self.blocks.pool_stats(ModelId(index as u32)).held;
+            let loaded = matches!(entry.state, ModelState::Loaded(_));
+            hold!(loaded || held == 0, "model {index} is not loaded and holds {held} blocks");
         }
         Ok(())
     }
 
     fn audit_orders(&self) -> Result<(), String> {
         let mut listed = 0;
-        for (place, lane) in self.lanes.iter().enumerate() {
-            let ranks = || lane.order.iter().map(|&slot| self.sequences[slot].rank);
-            hold!(ranks().is_sorted(), "model {place}: sequences out of order");
-            let own = lane.order.iter().all(|&slot| self.sequences[slot].model.0 as usize == place);
-            hold!(own, "model {place} lists a sequence of another");
-            listed += lane.order.len();
+        for (index, entry) in self.models.iter().enumerate() {
+            let ranks = || entry.queue.iter().map(|&slot| self.sequences[slot].rank);
+            hold!(ranks().is_sorted(), "model {index}: sequences out of order");
+            let own = entry.queue.iter().all(|&slot| self.sequences[slot].model.0 as usize == index);
+            hold!(own, "model {index} lists a sequence of another");
+            listed += entry.queue.len();
         }
         let live = self.sequences.iter().count();
         hold!(
@@ -81,7 +81,7 @@ impl Core {
             self.by_id.len()
         );
         self.jobs.audit()?;
-        let timed = self.sequences.iter().filter(|(_, s)| s.terms.deadline.is_some()).count();
+        let timed = self.sequences.iter().filter(|(_, s)| s.params.deadline.is_some()).count();
         let timed = timed + self.jobs.deadlines();
         hold!(timed == self.deadlines.len(), "{timed} deadlines, {} listed", self.deadlines.len());
         Ok(())

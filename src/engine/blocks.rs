@@ -8,8 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::ExpectedId;
-use super::ModelId;
+use bandmaster_models::BLOCK_TOKENS;
+
+use super::{ExpectedPrefixId, ModelId};
 
 mod accounts;
 mod audit;
@@ -17,8 +18,6 @@ mod expected;
 
 use expected::{Expectations, Nearness};
 
-/// Tokens per block, the same as in the models.
-pub const BLOCK_TOKENS: usize = 16;
 /// How many children of a prefix are compared before giving up.
 const PARTIAL_CANDIDATES_MAX: usize = 32;
 
@@ -34,7 +33,7 @@ pub enum Prefix {
 
 /// A block got or lost its memory. The model must be told before its next forward pass, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Residency {
+pub struct ResidencyChange {
     pub model: ModelId,
     pub block: u32,
     pub resident: bool,
@@ -53,7 +52,7 @@ struct Block {
     parent: Prefix,
     hash: u64,
     /// Its key in `cached` while nobody holds it.
-    turn: Turn,
+    eviction_key: EvictionKey,
     tokens: [u32; BLOCK_TOKENS],
 }
 
@@ -65,13 +64,13 @@ impl Block {
         content: 0,
         parent: Prefix::Empty(0),
         hash: 0,
-        turn: (Nearness::UNEXPECTED, 0),
+        eviction_key: (Nearness::UNEXPECTED, 0),
         tokens: [0; BLOCK_TOKENS],
     };
 }
 
 /// Order of eviction: how near the next use is, then when the block was given back. The smallest is evicted first.
-type Turn = (Nearness, u64);
+type EvictionKey = (Nearness, u64);
 
 #[derive(Debug, Default)]
 struct Pool {
@@ -88,7 +87,7 @@ struct Pool {
     /// Blocks with known tokens, full or not, by what they continue.
     children: BTreeSet<(Prefix, u32)>,
     /// Cached blocks in the order of eviction.
-    cached: BTreeMap<Turn, u32>,
+    cached: BTreeMap<EvictionKey, u32>,
     held: usize,
 }
 
@@ -113,7 +112,7 @@ pub struct Blocks {
     stamps: u64,
     expectations: Expectations,
     /// Changes that the models have not been told yet.
-    pub residency: Vec<Residency>,
+    pub residency_changes: Vec<ResidencyChange>,
 }
 
 impl Blocks {
@@ -128,7 +127,7 @@ impl Blocks {
             contents: 0,
             stamps: 0,
             expectations: Expectations::default(),
-            residency: Vec::new(),
+            residency_changes: Vec::new(),
         }
     }
 
@@ -143,7 +142,7 @@ impl Blocks {
         assert_eq!(pool.held, 0, "blocks of a model that leaves are held");
         self.bytes_resident -= (pool.blocks.len() - pool.absent.len()) * pool.block_bytes;
         *pool = Pool { block_bytes, blocks_max, ..Pool::default() };
-        self.residency.retain(|change| change.model != model);
+        self.residency_changes.retain(|change| change.model != model);
     }
 
     /// Changes the byte budget; cached blocks are evicted to fit. It must cover the blocks that tables hold.
@@ -151,13 +150,6 @@ impl Blocks {
         assert!(bytes_max >= self.bytes_held, "tables hold more than there may be");
         self.bytes_max = bytes_max;
         while self.bytes_resident > bytes_max && self.reclaim(None) {}
-    }
-
-    /// Blocks of `model` that fit when no other block is held.
-    #[must_use]
-    pub fn capacity(&self, model: ModelId) -> usize {
-        let pool = &self.pools[model.0 as usize];
-        (self.bytes_max / pool.block_bytes).min(pool.blocks_max)
     }
 
     /// Blocks of `model` that can be allocated without preempting a sequence.
@@ -188,7 +180,7 @@ impl Blocks {
                     (pool.blocks.len() - 1) as u32
                 });
                 self.bytes_resident += bytes;
-                self.residency.push(Residency { model, block, resident: true });
+                self.residency_changes.push(ResidencyChange { model, block, resident: true });
                 self.hold(model, block);
                 return Some(block);
             }
@@ -202,37 +194,39 @@ impl Blocks {
     /// block of that model, where memory freed elsewhere does not help.
     fn reclaim(&mut self, only: Option<ModelId>) -> bool {
         let places =
-            || (0..self.pools.len()).filter(|&place| only.is_none_or(|only| only.0 as usize == place));
+            || (0..self.pools.len()).filter(|&index| only.is_none_or(|only| only.0 as usize == index));
         if only.is_none()
-            && let Some(place) = places().find(|&place| !self.pools[place].empty.is_empty())
+            && let Some(index) = places().find(|&index| !self.pools[index].empty.is_empty())
         {
-            let pool = &mut self.pools[place];
+            let pool = &mut self.pools[index];
             let block = pool.empty.pop().expect("found not empty above");
             pool.absent.push(block);
             self.bytes_resident -= pool.block_bytes;
-            self.residency.push(Residency { model: ModelId(place as u32), block, resident: false });
+            self.residency_changes.push(ResidencyChange {
+                model: ModelId(index as u32),
+                block,
+                resident: false,
+            });
             return true;
         }
-        let first = |place: usize| self.pools[place].cached.first_key_value().map(|(&turn, _)| (turn, place));
-        let Some((turn, place)) = places().filter_map(first).min() else { return false };
-        self.pools[place].forget(turn);
+        let first = |index: usize| {
+            self.pools[index].cached.first_key_value().map(|(&eviction_key, _)| (eviction_key, index))
+        };
+        let Some((eviction_key, index)) = places().filter_map(first).min() else { return false };
+        self.pools[index].forget(eviction_key);
         true
     }
 
-    fn hold(&mut self, model: ModelId, block: u32) {
+    /// Holds a block, e.g. one that `find_full` or `find_partial` found.
+    pub fn hold(&mut self, model: ModelId, block: u32) {
         let pool = &mut self.pools[model.0 as usize];
         let entry = &mut pool.blocks[block as usize];
         entry.refs += 1;
         if entry.refs == 1 {
-            pool.cached.remove(&entry.turn);
+            pool.cached.remove(&entry.eviction_key);
             pool.held += 1;
             self.bytes_held += pool.block_bytes;
         }
-    }
-
-    /// Holds a block that `full` or `partial` found.
-    pub fn share(&mut self, model: ModelId, block: u32) {
-        self.hold(model, block);
     }
 
     /// Gives a block back. Tables are given back from their end, so that a prefix's tail is evicted before its head.
@@ -255,14 +249,14 @@ impl Blocks {
             } else {
                 Nearness::UNEXPECTED
             };
-            entry.turn = (nearness, self.stamps);
-            pool.cached.insert(entry.turn, block);
+            entry.eviction_key = (nearness, self.stamps);
+            pool.cached.insert(entry.eviction_key, block);
         }
     }
 
     /// The full block that continues `prefix` with exactly `tokens`. `hash` covers the prefix and the tokens.
     #[must_use]
-    pub fn full(&self, model: ModelId, prefix: Prefix, hash: u64, tokens: &[u32]) -> Option<u32> {
+    pub fn find_full(&self, model: ModelId, prefix: Prefix, hash: u64, tokens: &[u32]) -> Option<u32> {
         let pool = &self.pools[model.0 as usize];
         let block = *pool.index.get(&hash)?;
         let entry = &pool.blocks[block as usize];
@@ -271,7 +265,7 @@ impl Blocks {
 
     /// The block continuing `prefix` that shares the most leading tokens with `tokens`, and how many.
     #[must_use]
-    pub fn partial(&self, model: ModelId, prefix: Prefix, tokens: &[u32]) -> Option<(u32, usize)> {
+    pub fn find_partial(&self, model: ModelId, prefix: Prefix, tokens: &[u32]) -> Option<(u32, usize)> {
         let pool = &self.pools[model.0 as usize];
         let candidates = pool.children.range((prefix, 0)..=(prefix, u32::MAX)).take(PARTIAL_CANDIDATES_MAX);
         let agreeing = |&(_, block): &(Prefix, u32)| {
@@ -327,17 +321,17 @@ impl Blocks {
     }
 
     /// Forgets the contents of all cached blocks of `model`, which can't be trusted after a failure.
-    pub fn distrust(&mut self, model: ModelId) {
+    pub fn forget_cached(&mut self, model: ModelId) {
         let pool = &mut self.pools[model.0 as usize];
-        while let Some((&turn, _)) = pool.cached.first_key_value() {
-            pool.forget(turn);
+        while let Some((&eviction_key, _)) = pool.cached.first_key_value() {
+            pool.forget(eviction_key);
         }
     }
 }
 
 impl Pool {
-    fn forget(&mut self, turn: Turn) {
-        let block = self.cached.remove(&turn).expect("the turn was read from this map");
+    fn forget(&mut self, eviction_key: EvictionKey) {
+        let block = self.cached.remove(&eviction_key).expect("the key was read from this map");
         self.clear(block);
     }
 

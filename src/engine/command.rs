@@ -6,12 +6,12 @@ use std::sync::{Arc, PoisonError};
 
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, RwLock, SyncSender};
 use super::{
-    Brought, EngineConfig, Event, Expected, ExpectedId, Failure, Job, Limits, LoadError, ModelId, Request,
-    RequestId, Stats,
+    EngineConfig, Event, ExpectedPrefix, ExpectedPrefixId, Failure, Job, Limits, LoadError, LoadResult,
+    ModelId, Request, RequestId, Stats,
 };
 
 /// Loads a model, on a thread of its own, each time the engine needs it.
-pub type Loader = Arc<dyn Fn() -> Brought + Send + Sync>;
+pub(crate) type Loader = Arc<dyn Fn() -> LoadResult + Send + Sync>;
 
 /// A command to the engine's thread, through the bounded channel.
 pub(super) enum Command {
@@ -20,25 +20,23 @@ pub(super) enum Command {
         name: String,
         weight_bytes: usize,
         loader: Loader,
-        reply: SyncSender<Loaded>,
+        reply: SyncSender<LoadReply>,
     },
     Job(RequestId, Job),
     /// Makes the thread look at what changed outside the channel.
     Wake,
 }
 
-/// A message to the thread that is never refused.
-pub(super) enum Told {
+/// A message to the thread that no full queue refuses.
+pub(super) enum ControlMessage {
     Cancel(RequestId),
-    Expect(ExpectedId, Expected),
-    Release(ExpectedId),
+    Expect(ExpectedPrefixId, ExpectedPrefix),
+    Release(ExpectedPrefixId),
 }
 
 /// A request on its way to the thread. If the engine stops first, dropping it fails the request.
 pub(super) struct Submission {
     pub(super) id: RequestId,
-    /// The request this one continues; model and tokens are then filled in from it.
-    pub(super) parent: Option<RequestId>,
     pub(super) request: Option<Request>,
 }
 
@@ -62,8 +60,8 @@ pub(super) struct Shared {
     /// Requests that were accepted and have sent no event yet.
     pub(super) queued: AtomicUsize,
     pub(super) next_id: AtomicU64,
-    /// Messages the thread has not read yet. Unbounded.
-    pub(super) told: Mutex<Vec<Told>>,
+    /// Control messages that the thread has not read yet. Unbounded.
+    pub(super) control: Mutex<Vec<ControlMessage>>,
     /// Jobs that were accepted and have not ended.
     pub(super) jobs: AtomicUsize,
     pub(super) stopping: AtomicBool,
@@ -77,7 +75,7 @@ impl Shared {
             limits: RwLock::new(Vec::new()),
             queued: AtomicUsize::new(0),
             next_id: AtomicU64::new(0),
-            told: Mutex::new(Vec::new()),
+            control: Mutex::new(Vec::new()),
             jobs: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             stats: Mutex::new(Stats::default()),
@@ -90,14 +88,14 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A place in a queue, given back when dropped. A request holds it until its first event, a job until it ends.
-pub(super) struct QueuePlace(pub(super) Arc<Shared>, pub(super) fn(&Shared) -> &AtomicUsize);
+/// A place in a queue, freed when dropped. A request holds it until its first event, a job until it ends.
+pub(super) struct QueuePermit(pub(super) Arc<Shared>, pub(super) fn(&Shared) -> &AtomicUsize);
 
-impl Drop for QueuePlace {
+impl Drop for QueuePermit {
     fn drop(&mut self) {
         self.1(&self.0).fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// The reply to a load command.
-pub(super) type Loaded = Result<ModelId, LoadError>;
+pub(super) type LoadReply = Result<ModelId, LoadError>;

@@ -7,89 +7,90 @@ use std::collections::HashMap;
 use super::hash::{chain_hash, mix};
 
 /// Tokens that must agree before what followed them becomes a draft.
-const GRAM: usize = 3;
+const NGRAM_TOKENS: usize = 3;
 /// Most draft tokens at a time.
 const DRAFT_TOKENS_MAX: usize = 24;
-/// Acceptance rate assumed before any draft was tried.
-const TRUST_FIRST: f64 = 0.6;
+/// Acceptance rate assumed before any draft token was tried.
+const ACCEPTANCE_FIRST: f64 = 0.6;
 /// Weight of one accepted or rejected token in the acceptance rate.
-const TRUST_STEP: f64 = 0.1;
+const ACCEPTANCE_STEP: f64 = 0.1;
 /// The expected saving of a draft token must be this many times its cost.
 const MARGIN: f64 = 1.6;
 /// Most tokens of earlier outputs kept per run and model.
 const HISTORY_TOKENS_MAX: usize = 1 << 16;
 
-/// Where each sequence of `GRAM` tokens occurred last.
+/// Where each sequence of `NGRAM_TOKENS` tokens occurred last.
 #[derive(Debug, Clone, Default)]
-pub struct Grams {
+pub(crate) struct NgramIndex {
     /// Hash of the tokens to the index of the token behind them.
     ends: HashMap<u64, u32>,
     /// Leading tokens that are indexed.
     indexed: usize,
 }
 
-impl Grams {
-    /// Indexes `tokens` beyond those already indexed. The last gram is left out: nothing has followed it.
+impl NgramIndex {
+    /// Indexes `tokens` beyond those already indexed. The last n-gram is left out: nothing has followed it.
     fn extend(&mut self, tokens: &[u32]) {
-        for end in self.indexed.max(GRAM)..tokens.len() {
-            self.ends.insert(Self::hash(&tokens[end - GRAM..end]), end as u32);
+        for end in self.indexed.max(NGRAM_TOKENS)..tokens.len() {
+            self.ends.insert(Self::hash(&tokens[end - NGRAM_TOKENS..end]), end as u32);
         }
         self.indexed = tokens.len();
     }
 
     /// Index into `tokens` of what followed the last tokens of `recent`, and how many tokens before it agree with them.
     fn find(&self, tokens: &[u32], recent: &[u32]) -> Option<(usize, usize)> {
-        let last = recent.len().checked_sub(GRAM).map(|first| &recent[first..])?;
+        let last = recent.len().checked_sub(NGRAM_TOKENS).map(|first| &recent[first..])?;
         let end = *self.ends.get(&Self::hash(last))? as usize;
         let agree = tokens[..end].iter().rev().zip(recent.iter().rev()).take(64).take_while(|(a, b)| a == b);
         let agree = agree.count();
         // Other tokens may have the same hash.
-        (agree >= GRAM).then_some((end, agree))
+        (agree >= NGRAM_TOKENS).then_some((end, agree))
     }
 
     fn hash(tokens: &[u32]) -> u64 {
-        chain_hash(mix(GRAM as u64), tokens)
+        chain_hash(mix(NGRAM_TOKENS as u64), tokens)
     }
 }
 
 /// What earlier sequences of a run generated.
 #[derive(Debug, Clone, Default)]
-pub struct History {
+pub(crate) struct History {
     tokens: Vec<u32>,
-    grams: Grams,
+    ngrams: NgramIndex,
 }
 
 impl History {
     /// Adds an output. When the history would grow too long, it starts afresh.
-    pub fn add(&mut self, tokens: &[u32]) {
+    pub(crate) fn add(&mut self, tokens: &[u32]) {
         if self.tokens.len() + tokens.len() > HISTORY_TOKENS_MAX {
             *self = Self::default();
         }
         self.tokens.extend_from_slice(&tokens[..tokens.len().min(HISTORY_TOKENS_MAX)]);
-        self.grams.extend(&self.tokens);
+        self.ngrams.extend(&self.tokens);
     }
 }
 
-/// Drafts for one sequence.
+/// Proposes draft tokens for one sequence.
 #[derive(Debug, Clone)]
-pub struct Guesses {
-    grams: Grams,
-    /// Recent share of draft tokens that were accepted.
-    trust: f64,
-    /// The last prediction of the next token. It is checked even when nothing was drafted, so that `trust` can recover.
-    next: Option<u32>,
+pub(crate) struct Drafter {
+    ngrams: NgramIndex,
+    /// Share of the recent draft tokens that were accepted.
+    acceptance: f64,
+    /// The last prediction of the next token. It is checked even when nothing was drafted, so that `acceptance`
+    /// recovers.
+    predicted: Option<u32>,
 }
 
-impl Default for Guesses {
+impl Default for Drafter {
     fn default() -> Self {
-        Self { grams: Grams::default(), trust: TRUST_FIRST, next: None }
+        Self { ngrams: NgramIndex::default(), acceptance: ACCEPTANCE_FIRST, predicted: None }
     }
 }
 
-impl Guesses {
-    /// Appends to `draft` what probably follows `tokens`, at most `most` tokens, as long as each is worth its cost: an
+impl Drafter {
+    /// Appends to `draft` at most `most` tokens that probably follow `tokens`, as long as each is worth its cost: an
     /// accepted token saves `saved_us`, and computing one more takes `cost_us`.
-    pub fn draft(
+    pub(crate) fn propose(
         &mut self,
         tokens: &[u32],
         history: Option<&History>,
@@ -97,10 +98,10 @@ impl Guesses {
         most: usize,
         draft: &mut Vec<u32>,
     ) {
-        self.grams.extend(tokens);
-        let own = self.grams.find(tokens, tokens).map(|(at, agree)| (agree, &tokens[at..]));
+        self.ngrams.extend(tokens);
+        let own = self.ngrams.find(tokens, tokens).map(|(at, agree)| (agree, &tokens[at..]));
         let runs = history.and_then(|history| {
-            let (at, agree) = history.grams.find(&history.tokens, tokens)?;
+            let (at, agree) = history.ngrams.find(&history.tokens, tokens)?;
             Some((agree, &history.tokens[at..]))
         });
         let best = match (own, runs) {
@@ -108,26 +109,26 @@ impl Guesses {
             (own, runs) => own.or(runs),
         };
         let Some((_, follows)) = best else {
-            self.next = None;
+            self.predicted = None;
             return;
         };
-        self.next = follows.first().copied();
-        let worth = |place: usize| self.trust.powi(place as i32 + 1) * saved_us >= MARGIN * cost_us;
+        self.predicted = follows.first().copied();
+        let worth = |index: usize| self.acceptance.powi(index as i32 + 1) * saved_us >= MARGIN * cost_us;
         let length =
-            (0..most.min(DRAFT_TOKENS_MAX).min(follows.len())).take_while(|&place| worth(place)).count();
+            (0..most.min(DRAFT_TOKENS_MAX).min(follows.len())).take_while(|&index| worth(index)).count();
         draft.extend_from_slice(&follows[..length]);
     }
 
     /// Learns from the token sampled where the first draft token would be.
-    pub fn came(&mut self, token: u32) {
-        if let Some(next) = self.next.take() {
-            self.learn(next == token);
+    pub(crate) fn observe_next(&mut self, token: u32) {
+        if let Some(predicted) = self.predicted.take() {
+            self.learn(predicted == token);
         }
     }
 
     /// Learns from a draft token behind the first.
-    pub fn learn(&mut self, right: bool) {
-        self.trust += TRUST_STEP * (f64::from(u8::from(right)) - self.trust);
+    pub(crate) fn learn(&mut self, accepted: bool) {
+        self.acceptance += ACCEPTANCE_STEP * (f64::from(u8::from(accepted)) - self.acceptance);
     }
 }
 
@@ -138,45 +139,45 @@ mod tests {
     const CHEAP: (f64, f64) = (100.0, 1.0);
 
     fn drafted(
-        guesses: &mut Guesses,
+        drafter: &mut Drafter,
         tokens: &[u32],
         history: Option<&History>,
         costs: (f64, f64),
     ) -> Vec<u32> {
         let mut draft = Vec::new();
-        guesses.draft(tokens, history, costs, 100, &mut draft);
+        drafter.propose(tokens, history, costs, 100, &mut draft);
         draft
     }
 
     #[test]
-    fn what_followed_before_is_guessed_to_follow_again() {
+    fn what_followed_before_is_drafted_again() {
         let tokens = [1, 2, 3, 4, 5, 6, 7, 9, 1, 2, 3];
-        assert_eq!(drafted(&mut Guesses::default(), &tokens, None, CHEAP)[..5], [4, 5, 6, 7, 9]);
-        assert!(drafted(&mut Guesses::default(), &[1, 2, 3, 4, 5, 1, 2], None, CHEAP).is_empty());
-        assert!(drafted(&mut Guesses::default(), &[1, 2], None, CHEAP).is_empty());
+        assert_eq!(drafted(&mut Drafter::default(), &tokens, None, CHEAP)[..5], [4, 5, 6, 7, 9]);
+        assert!(drafted(&mut Drafter::default(), &[1, 2, 3, 4, 5, 1, 2], None, CHEAP).is_empty());
+        assert!(drafted(&mut Drafter::default(), &[1, 2], None, CHEAP).is_empty());
     }
 
     #[test]
-    fn the_longer_agreement_wins_and_a_run_remembers() {
+    fn the_longer_match_wins_and_a_runs_history_is_searched() {
         let mut history = History::default();
         history.add(&[7, 8, 1, 2, 3, 50, 51]);
         history.add(&[60, 61]);
         let tokens = [1, 2, 3, 4, 7, 8, 1, 2, 3];
-        assert_eq!(drafted(&mut Guesses::default(), &tokens, Some(&history), CHEAP)[..2], [50, 51]);
-        assert_eq!(drafted(&mut Guesses::default(), &tokens, None, CHEAP)[..2], [4, 7]);
+        assert_eq!(drafted(&mut Drafter::default(), &tokens, Some(&history), CHEAP)[..2], [50, 51]);
+        assert_eq!(drafted(&mut Drafter::default(), &tokens, None, CHEAP)[..2], [4, 7]);
     }
 
     #[test]
-    fn wrong_guesses_end_drafts_and_right_ones_bring_them_back() {
+    fn rejected_drafts_end_drafting_and_right_predictions_bring_it_back() {
         let tokens = [1, 2, 3, 4, 5, 6, 1, 2, 3];
-        let mut guesses = Guesses::default();
+        let mut drafter = Drafter::default();
         let costs = (2.0, 1.0);
         let mut lengths = Vec::new();
         for right in [false; 20].into_iter().chain([true; 30]) {
-            lengths.push(drafted(&mut guesses, &tokens, None, costs).len());
-            guesses.came(if right { 4 } else { 99 });
+            lengths.push(drafted(&mut drafter, &tokens, None, costs).len());
+            drafter.observe_next(if right { 4 } else { 99 });
         }
         assert!(lengths[19] == 0 && lengths[49] > 2, "{lengths:?}");
-        assert_eq!(drafted(&mut guesses, &tokens, None, (1.0, 1.0)), [0; 0], "not worth it however sure");
+        assert_eq!(drafted(&mut drafter, &tokens, None, (1.0, 1.0)), [0; 0], "not worth it however sure");
     }
 }

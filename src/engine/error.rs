@@ -32,9 +32,6 @@ pub enum Rejected {
         value: f32,
         range: &'static str,
     },
-    /// The parent of a fork has ended or never existed.
-    #[error("request {0} has ended, so it can't be continued: submit its prompt as a request of its own")]
-    Ended(u64),
     #[error("no model with id {0} is loaded")]
     UnknownModel(u32),
     #[error("the engine has stopped")]
@@ -65,4 +62,10 @@ pub enum Failure {
     Rejected(#[from] Rejected),
     #[error("the engine has stopped")]
     Stopped,
+}
+
+/// The message of a panic.
+pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }

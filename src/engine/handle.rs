@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::command::{Command, Loader, QueuePlace, Shared, Submission, Told, lock};
+use super::command::{Command, ControlMessage, Loader, QueuePermit, Shared, Submission, lock};
 use super::sync::{Builder, JoinHandle, Mutex, SyncSender, TrySendError, sync_channel};
 use super::worker::Worker;
 use super::{
-    Branch, Core, EngineConfig, Expected, ExpectedId, Job, JobKind, Limits, LoadError, ModelId, Rejected,
+    Core, EngineConfig, ExpectedPrefix, ExpectedPrefixId, Job, JobKind, Limits, LoadError, ModelId, Rejected,
     Request, RequestId, Stats,
 };
 
@@ -67,16 +67,16 @@ impl EngineHandle {
         loaded.map_err(|reason| EngineError::Load { name: name.into(), reason })
     }
 
-    /// Keeps a prefix in the cache in preference to others while the expectation stands; see [`Expected`].
-    pub fn expect(&self, expected: Expected) -> ExpectedId {
-        let id = ExpectedId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
-        self.tell(Told::Expect(id, expected));
+    /// Keeps a prefix in the cache in preference to others until it is released; see [`ExpectedPrefix`].
+    pub fn expect_prefix(&self, expected: ExpectedPrefix) -> ExpectedPrefixId {
+        let id = ExpectedPrefixId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
+        self.send_control(ControlMessage::Expect(id, expected));
         id
     }
 
     /// Ends an expectation. Unknown ids are ignored.
-    pub fn release(&self, id: ExpectedId) {
-        self.tell(Told::Release(id));
+    pub fn release_prefix(&self, id: ExpectedPrefixId) {
+        self.send_control(ControlMessage::Release(id));
     }
 
     /// Queues a request. Its sink is called on the engine's thread.
@@ -86,32 +86,22 @@ impl EngineHandle {
     pub fn submit(&self, request: Request) -> Result<RequestId, Rejected> {
         let model = request.model.0;
         self.limits(request.model).ok_or(Rejected::UnknownModel(model))?.check(&request)?;
-        self.queue(None, request)
+        self.queue(request)
     }
 
-    /// Queues a request that continues another from where it is, with its own sampling. What is computed is shared. Its
-    /// events begin with the first token it generates itself.
-    ///
-    /// # Errors
-    /// As [`EngineHandle::submit`]. If the parent has ended, only the engine's thread knows, so the sink is told.
-    pub fn fork(&self, parent: RequestId, branch: Branch) -> Result<RequestId, Rejected> {
-        branch.sampling.check()?;
-        self.queue(Some(parent), branch.into_request())
-    }
-
-    fn queue(&self, parent: Option<RequestId>, mut request: Request) -> Result<RequestId, Rejected> {
+    fn queue(&self, mut request: Request) -> Result<RequestId, Rejected> {
         let waiting = self.shared.queued.fetch_add(1, Ordering::AcqRel);
-        let mut place = Some(QueuePlace(Arc::clone(&self.shared), |shared| &shared.queued));
+        let mut permit = Some(QueuePermit(Arc::clone(&self.shared), |shared| &shared.queued));
         if waiting >= self.shared.config.queue_max {
             return Err(Rejected::QueueFull { waiting });
         }
         let mut sink = request.sink;
         request.sink = Box::new(move |event| {
-            drop(place.take());
+            drop(permit.take());
             sink(event)
         });
         let id = RequestId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
-        let submission = Submission { id, parent, request: Some(request) };
+        let submission = Submission { id, request: Some(request) };
         let (command, rejected) = match self.commands.try_send(Command::Submit(submission)) {
             Ok(()) => return Ok(id),
             Err(TrySendError::Full(command)) => (command, Rejected::QueueFull { waiting }),
@@ -126,11 +116,11 @@ impl EngineHandle {
 
     /// Ends a request or a job within a step, with [`super::FinishReason::Cancelled`]. Unknown ids are ignored.
     pub fn cancel(&self, id: RequestId) {
-        self.tell(Told::Cancel(id));
+        self.send_control(ControlMessage::Cancel(id));
     }
 
-    fn tell(&self, told: Told) {
-        lock(&self.shared.told).push(told);
+    fn send_control(&self, message: ControlMessage) {
+        lock(&self.shared.control).push(message);
         self.wake();
     }
 
@@ -147,15 +137,15 @@ impl EngineHandle {
     /// callback is then not called.
     pub fn job(&self, mut job: Job) -> Result<RequestId, Rejected> {
         let waiting = self.shared.jobs.fetch_add(1, Ordering::AcqRel);
-        let place = QueuePlace(Arc::clone(&self.shared), |shared| &shared.jobs);
+        let permit = QueuePermit(Arc::clone(&self.shared), |shared| &shared.jobs);
         if waiting >= self.shared.config.queue_max {
-            job.broken.forget();
+            job.on_end.disarm();
             return Err(Rejected::QueueFull { waiting });
         }
         let mut run = job.run;
         job.run = Box::new(move |pieces| {
             // Held until the job is over.
-            let _ = &place;
+            let _ = &permit;
             run(pieces)
         });
         let id = RequestId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
@@ -165,7 +155,7 @@ impl EngineHandle {
             Err(TrySendError::Disconnected(job)) => (job, Rejected::Stopped),
         };
         if let Command::Job(_, mut job) = refused {
-            job.broken.forget();
+            job.on_end.disarm();
         }
         Err(why)
     }

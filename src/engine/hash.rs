@@ -24,10 +24,10 @@ pub fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// The `draw`-th random number in `[0, 1)` for the token at `position`. A function of its arguments alone, so that
+/// The `index`-th random number in `[0, 1)` for the token at `position`. A function of its arguments alone, so that
 /// batches, chunks and preemption can't change what is sampled.
 #[must_use]
-pub fn uniform(seed: u64, position: u64, draw: u64) -> f64 {
-    let bits = mix(mix(mix(seed) ^ position) ^ draw);
+pub fn uniform(seed: u64, position: u64, index: u64) -> f64 {
+    let bits = mix(mix(mix(seed) ^ position) ^ index);
     (bits >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }

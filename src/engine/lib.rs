@@ -1,29 +1,31 @@
 //! One scheduler for all models. Each step schedules, runs and commits. It takes token ids in and gives token ids out;
 //! text, plans and clocks are not known here.
 
+#![warn(unreachable_pub)]
+
 mod audit;
-pub mod batch;
-pub mod blocks;
+mod batch;
+mod blocks;
 mod command;
 mod commit;
 mod constraint;
-pub mod cost;
-pub mod draft;
+mod cost;
+mod draft;
 mod error;
-pub mod handle;
+mod handle;
 pub mod hash;
 mod jobs;
-mod overtaking;
-mod pace;
-mod place;
-pub mod request;
+mod model_state;
+mod request;
 mod residency;
-pub mod runs;
-pub mod sampler;
-pub mod scheduler;
-pub mod sequence;
+mod runs;
+mod sampler;
+mod scheduler;
+mod sequence;
 mod sharing;
-pub mod stats;
+mod shortest_first;
+mod stats;
+mod step_budget;
 mod sync;
 mod worker;
 
@@ -32,29 +34,33 @@ use std::time::Duration;
 
 use bandmaster_models::{Model, ModelInfo};
 
-pub use blocks::BLOCK_TOKENS;
+pub use bandmaster_models::BLOCK_TOKENS;
+pub use blocks::{Blocks, Prefix};
 pub use constraint::{Constraint, ConstraintError};
 pub use error::{Failure, Rejected};
 pub use handle::{Engine, EngineError, EngineHandle};
-pub use jobs::{Broken, Job, JobEnd, JobKind};
-pub use place::{Brought, LoadError};
-pub use request::*;
+pub use jobs::{Job, JobEnd, JobKind, OnJobEnd};
+pub use model_state::{LoadError, LoadResult};
+pub use request::{
+    Class, Event, ExpectedPrefix, ExpectedPrefixId, FinishReason, Limits, Logprobs, ModelId, Priority,
+    Request, RequestId, RunId, Sampling, Sink, Usage,
+};
+pub use sampler::{Sampled, Sampler, Scratch as SamplerScratch, sample};
 pub use stats::{ModelStats, Stats, StepStats};
 
-use batch::{Plan, Runner};
-use blocks::Blocks;
+use batch::{Runner, StepPlan};
 use cost::Cost;
 use jobs::Jobs;
-use overtaking::Overtaking;
-use place::Place;
+use model_state::ModelState;
 use runs::Runs;
-use scheduler::Urgency;
+use scheduler::WaitScore;
 use sequence::{End, Rank, Sequence, Sequences};
-use sharing::Underway;
+use sharing::PlannedPrefixes;
+use shortest_first::ShortestFirst;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
-    /// By class, run and critical path. Sequences of later runs ride along where that is nearly free.
+    /// By class, run and critical path. Sequences of later runs join a step only where that is nearly free.
     #[default]
     Plan,
     /// First come, first served. Classes, runs and expectations are ignored.
@@ -103,49 +109,49 @@ impl EngineConfig {
 }
 
 /// A model, its sequences, and what scheduling knows of it.
-struct Lane {
-    place: Place,
+struct ModelEntry {
+    state: ModelState,
     info: ModelInfo,
     limits: Limits,
-    /// Its sequences, the one served first at the front.
-    order: Vec<u32>,
+    /// Its sequences by rank, the one that goes first at the front.
+    queue: Vec<u32>,
     /// When its last step ended, or when the first sequence arrived at an empty queue, whichever is later.
     waiting_since: Duration,
     /// Since when none of its sequences has found the blocks it needs.
-    stuck_since: Option<Duration>,
+    starved_since: Option<Duration>,
     cost: Cost,
-    overtaking: Overtaking,
+    shortest_first: ShortestFirst,
     /// In the last step, sequences of this rank and later ones could not start for want of blocks.
     starts_before: Option<Rank>,
     /// Whether its weights can be unloaded and loaded again.
-    returns: bool,
+    reloadable: bool,
     /// Whether to load it although no sequence waits for it.
-    called: bool,
-    /// Whether its file changed under it and no step has succeeded since.
-    lost: bool,
+    load_requested: bool,
+    /// Whether its file changed while in use and no step has succeeded since.
+    file_changed: bool,
 }
 
 /// The whole engine but its thread. The caller passes the time in and drives each step.
 pub struct Core {
     config: EngineConfig,
-    lanes: Vec<Lane>,
+    models: Vec<ModelEntry>,
     sequences: Sequences,
     by_id: HashMap<RequestId, u32>,
     runs: Runs,
     deadlines: BTreeSet<(Duration, RequestId)>,
     jobs: Jobs,
     blocks: Blocks,
-    plan: Plan,
+    plan: StepPlan,
     runner: Runner,
-    underway: Underway,
+    planned_prefixes: PlannedPrefixes,
     /// Buffer for choosing among models.
-    urgency: Vec<(Urgency, ModelId)>,
-    /// Models that the caller should load.
-    calls: Vec<ModelId>,
+    model_order: Vec<(WaitScore, ModelId)>,
+    /// Models that the caller is to load.
+    to_load: Vec<ModelId>,
     /// Models that were unloaded; they must be dropped before others are loaded.
-    departed: Vec<Box<dyn Model>>,
-    /// When a model last arrived. It gets some time before another may take its memory.
-    brought_at: Duration,
+    unloaded: Vec<Box<dyn Model>>,
+    /// When a model was last loaded. It gets some time before another may take its memory.
+    loaded_at: Duration,
     stats: Stats,
 }
 
@@ -155,19 +161,19 @@ impl Core {
         Self {
             blocks: Blocks::new(config.memory_bytes_max.min(config.cache_bytes_max)),
             config,
-            lanes: Vec::new(),
+            models: Vec::new(),
             sequences: Sequences::default(),
             by_id: HashMap::new(),
             runs: Runs::default(),
             deadlines: BTreeSet::new(),
             jobs: Jobs::default(),
-            plan: Plan::default(),
+            plan: StepPlan::default(),
             runner: Runner::default(),
-            underway: Underway::default(),
-            urgency: Vec::new(),
-            calls: Vec::new(),
-            departed: Vec::new(),
-            brought_at: Duration::ZERO,
+            planned_prefixes: PlannedPrefixes::default(),
+            model_order: Vec::new(),
+            to_load: Vec::new(),
+            unloaded: Vec::new(),
+            loaded_at: Duration::ZERO,
             stats: Stats::default(),
         }
     }
@@ -182,36 +188,35 @@ impl Core {
         let ran = self.run();
         let finished = clock();
         self.commit(ran, finished - scheduled, finished);
-        self.time(scheduled - started, finished - scheduled, clock().saturating_sub(finished));
+        self.record_times(scheduled - started, finished - scheduled, clock().saturating_sub(finished));
         true
     }
 
-    fn run(&mut self) -> Result<(), batch::Broken> {
-        if let Some(turn) = &self.plan.turn {
-            self.plan.turn_ran = Some(self.jobs.run(turn));
+    fn run(&mut self) -> Result<(), batch::StepError> {
+        if let Some(slice) = &self.plan.job {
+            self.plan.job_result = Some(self.jobs.run(slice));
             return Ok(());
         }
-        if self.calls.is_empty() {
-            // A model that left to make room for blocks must be gone before those are taken.
-            self.departed.clear();
+        if self.to_load.is_empty() {
+            // The memory of a model that was unloaded for blocks must be free before blocks take it.
+            self.unloaded.clear();
         }
-        self.tell_residency();
-        let Place::Here(model) = &mut self.lanes[self.plan.model.0 as usize].place else {
-            unreachable!("only models that are here are planned for");
+        self.apply_residency_changes();
+        let ModelState::Loaded(model) = &mut self.models[self.plan.model.0 as usize].state else {
+            unreachable!("only loaded models are planned for");
         };
         self.runner.run(&mut self.plan, &mut self.sequences, &mut **model)
     }
 
-    fn time(&mut self, schedule: Duration, run: Duration, commit: Duration) {
+    fn record_times(&mut self, schedule: Duration, run: Duration, commit: Duration) {
         let us = |time: Duration| time.as_micros() as u64;
-        if let Some(turn) = &self.plan.turn {
+        if let Some(slice) = &self.plan.job {
             self.stats.job_turns += 1;
             self.stats.jobs_us += us(run);
-            self.stats.jobs_shared_us += if turn.shared { us(run) } else { 0 };
+            self.stats.jobs_shared_us += if slice.shared { us(run) } else { 0 };
             return;
         }
-        let last = &mut self.stats.last;
-        (last.schedule_us, last.run_us, last.commit_us) = (us(schedule), us(run), us(commit));
+        self.stats.last.run_us = us(run);
         self.stats.steps += 1;
         self.stats.schedule_us += us(schedule);
         self.stats.run_us += us(run);
@@ -231,33 +236,33 @@ impl Core {
         mut request: Request,
         now: Duration,
     ) -> Result<(), Box<(Rejected, Request)>> {
-        let Some(lane) = self.lanes.get_mut(request.model.0 as usize) else {
+        let Some(entry) = self.models.get_mut(request.model.0 as usize) else {
             return Err(Box::new((Rejected::UnknownModel(request.model.0), request)));
         };
-        if let Err(rejected) = lane.limits.check(&request) {
+        if let Err(rejected) = entry.limits.check(&request) {
             return Err(Box::new((rejected, request)));
         }
         let since = request.priority.run.map(|run| self.runs.enter(run, now));
         let rank = match self.config.order {
             Order::Plan => Rank::new(request.priority, since, now, id),
-            Order::Arrival => Rank::of_arrival(now, id),
+            Order::Arrival => Rank::by_arrival(now, id),
         };
-        let context_tokens = lane.limits.context_tokens.min(lane.limits.pool_tokens);
+        let context_tokens = entry.limits.context_tokens.min(entry.limits.pool_tokens);
         let room = u32::try_from(context_tokens.saturating_sub(request.prompt.len())).unwrap_or(u32::MAX);
         let tokens_max = request.tokens_max.min(room);
         request.constraint.iter_mut().for_each(|grammar| grammar.limit(tokens_max));
         let sequence = Sequence::new(id, request, rank, context_tokens, now, self.config.speculate);
-        if lane.order.is_empty() {
-            lane.waiting_since = now;
+        if entry.queue.is_empty() {
+            entry.waiting_since = now;
         }
-        let deadline = sequence.terms.deadline;
-        let place = lane.order.partition_point(|&slot| self.sequences[slot].rank < rank);
+        let deadline = sequence.params.deadline;
+        let index = entry.queue.partition_point(|&slot| self.sequences[slot].rank < rank);
         let slot = self.sequences.insert(sequence);
-        lane.order.insert(place, slot);
+        entry.queue.insert(index, slot);
         self.by_id.insert(id, slot);
         self.deadlines.extend(deadline.map(|deadline| (deadline, id)));
         self.stats.requests += 1;
-        self.note_cached(slot);
+        self.count_cached(slot);
         // A grammar may force its first tokens before the model has computed anything.
         if let Err(end) = self.sequences[slot].follow_grammar() {
             self.end(slot, end);
@@ -279,44 +284,22 @@ impl Core {
         self.forget_job(ended);
     }
 
-    fn forget_job(&mut self, ended: Option<jobs::Ended>) {
-        if let Some(jobs::Ended { id, deadline: Some(deadline) }) = ended {
+    fn forget_job(&mut self, ended: Option<jobs::EndedJob>) {
+        if let Some(jobs::EndedJob { id, deadline: Some(deadline) }) = ended {
             self.deadlines.remove(&(deadline, id));
         }
     }
 
-    /// Queues a request that continues from where `parent` is now. Full blocks are shared; a half-full one is copied.
-    ///
-    /// # Errors
-    /// Returns the request when the parent has ended, and for the reasons of [`Core::submit`].
-    pub fn fork(
-        &mut self,
-        parent: RequestId,
-        id: RequestId,
-        mut request: Request,
-        now: Duration,
-    ) -> Result<(), Box<(Rejected, Request)>> {
-        let Some(&slot) = self.by_id.get(&parent) else {
-            return Err(Box::new((Rejected::Ended(parent.0), request)));
-        };
-        let parent = &self.sequences[slot];
-        request.model = parent.model;
-        request.prompt.clone_from(&parent.tokens);
-        request.stop_tokens.clone_from(&parent.terms.stop_tokens);
-        request.cache_salt = parent.terms.cache_salt;
-        self.submit(id, request, now)
-    }
-
-    /// Keeps a prefix in the cache in preference to others until the expectation ends.
-    pub fn expect(&mut self, id: ExpectedId, expected: &Expected, now: Duration) {
-        if self.config.order == Order::Plan && (expected.model.0 as usize) < self.lanes.len() {
-            self.blocks.expect(id, expected, now);
+    /// Keeps a prefix in the cache in preference to others until it is released.
+    pub fn expect_prefix(&mut self, id: ExpectedPrefixId, expected: &ExpectedPrefix) {
+        if self.config.order == Order::Plan && (expected.model.0 as usize) < self.models.len() {
+            self.blocks.add_expectation(id, expected);
         }
     }
 
     /// Ends an expectation. Unknown ids are ignored.
-    pub fn release(&mut self, id: ExpectedId) {
-        self.blocks.unexpect(id);
+    pub fn release_prefix(&mut self, id: ExpectedPrefixId) {
+        self.blocks.end_expectation(id);
     }
 
     /// Ends a request or a job; its blocks are free before the next step. Unknown ids are ignored.
@@ -342,8 +325,9 @@ impl Core {
     /// Whether there is no request or job and no model is being loaded.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let expects = |lane: &Lane| lane.called || matches!(lane.place, Place::Coming);
-        self.by_id.is_empty() && self.jobs.is_empty() && !self.lanes.iter().any(expects)
+        let is_awaited =
+            |entry: &ModelEntry| entry.load_requested || matches!(entry.state, ModelState::Loading);
+        self.by_id.is_empty() && self.jobs.is_empty() && !self.models.iter().any(is_awaited)
     }
 
     /// The number of sequences in the batch, summed over all steps.
@@ -353,7 +337,7 @@ impl Core {
     }
 
     #[must_use]
-    pub fn live(&self) -> usize {
+    pub fn sequence_count(&self) -> usize {
         self.by_id.len()
     }
 
@@ -373,10 +357,10 @@ impl Core {
         stats.kv_bytes_held = self.blocks.bytes_held();
         stats.kv_bytes_max = self.blocks.bytes_max();
         stats.weight_bytes = weight_bytes;
-        for (place, model) in stats.models.iter_mut().enumerate() {
-            model.sequences = self.lanes[place].order.len();
-            model.resident = matches!(self.lanes[place].place, Place::Here(_));
-            model.blocks = self.blocks.pool_stats(ModelId(place as u32));
+        for (index, model) in stats.models.iter_mut().enumerate() {
+            model.sequences = self.models[index].queue.len();
+            model.resident = matches!(self.models[index].state, ModelState::Loaded(_));
+            model.blocks = self.blocks.pool_stats(ModelId(index as u32));
         }
         stats
     }
@@ -384,7 +368,7 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        // The accounts no longer matter, and after a panic they may be wrong. Only the listeners must still be told.
+        // The accounts no longer matter, and after a panic they may be wrong. But every sink gets its last event.
         for sequence in self.sequences.iter_mut() {
             sequence.finish(End::Failed(Failure::Stopped));
         }

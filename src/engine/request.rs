@@ -78,9 +78,7 @@ impl Sampling {
             seed: 0,
         }
     }
-}
 
-impl Sampling {
     /// Refuses parameters that are out of range.
     ///
     /// # Errors
@@ -154,39 +152,9 @@ impl Request {
     }
 }
 
-/// A request that continues another, with its model, tokens, stop tokens and cache salt, and without its grammar.
-pub struct Branch {
-    /// With the parent's parameters and seed it would generate the same tokens.
-    pub sampling: Sampling,
-    /// Most tokens to generate, not counting the parent's.
-    pub tokens_max: u32,
-    pub priority: Priority,
-    pub sink: Sink,
-}
-
-impl Branch {
-    /// The request, without what `Core::fork` fills in from the parent.
-    pub(super) fn into_request(self) -> Request {
-        Request {
-            model: ModelId::default(),
-            prompt: Vec::new(),
-            sampling: self.sampling,
-            tokens_max: self.tokens_max,
-            stop_tokens: Vec::new(),
-            constraint: None,
-            priority: self.priority,
-            deadline: None,
-            top_logprobs: None,
-            score_prompt_from: None,
-            cache_salt: 0,
-            sink: self.sink,
-        }
-    }
-}
-
 /// A prefix that will be used again, so that the cache keeps it in preference to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
+pub struct ExpectedPrefix {
     pub model: ModelId,
     /// Salt of the requests that will use it.
     pub cache_salt: u64,
@@ -194,12 +162,11 @@ pub struct Expected {
     pub tokens: Vec<u32>,
     /// Steps of the plan until it is used: 0 for what the next requests begin with. The fewer, the longer it is kept.
     pub steps: u32,
-    /// How long the expectation stands; `None` means until it is released.
-    pub for_at_most: Option<Duration>,
 }
 
+/// Id of an [`ExpectedPrefix`], chosen by the caller of [`super::Core`] and by the handle otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ExpectedId(pub u64);
+pub struct ExpectedPrefixId(pub u64);
 
 /// A token's log-probability and the most likely alternatives.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,9 +181,8 @@ pub struct Logprobs {
 const UNLIKELY: f32 = -9999.0;
 
 impl Logprobs {
-    /// For `token`, which replaced the sampled one.
-    #[must_use]
-    pub fn instead(self, token: u32) -> Self {
+    /// Those of `token`, which replaced the sampled one.
+    pub(crate) fn for_token(self, token: u32) -> Self {
         let known = self.top.iter().find(|(other, _)| *other == token);
         Self { logprob: known.map_or(UNLIKELY, |&(_, logprob)| logprob), top: self.top }
     }

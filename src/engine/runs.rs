@@ -17,50 +17,54 @@ const HISTORY_KEPT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct Run {
+    /// When its first request arrived.
     since: Duration,
-    used: Duration,
-    live: usize,
+    /// When its last request arrived.
+    last_used: Duration,
+    /// Requests that have not ended.
+    requests: usize,
     service_us: f64,
-    wrote: HashMap<ModelId, History>,
+    histories: HashMap<ModelId, History>,
 }
 
 #[derive(Debug, Default)]
-pub struct Runs(HashMap<RunId, Run>);
+pub(crate) struct Runs(HashMap<RunId, Run>);
 
 impl Runs {
     /// Registers a request of `run` and returns when the run counts as having begun. A run that has had much service is
     /// moved behind shorter ones, one step for each fourfold, so that nobody waits for a long run to end.
-    pub fn enter(&mut self, run: RunId, now: Duration) -> Duration {
+    pub(crate) fn enter(&mut self, run: RunId, now: Duration) -> Duration {
         if self.0.len() >= RUNS_MAX && !self.0.contains_key(&run) {
-            let idle = self.0.iter().filter(|(_, run)| run.live == 0);
-            let oldest = idle.min_by_key(|(_, run)| run.used).map(|(&id, _)| id);
+            let idle = self.0.iter().filter(|(_, run)| run.requests == 0);
+            let oldest = idle.min_by_key(|(_, run)| run.last_used).map(|(&id, _)| id);
             oldest.map(|id| self.0.remove(&id));
         }
-        for run in self.0.values_mut().filter(|run| run.live == 0) {
-            if now.saturating_sub(run.used) >= HISTORY_KEPT {
-                run.wrote = HashMap::new();
+        for run in self.0.values_mut().filter(|run| run.requests == 0) {
+            if now.saturating_sub(run.last_used) >= HISTORY_KEPT {
+                run.histories = HashMap::new();
             }
         }
-        let begins = || Run { since: now, used: now, live: 0, service_us: 0.0, wrote: HashMap::new() };
-        let run = self.0.entry(run).or_insert_with(begins);
-        (run.live, run.used) = (run.live + 1, now);
+        let new_run =
+            || Run { since: now, last_used: now, requests: 0, service_us: 0.0, histories: HashMap::new() };
+        let run = self.0.entry(run).or_insert_with(new_run);
+        (run.requests, run.last_used) = (run.requests + 1, now);
         let service = run.service_us / SERVICE_FIRST.as_micros() as f64;
         let steps = if service < 1.0 { 0 } else { 1 + service.log(4.0) as u32 };
         run.since + STEP_BACK * steps
     }
 
     /// A request of `run` has ended. Its output is kept to draft from.
-    pub fn leave(&mut self, run: RunId, model: ModelId, generated: &[u32]) {
+    pub(crate) fn leave(&mut self, run: RunId, model: ModelId, generated: &[u32]) {
         if let Some(run) = self.0.get_mut(&run) {
-            run.live -= 1;
+            run.requests -= 1;
             if !generated.is_empty() {
-                run.wrote.entry(model).or_default().add(generated);
+                run.histories.entry(model).or_default().add(generated);
             }
         }
     }
 
     /// Charges `run` for its part of a step.
-    pub fn serve(&mut self, run: RunId, us: f64) {
+    pub(crate) fn charge(&mut self, run: RunId, us: f64) {
         if let Some(run) = self.0.get_mut(&run) {
             run.service_us += us;
         }
@@ -68,8 +72,8 @@ impl Runs {
 
     /// What `run` has generated with `model`.
     #[must_use]
-    pub fn history(&self, run: RunId, model: ModelId) -> Option<&History> {
-        self.0.get(&run)?.wrote.get(&model)
+    pub(crate) fn history(&self, run: RunId, model: ModelId) -> Option<&History> {
+        self.0.get(&run)?.histories.get(&model)
     }
 }
 
@@ -83,11 +87,11 @@ mod tests {
         let at = Duration::from_secs;
         assert_eq!(runs.enter(RunId(1), at(5)), at(5));
         assert_eq!(runs.enter(RunId(1), at(9)), at(5));
-        runs.serve(RunId(1), 29e6);
+        runs.charge(RunId(1), 29e6);
         assert_eq!(runs.enter(RunId(1), at(40)), at(5));
-        runs.serve(RunId(1), 2e6);
+        runs.charge(RunId(1), 2e6);
         assert_eq!(runs.enter(RunId(1), at(41)), at(35));
-        runs.serve(RunId(1), 90e6);
+        runs.charge(RunId(1), 90e6);
         assert_eq!(runs.enter(RunId(1), at(150)), at(65));
         assert_eq!(runs.enter(RunId(2), at(151)), at(151));
     }

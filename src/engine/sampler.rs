@@ -1,8 +1,8 @@
-//! Samples a token from a row of logits: a pure function of the row, the parameters, the tokens seen, the seed and the
-//! position. Batches, threads and grammars are not known here; a grammar appears only as its mask.
+//! Samples a token from a row of logits: a pure function of the row, the parameters, the tokens so far, the seed and
+//! the position. Batches, threads and grammars are not known here; a grammar appears only as its mask.
 //!
 //! The order is: bias, penalties, mask, temperature, top-k, top-p, min-p, sampling. Equal logits go to the lower id. A
-//! row of 150,000 logits is never sorted: maxima of small chunks give a threshold that few more than wanted pass.
+//! row of 150,000 logits is never sorted: the maxima of small chunks give a threshold that few other logits pass.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -19,41 +19,41 @@ const WEIGHT_SPAN: f32 = 80.0;
 /// How many of the most likely tokens top-p looks at first.
 const NUCLEUS_FIRST: usize = 64;
 
-/// One sequence's sampling parameters and the tokens it has seen.
+/// One sequence's sampling parameters and, for penalties, the tokens in its prompt and output.
 #[derive(Debug, Clone)]
-pub struct Drawing {
+pub struct Sampler {
     pub sampling: Sampling,
     /// How many alternatives to report with each token; `None` reports no log-probabilities.
     pub top_logprobs: Option<u32>,
     /// How often each token was generated; prompt tokens count 0. Empty unless a penalty is set.
-    seen: HashMap<u32, u32>,
+    counts: HashMap<u32, u32>,
 }
 
-impl Drawing {
+impl Sampler {
     #[must_use]
     pub fn new(sampling: Sampling, top_logprobs: Option<u32>, prompt: &[u32]) -> Self {
-        let mut drawing = Self { sampling, top_logprobs, seen: HashMap::new() };
-        if drawing.penalises() {
-            drawing.seen.extend(prompt.iter().map(|&token| (token, 0)));
+        let mut sampler = Self { sampling, top_logprobs, counts: HashMap::new() };
+        if sampler.has_penalties() {
+            sampler.counts.extend(prompt.iter().map(|&token| (token, 0)));
         }
-        drawing
+        sampler
     }
 
-    pub fn seen(&mut self, token: u32) {
-        if self.penalises() {
-            *self.seen.entry(token).or_insert(0) += 1;
+    pub fn count_token(&mut self, token: u32) {
+        if self.has_penalties() {
+            *self.counts.entry(token).or_insert(0) += 1;
         }
     }
 
-    /// Whether tokens seen change later ones. If so, a row can't be sampled before all rows before it.
+    /// Whether earlier tokens change the logits of later ones. If so, a row can't be sampled before all rows before it.
     #[must_use]
-    pub fn penalises(&self) -> bool {
+    pub fn has_penalties(&self) -> bool {
         let s = &self.sampling;
         s.repetition_penalty != 1.0 || s.presence_penalty != 0.0 || s.frequency_penalty != 0.0
     }
 }
 
-/// Buffers, reused from row to row.
+/// Buffers for sampling, reused from row to row.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// The original logits of tokens that bias and penalties changed.
@@ -64,41 +64,42 @@ pub struct Scratch {
     sums: Vec<f32>,
 }
 
+/// A sampled token.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Drawn {
+pub struct Sampled {
     pub token: u32,
-    /// When asked for.
+    /// `None` unless [`Sampler::top_logprobs`] asks for them.
     pub logprobs: Option<Logprobs>,
 }
 
 /// Why no token can be sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Undrawable {
+pub enum SampleError {
     /// `logit_bias` forbids every token with a finite logit.
-    ByBias,
+    LogitBias,
     /// Every logit of an allowed token is minus infinity or not a number.
-    NoNumber,
+    NoFiniteLogit,
 }
 
 /// Samples the token at `position`, counted from the start of the sequence. Changes the row. In `allowed`, bit `t % 32`
 /// of word `t / 32` is set for every token that may be sampled.
 ///
 /// # Errors
-/// [`Undrawable`] says why there is none.
-pub fn draw(
+/// [`SampleError`] says why there is none.
+pub fn sample(
     row: &mut [f32],
-    drawing: &Drawing,
+    sampler: &Sampler,
     allowed: Option<&[u32]>,
     position: usize,
     scratch: &mut Scratch,
-) -> Result<Drawn, Undrawable> {
-    let sampling = &drawing.sampling;
-    let unaltered = drawing.top_logprobs.map(|top| {
+) -> Result<Sampled, SampleError> {
+    let sampling = &sampler.sampling;
+    let unaltered = sampler.top_logprobs.map(|top| {
         let log_sum = log_sum_exp(row, scratch);
         (log_sum, most_likely(row, top as usize, log_sum, scratch))
     });
     scratch.replaced.clear();
-    adjust(row, drawing, &mut scratch.replaced);
+    adjust(row, sampler, &mut scratch.replaced);
     if let Some(allowed) = allowed {
         mask(row, allowed);
     }
@@ -113,19 +114,19 @@ pub fn draw(
     if best == f32::NEG_INFINITY {
         let is_biased =
             allowed.is_none() && scratch.replaced.iter().any(|(_, logit)| *logit > f32::NEG_INFINITY);
-        return Err(if is_biased { Undrawable::ByBias } else { Undrawable::NoNumber });
+        return Err(if is_biased { SampleError::LogitBias } else { SampleError::NoFiniteLogit });
     }
     let token = if sampling.temperature < GREEDY_BELOW || best == f32::INFINITY {
         first_equal(row, best, &scratch.maxima)
     } else {
         let number = uniform(sampling.seed, position as u64, 0);
-        draw_by_weight(row, best, sampling, number, scratch)
+        sample_by_weight(row, best, sampling, number, scratch)
     };
     let logprobs = unaltered.map(|(log_sum, top)| {
         let replaced = scratch.replaced.iter().find(|(id, _)| *id == token);
         Logprobs { logprob: replaced.map_or(row[token as usize], |&(_, logit)| logit) - log_sum, top }
     });
-    Ok(Drawn { token, logprobs })
+    Ok(Sampled { token, logprobs })
 }
 
 fn best_of(row: &[f32], maxima: &mut Vec<f32>) -> f32 {
@@ -144,20 +145,20 @@ fn restore(row: &mut [f32], allowed: &[u32], replaced: &[(u32, f32)]) {
 
 /// Log-probabilities of `target` and of the `top` most likely tokens.
 #[must_use]
-pub fn score(row: &[f32], target: u32, top: usize, scratch: &mut Scratch) -> Logprobs {
+pub(crate) fn score(row: &[f32], target: u32, top: usize, scratch: &mut Scratch) -> Logprobs {
     let log_sum = log_sum_exp(row, scratch);
     Logprobs { logprob: row[target as usize] - log_sum, top: most_likely(row, top, log_sum, scratch) }
 }
 
 /// Applies bias, then penalties, and notes the logits they replace, in order.
-fn adjust(row: &mut [f32], drawing: &Drawing, replaced: &mut Vec<(u32, f32)>) {
-    let sampling = &drawing.sampling;
+fn adjust(row: &mut [f32], sampler: &Sampler, replaced: &mut Vec<(u32, f32)>) {
+    let sampling = &sampler.sampling;
     for &(token, bias) in &sampling.logit_bias {
         let logit = &mut row[token as usize];
         replaced.push((token, *logit));
         *logit += bias;
     }
-    for (&token, &count) in &drawing.seen {
+    for (&token, &count) in &sampler.counts {
         let logit = &mut row[token as usize];
         replaced.push((token, *logit));
         let penalty = sampling.repetition_penalty;
@@ -246,14 +247,14 @@ fn select(row: &[f32], count: usize, scratch: &mut Scratch) {
 }
 
 /// Samples at temperature, with top-k, top-p and min-p. `number` is uniform in [0, 1).
-fn draw_by_weight(row: &[f32], best: f32, sampling: &Sampling, number: f64, scratch: &mut Scratch) -> u32 {
+fn sample_by_weight(row: &[f32], best: f32, sampling: &Sampling, number: f64, scratch: &mut Scratch) -> u32 {
     let per_unit = 1.0 / sampling.temperature;
     let span = if sampling.min_p > 0.0 { -sampling.min_p.ln() } else { WEIGHT_SPAN };
     let cut = best - span.min(WEIGHT_SPAN) * sampling.temperature;
     let weigh = move |logit: f32| if logit >= cut { exp((logit - best) * per_unit) } else { 0.0 };
     let top_k = sampling.top_k as usize;
     if top_k == 0 && sampling.top_p >= 1.0 {
-        return draw_from_row(row, weigh, number, &mut scratch.sums);
+        return sample_from_row(row, weigh, number, &mut scratch.sums);
     }
     // Top-p is a share of what top-k leaves. Min-p only shortens the result, so it cannot change either.
     let open = |logit: f32| if logit > f32::NEG_INFINITY { exp((logit - best) * per_unit) } else { 0.0 };
@@ -278,7 +279,7 @@ fn draw_by_weight(row: &[f32], best: f32, sampling: &Sampling, number: f64, scra
             select(row, count, scratch);
         }
     }
-    pick(&scratch.candidates, weigh, number)
+    sample_from_candidates(&scratch.candidates, weigh, number)
 }
 
 /// How many leading candidates it takes to reach `target`.
@@ -293,7 +294,7 @@ fn nucleus(candidates: &[(f32, u32)], weigh: impl Fn(f32) -> f32, target: f64) -
         .map(|last| last + 1)
 }
 
-fn pick(candidates: &[(f32, u32)], weigh: impl Fn(f32) -> f32, number: f64) -> u32 {
+fn sample_from_candidates(candidates: &[(f32, u32)], weigh: impl Fn(f32) -> f32, number: f64) -> u32 {
     let total: f64 = candidates.iter().map(|&(logit, _)| f64::from(weigh(logit))).sum();
     let mut left = number * total;
     for &(logit, token) in candidates {
@@ -306,7 +307,7 @@ fn pick(candidates: &[(f32, u32)], weigh: impl Fn(f32) -> f32, number: f64) -> u
 }
 
 /// Samples from the whole row, in the order of ids.
-fn draw_from_row(row: &[f32], weigh: impl Fn(f32) -> f32, number: f64, sums: &mut Vec<f32>) -> u32 {
+fn sample_from_row(row: &[f32], weigh: impl Fn(f32) -> f32, number: f64, sums: &mut Vec<f32>) -> u32 {
     sums.clear();
     sums.extend(row.chunks(CHUNK).map(|chunk| sum(chunk, &weigh)));
     let total: f64 = sums.iter().copied().map(f64::from).sum();

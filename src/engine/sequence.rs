@@ -5,13 +5,14 @@ use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::blocks::{BLOCK_TOKENS, Prefix};
-use super::draft::Guesses;
+use super::blocks::Prefix;
+use super::draft::Drafter;
+use super::error::panic_message;
 use super::hash::{chain_hash, root_hash};
-use super::sampler::Drawing;
+use super::sampler::Sampler;
 use super::{
-    Class, Constraint, ConstraintError, Event, Failure, FinishReason, ModelId, Priority, Request, RequestId,
-    RunId, Sink, Usage,
+    BLOCK_TOKENS, Class, Constraint, ConstraintError, Event, Failure, FinishReason, ModelId, Priority,
+    Request, RequestId, RunId, Sink, Usage,
 };
 
 /// Each class above background makes a request count as this much older.
@@ -23,35 +24,35 @@ const RUN_HEAD_START_MAX: Duration = Duration::from_secs(100);
 /// critical path, then the lower id. It never changes, so two sequences never preempt each other in turns, and a
 /// waiting sequence is overtaken only by those that arrive within a head start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rank {
+pub(crate) struct Rank {
     /// Microseconds; smaller goes first. May be negative.
     due_us: i64,
-    pub path: Reverse<u32>,
+    pub critical_path: Reverse<u32>,
     id: RequestId,
 }
 
 impl Rank {
     /// For a request that arrives at `now`, in a run that counts as having begun at `run_since`.
     #[must_use]
-    pub fn new(priority: Priority, run_since: Option<Duration>, now: Duration, id: RequestId) -> Self {
-        let came = run_since.map_or(now, |since| since.max(now.saturating_sub(RUN_HEAD_START_MAX)));
+    pub(crate) fn new(priority: Priority, run_since: Option<Duration>, now: Duration, id: RequestId) -> Self {
+        let arrived = run_since.map_or(now, |since| since.max(now.saturating_sub(RUN_HEAD_START_MAX)));
         let head_start = CLASS_HEAD_START * priority.class as u32;
         Self {
-            due_us: came.as_micros() as i64 - head_start.as_micros() as i64,
-            path: Reverse(priority.critical_path_tokens),
+            due_us: arrived.as_micros() as i64 - head_start.as_micros() as i64,
+            critical_path: Reverse(priority.critical_path_tokens),
             id,
         }
     }
 
-    /// For service in order of arrival.
+    /// First come, first served.
     #[must_use]
-    pub fn of_arrival(now: Duration, id: RequestId) -> Self {
-        Self { due_us: now.as_micros() as i64, path: Reverse(0), id }
+    pub(crate) fn by_arrival(now: Duration, id: RequestId) -> Self {
+        Self { due_us: now.as_micros() as i64, critical_path: Reverse(0), id }
     }
 }
 
 /// The parts of a request that don't change.
-pub struct Terms {
+pub(crate) struct SequenceParams {
     pub class: Class,
     pub run: Option<RunId>,
     /// Most tokens to generate.
@@ -67,7 +68,7 @@ pub struct Terms {
     pub cached_tokens: usize,
 }
 
-pub struct Sequence {
+pub(crate) struct Sequence {
     pub id: RequestId,
     pub model: ModelId,
     pub rank: Rank,
@@ -76,19 +77,19 @@ pub struct Sequence {
     /// Leading tokens whose keys and values are in the table's blocks, or will be once the planned copies are made.
     /// Always fewer than `tokens` between steps.
     pub computed: usize,
-    /// The highest `computed` so far. Up to here, computing a token is repeated work.
-    pub reached: usize,
+    /// The highest `computed` so far. A token before it that is computed now is computed again.
+    pub computed_peak: usize,
     /// Block ids in reading order. Grows at the end or is cleared whole.
     pub table: Vec<u32>,
     /// Chained hashes of the leading full blocks of `tokens`, computed on demand.
-    chain: Vec<u64>,
+    block_hashes: Vec<u64>,
     /// First prompt token whose score has not been sent yet; the prompt's length when none is wanted.
     pub score_next: usize,
-    pub drawing: Drawing,
+    pub sampler: Sampler,
     pub constraint: Option<Box<dyn Constraint>>,
     /// Proposes draft tokens; `None` when this sequence doesn't speculate.
-    pub guesses: Option<Guesses>,
-    pub terms: Terms,
+    pub drafter: Option<Drafter>,
+    pub params: SequenceParams,
     pub usage: Usage,
     /// `None` after the last event.
     sink: Option<Sink>,
@@ -96,42 +97,42 @@ pub struct Sequence {
 
 /// Why a sequence ends.
 #[derive(Debug, Clone, PartialEq)]
-pub enum End {
+pub(crate) enum End {
     Finished(FinishReason),
     Failed(Failure),
-    /// Its sink returned `false` or panicked.
-    Deaf,
+    /// Its sink returned `false` or panicked, so nobody listens.
+    SinkClosed,
 }
 
 impl Sequence {
-    /// Takes a checked request. `guesses` allows speculation, which needs a sequence without penalties.
-    pub fn new(
+    /// Takes a checked request. `speculate` allows draft tokens; that needs a sequence without penalties.
+    pub(crate) fn new(
         id: RequestId,
         request: Request,
         rank: Rank,
         context_tokens: usize,
         now: Duration,
-        guesses: bool,
+        speculate: bool,
     ) -> Self {
         let prompt_tokens = request.prompt.len();
         let usage = Usage { prompt_tokens: prompt_tokens as u32, ..Usage::default() };
         // The first token has no prefix to be scored by.
         let score_next = request.score_prompt_from.map_or(prompt_tokens, |from| (from as usize).max(1));
-        let drawing = Drawing::new(request.sampling, request.top_logprobs, &request.prompt);
+        let sampler = Sampler::new(request.sampling, request.top_logprobs, &request.prompt);
         Self {
             id,
             model: request.model,
             rank,
             tokens: request.prompt,
             computed: 0,
-            reached: 0,
+            computed_peak: 0,
             table: Vec::new(),
-            chain: Vec::new(),
+            block_hashes: Vec::new(),
             score_next: score_next.min(prompt_tokens),
-            guesses: (guesses && !drawing.penalises()).then(Guesses::default),
-            drawing,
+            drafter: (speculate && !sampler.has_penalties()).then(Drafter::default),
+            sampler,
             constraint: request.constraint,
-            terms: Terms {
+            params: SequenceParams {
                 class: request.priority.class,
                 run: request.priority.run,
                 tokens_max: request.tokens_max as usize,
@@ -148,104 +149,111 @@ impl Sequence {
     }
 
     #[must_use]
-    pub fn prompt_tokens(&self) -> usize {
+    pub(crate) fn prompt_tokens(&self) -> usize {
         self.usage.prompt_tokens as usize
     }
 
     #[must_use]
-    pub fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.tokens.len() - self.computed
     }
 
     /// About how many prompt tokens remain before the first generated one, without those that the cache had.
     #[must_use]
-    pub fn prompt_left(&self) -> usize {
-        self.tokens.len() - self.computed.max(self.terms.cached_tokens).min(self.tokens.len() - 1)
+    pub(crate) fn prompt_left(&self) -> usize {
+        self.tokens.len() - self.computed.max(self.params.cached_tokens).min(self.tokens.len() - 1)
     }
 
     /// Whether all but its last token is computed, and that one was generated.
     #[must_use]
-    pub fn is_decoding(&self) -> bool {
+    pub(crate) fn is_decoding(&self) -> bool {
         self.computed > 0 && self.pending() == 1 && self.tokens.len() > self.prompt_tokens()
     }
 
     /// Whether computing all pending tokens leads to sampling one.
     #[must_use]
-    pub fn wants_draw(&self) -> bool {
-        self.terms.tokens_max > 0
+    pub(crate) fn wants_sample(&self) -> bool {
+        self.params.tokens_max > 0
     }
 
     /// Rows of logits needed to compute the next `tokens` tokens: those for prompt scores, and one to sample from.
     #[must_use]
-    pub fn rows_within(&self, tokens: usize) -> usize {
+    pub(crate) fn rows_within(&self, tokens: usize) -> usize {
         let end = self.computed + tokens;
         let scored = self.score_next.max(self.computed + 1)..self.prompt_tokens().min(end + 1);
-        scored.len() + usize::from(tokens > 0 && tokens == self.pending() && self.wants_draw())
+        scored.len() + usize::from(tokens > 0 && tokens == self.pending() && self.wants_sample())
     }
 
     #[must_use]
-    pub fn tokens_left(&self) -> usize {
-        let asked = self.terms.tokens_max - self.usage.completion_tokens as usize;
-        asked.min(self.terms.context_tokens - self.tokens.len())
+    pub(crate) fn tokens_left(&self) -> usize {
+        let asked = self.params.tokens_max - self.usage.completion_tokens as usize;
+        asked.min(self.params.context_tokens - self.tokens.len())
     }
 
     /// Leading tokens that the cache may supply. The last one is always computed, for its logits, and so is the token
     /// before the first wanted prompt score.
     #[must_use]
-    pub fn cacheable_tokens(&self) -> usize {
+    pub(crate) fn cacheable_tokens(&self) -> usize {
         if self.score_next < self.prompt_tokens() { self.score_next - 1 } else { self.tokens.len() - 1 }
     }
 
-    /// Counts `tokens` from the cache as computed. Returns how many of them were never computed or found before.
-    pub fn found(&mut self, tokens: usize) -> usize {
+    /// Counts `tokens` tokens from the cache as computed. Returns how many of them were never computed or cached
+    /// before.
+    pub(crate) fn add_cached(&mut self, tokens: usize) -> usize {
         self.computed += tokens;
-        let new = self.computed.saturating_sub(self.reached).min(tokens);
-        self.reached = self.reached.max(self.computed);
+        let new = self.computed.saturating_sub(self.computed_peak).min(tokens);
+        self.computed_peak = self.computed_peak.max(self.computed);
         self.usage.cached_tokens = (self.usage.cached_tokens + new as u32).min(self.usage.prompt_tokens);
         new
     }
 
     /// Hash of the first `blocks` full blocks of its tokens.
-    pub fn prefix_hash(&mut self, blocks: usize) -> u64 {
-        while self.chain.len() < blocks {
-            let first = self.chain.len() * BLOCK_TOKENS;
-            let before = self.chain.last().copied().unwrap_or_else(|| root_hash(self.terms.cache_salt));
-            self.chain.push(chain_hash(before, &self.tokens[first..first + BLOCK_TOKENS]));
+    pub(crate) fn prefix_hash(&mut self, blocks: usize) -> u64 {
+        while self.block_hashes.len() < blocks {
+            let first = self.block_hashes.len() * BLOCK_TOKENS;
+            let before =
+                self.block_hashes.last().copied().unwrap_or_else(|| root_hash(self.params.cache_salt));
+            self.block_hashes.push(chain_hash(before, &self.tokens[first..first + BLOCK_TOKENS]));
         }
-        if blocks == 0 { root_hash(self.terms.cache_salt) } else { self.chain[blocks - 1] }
+        if blocks == 0 { root_hash(self.params.cache_salt) } else { self.block_hashes[blocks - 1] }
     }
 
     /// What its first block continues.
     #[must_use]
-    pub fn root(&self) -> Prefix {
-        Prefix::Empty(self.terms.cache_salt)
+    pub(crate) fn root(&self) -> Prefix {
+        Prefix::Empty(self.params.cache_salt)
     }
 
     fn push(&mut self, token: u32) {
         self.tokens.push(token);
-        self.drawing.seen(token);
+        self.sampler.count_token(token);
         self.usage.completion_tokens += 1;
     }
 
     /// Takes a sampled token and those the grammar forces after it, sends them, and returns `Err` if the sequence ends.
-    pub fn advance(&mut self, drawn: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
-        let replace_sampled =
-            |sequence: &mut Self| sequence.with_grammar(|grammar| Ok(grammar.replace_sampled(drawn)));
-        let token = if self.constraint.is_some() { replace_sampled(self)? } else { drawn };
-        self.take(token, logprobs.map(|told| if token == drawn { told } else { told.instead(token) }))?;
+    pub(crate) fn advance(&mut self, sampled: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
+        let token = match self.constraint {
+            Some(_) => self.with_grammar(|grammar| Ok(grammar.replace_sampled(sampled)))?,
+            None => sampled,
+        };
+        self.append(
+            token,
+            logprobs.map(|known| if token == sampled { known } else { known.for_token(token) }),
+        )?;
         self.follow_grammar()
     }
 
     /// Appends the tokens that the grammar forces. With log-probabilities they are sampled one by one instead. While
     /// prompt scores are still to come they wait, so that the sequence can't end first.
-    pub fn follow_grammar(&mut self) -> Result<(), End> {
+    pub(crate) fn follow_grammar(&mut self) -> Result<(), End> {
         let scored = self.score_next == self.prompt_tokens();
-        if self.constraint.is_none() || !self.wants_draw() || self.drawing.top_logprobs.is_some() || !scored {
+        if self.constraint.is_none() || !self.wants_sample() || self.sampler.top_logprobs.is_some() || !scored
+        {
             return self.grammar_end();
         }
         let forced = self.with_grammar(|grammar| Ok(grammar.forced()))?;
         for token in forced {
-            self.take(token, None)?;
+            self.append(token, None)?;
         }
         self.grammar_end()
     }
@@ -257,8 +265,8 @@ impl Sequence {
         Ok(())
     }
 
-    fn take(&mut self, token: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
-        if self.terms.stop_tokens.contains(&token) {
+    fn append(&mut self, token: u32, logprobs: Option<super::Logprobs>) -> Result<(), End> {
+        if self.params.stop_tokens.contains(&token) {
             return Err(End::Finished(FinishReason::Stop));
         }
         if self.constraint.is_some() {
@@ -266,10 +274,10 @@ impl Sequence {
         }
         self.push(token);
         if !self.send(Event::Token { id: token, logprobs }) {
-            return Err(End::Deaf);
+            return Err(End::SinkClosed);
         }
-        let full = self.tokens.len() >= self.terms.context_tokens;
-        if full || self.usage.completion_tokens as usize >= self.terms.tokens_max {
+        let full = self.tokens.len() >= self.params.context_tokens;
+        if full || self.usage.completion_tokens as usize >= self.params.tokens_max {
             // A grammar completed by the last token that fits ends with `Stop`, not `Length`.
             self.grammar_end()?;
             return Err(End::Finished(FinishReason::Length));
@@ -278,20 +286,20 @@ impl Sequence {
     }
 
     /// Marks the tokens that the grammar allows next. Panics without a grammar.
-    pub fn mask(&mut self, allowed: &mut [u32]) -> Result<(), End> {
+    pub(crate) fn mask(&mut self, allowed: &mut [u32]) -> Result<(), End> {
         self.with_grammar(|grammar| grammar.mask(allowed))
     }
 
     /// Advances the grammar by a draft token. `false` when the sequence would end there or the token is not allowed.
-    pub fn suppose(&mut self, token: u32) -> bool {
-        if self.terms.stop_tokens.contains(&token) {
+    pub(crate) fn accept_draft(&mut self, token: u32) -> bool {
+        if self.params.stop_tokens.contains(&token) {
             return false;
         }
-        let supposed = |grammar: &mut dyn Constraint| {
+        let accepts = |grammar: &mut dyn Constraint| {
             grammar.accept(token)?;
             Ok(!grammar.finished())
         };
-        self.constraint.is_none() || self.with_grammar(supposed).unwrap_or(false)
+        self.constraint.is_none() || self.with_grammar(accepts).unwrap_or(false)
     }
 
     /// A grammar that fails or panics fails this sequence only.
@@ -302,13 +310,13 @@ impl Sequence {
         let grammar = self.constraint.as_deref_mut().expect("called where a grammar is present");
         match catch_unwind(AssertUnwindSafe(|| call(grammar))) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(stuck)) => Err(End::Failed(stuck.into())),
+            Ok(Err(error)) => Err(End::Failed(error.into())),
             Err(panic) => Err(End::Failed(Failure::GrammarPanicked(panic_message(&*panic)))),
         }
     }
 
     /// Sends an event; `false` when nobody listens any more.
-    pub fn send(&mut self, event: Event) -> bool {
+    pub(crate) fn send(&mut self, event: Event) -> bool {
         let Some(sink) = &mut self.sink else { return false };
         // A sink that panics counts as gone. It must not take down the engine for the others.
         let listens = catch_unwind(AssertUnwindSafe(|| sink(event))).unwrap_or(false);
@@ -319,31 +327,25 @@ impl Sequence {
     }
 
     /// Sends the last event, if anybody listens.
-    pub fn finish(&mut self, end: End) {
+    pub(crate) fn finish(&mut self, end: End) {
         match end {
             End::Finished(reason) => self.send(Event::Finished { reason, usage: self.usage }),
             End::Failed(failure) => self.send(Event::Failed(failure)),
-            End::Deaf => false,
+            End::SinkClosed => false,
         };
         self.sink = None;
     }
 }
 
-/// The message of a panic.
-pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
-}
-
 /// Sequences by slot, a number that stays the same while they live.
 #[derive(Default)]
-pub struct Sequences {
+pub(crate) struct Sequences {
     slots: Vec<Option<Sequence>>,
     vacant: Vec<u32>,
 }
 
 impl Sequences {
-    pub fn insert(&mut self, sequence: Sequence) -> u32 {
+    pub(crate) fn insert(&mut self, sequence: Sequence) -> u32 {
         if let Some(slot) = self.vacant.pop() {
             self.slots[slot as usize] = Some(sequence);
             return slot;
@@ -353,17 +355,17 @@ impl Sequences {
     }
 
     /// Takes a sequence out; its slot may be reused.
-    pub fn remove(&mut self, slot: u32) -> Sequence {
+    pub(crate) fn remove(&mut self, slot: u32) -> Sequence {
         self.vacant.push(slot);
         self.slots[slot as usize].take().expect("a slot is removed once, by whoever listed it")
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sequence> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sequence> {
         self.slots.iter_mut().flatten()
     }
 
     /// All sequences with their slots.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &Sequence)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Sequence)> {
         self.slots.iter().enumerate().filter_map(|(slot, s)| s.as_ref().map(|s| (slot as u32, s)))
     }
 }

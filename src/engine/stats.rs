@@ -55,17 +55,11 @@ pub struct Stats {
     pub last: StepStats,
     /// Indexed by [`ModelId`].
     pub models: Vec<ModelStats>,
-    /// The totals at the end of the last step, to compute the next step's share.
-    pub(super) counted: Counted,
+    /// `cached_tokens` at the end of the last step.
+    cached_tokens_before: u64,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counted {
-    pub(super) cached_tokens: u64,
-    pub(super) preemptions: u64,
-}
-
-/// Counters of one step.
+/// Counters of the last step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StepStats {
     pub model: ModelId,
@@ -77,16 +71,10 @@ pub struct StepStats {
     pub prefill_tokens: usize,
     /// Tokens that the cache supplied since the step before.
     pub cached_tokens: usize,
-    /// Sequences that lost their blocks since the step before.
-    pub preemptions: usize,
-    /// Blocks of the model that sequences held when results were taken in.
-    pub blocks_held: usize,
     /// Microseconds that the step was expected to take.
     pub predicted_us: u64,
-    pub schedule_us: u64,
     /// Includes sampling.
     pub run_us: u64,
-    pub commit_us: u64,
 }
 
 /// Counters of one model.
@@ -105,14 +93,10 @@ pub struct ModelStats {
 }
 
 impl Stats {
-    /// What was counted since the last step, which the next step's share then leaves out.
-    pub(super) fn take_uncounted(&mut self) -> Counted {
-        let now = Counted { cached_tokens: self.cached_tokens, preemptions: self.preemptions };
-        let before = std::mem::replace(&mut self.counted, now);
-        Counted {
-            cached_tokens: now.cached_tokens - before.cached_tokens,
-            preemptions: now.preemptions - before.preemptions,
-        }
+    /// The tokens that the cache supplied since the last call. Called once a step.
+    pub(super) fn take_cached_tokens(&mut self) -> usize {
+        let before = std::mem::replace(&mut self.cached_tokens_before, self.cached_tokens);
+        (self.cached_tokens - before) as usize
     }
 
     /// Mean number of sequences in a step; 0 before the first.

@@ -129,7 +129,6 @@ impl ApiError {
             }
             SessionError::Grammar(_) => Self::invalid(output, message),
             SessionError::Rejected(rejected) => Self::of_rejected(rejected, prompt),
-            SessionError::Failed(failure) => Self::of_failure(failure, output),
             _ => Self::internal(message),
         }
     }
@@ -144,7 +143,7 @@ impl ApiError {
             Rejected::EmptyPrompt | Rejected::UnknownPromptToken { .. } => Self::invalid(prompt, message),
             Rejected::UnknownBiasToken { .. } | Rejected::Bias { .. } => Self::invalid("logit_bias", message),
             Rejected::OutOfRange { field, .. } => Self::invalid(*field, message),
-            Rejected::Ended(_) | Rejected::UnknownModel(_) => Self::internal(message),
+            Rejected::UnknownModel(_) => Self::internal(message),
             Rejected::Stopped => Self::unavailable("the server is shutting down"),
         }
     }
@@ -316,9 +315,6 @@ mod tests {
         check(wrong, 400, bias, None, "logit_bias of token 9 is NaN: it must be a number");
         check(Rejected::Stopped, 503, None, None, "the server is shutting down");
         check(Rejected::UnknownModel(3), 500, None, None, "no model with id 3 is loaded");
-        let ended =
-            "request 3 has ended, so it can't be continued: submit its prompt as a request of its own";
-        check(Rejected::Ended(3), 500, None, None, ended);
     }
 
     #[test]
@@ -360,8 +356,6 @@ mod tests {
     fn every_failure_of_a_generation_has_its_status_field_and_code() {
         let check = |failure: Failure, status, param, message: &str| {
             is(&ApiError::of_failure(&failure, "response_format"), status, param, None, message);
-            let session = SessionError::Failed(failure);
-            is(&ApiError::of_session(&session, "messages", "response_format"), status, param, None, message);
         };
         let (model, why) = (|| "m".to_owned(), || "out of luck".to_owned());
         let stuck = "the output can't be constrained as requested: grammar: out of luck";
@@ -388,7 +382,5 @@ mod tests {
             "generation failed: the prompt has no tokens",
         );
         check(Failure::Stopped, 500, None, "generation failed: the engine has stopped");
-        let ended = "generation failed: the answer has already ended";
-        is(&ApiError::of_session(&SessionError::AlreadyEnded, "messages", "f"), 500, None, None, ended);
     }
 }

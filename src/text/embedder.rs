@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bandmaster_engine::{Broken, EngineHandle, Job, JobEnd, JobKind, Rejected, RequestId};
+use bandmaster_engine::{EngineHandle, Job, JobEnd, JobKind, OnJobEnd, Rejected, RequestId};
 use tokenizers::Tokenizer;
 
 /// Tokens of one forward pass, special tokens included: the length the model was trained with. Longer texts are split.
@@ -170,15 +170,15 @@ impl TextEmbedder {
             }
             true
         };
-        let broken = move |end| {
+        let on_end = move |end| {
             reply.send(Err(match (end, deadline) {
                 (JobEnd::Deadline, Some(deadline)) => EmbedError::Deadline(deadline),
                 (JobEnd::Failed(reason), _) => EmbedError::Failed(reason),
                 (JobEnd::Deadline | JobEnd::Cancelled, _) => EmbedError::Stopped,
             }));
         };
-        let (run, broken) = (Box::new(run), Broken::new(broken));
-        let id = self.engine.job(Job { kind: self.kind, pieces, deadline, run, broken })?;
+        let (run, on_end) = (Box::new(run), OnJobEnd::new(on_end));
+        let id = self.engine.job(Job { kind: self.kind, pieces, deadline, run, on_end })?;
         let _cancel = CancelOnDrop { engine: &self.engine, id };
         receiver.await.map_err(|_| EmbedError::Stopped)?
     }

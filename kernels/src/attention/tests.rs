@@ -1,5 +1,6 @@
 use super::*;
-use crate::dispatch::Isa;
+use crate::isa::Isa;
+use crate::kv::{KvShape, KvSlot, KvType, kv_write};
 use crate::naive;
 use crate::ops::{Rope, RopeFreqs, RopeStyle, rope};
 
@@ -89,7 +90,7 @@ impl Sequence {
     fn attend(&self, cpu: &Cpu, tokens: std::ops::Range<usize>) -> Vec<f32> {
         let q = &self.q[tokens.start * self.width()..tokens.end * self.width()];
         let mut out = vec![f32::NAN; q.len()];
-        let mut scratch = AttentionScratch::new();
+        let mut scratch = AttentionScratch::default();
         let spans = [self.span(0, tokens)];
         attention(cpu, &self.pool, self.layer, self.heads, self.scale(), q, &spans, &mut scratch, &mut out);
         out
@@ -194,7 +195,7 @@ fn same_bits_in_any_company() {
         for threads in [1, 2, 3] {
             let mut out = vec![f32::NAN; q.len()];
             // The second pass uses scratch from another call.
-            let mut scratch = AttentionScratch::new();
+            let mut scratch = AttentionScratch::default();
             for _ in 0..2 {
                 let (cpu, pool, layer) = (cpu(threads), &sequence.pool, sequence.layer);
                 attention(&cpu, pool, layer, 14, sequence.scale(), &q, &spans, &mut scratch, &mut out);
@@ -255,7 +256,7 @@ fn rows_outside_the_spans_stay() {
     let mut out = vec![7.0; 10 * width];
     let spans = [sequence.span(2, 10..13), sequence.span(6, 0..2)];
     let q = &sequence.q[..10 * width];
-    let mut scratch = AttentionScratch::new();
+    let mut scratch = AttentionScratch::default();
     attention(&cpu(2), &sequence.pool, sequence.layer, 4, 1.0, q, &spans, &mut scratch, &mut out);
     for (row, values) in out.chunks(width).enumerate() {
         let untouched = values.iter().all(|&x| x == 7.0);
@@ -270,7 +271,7 @@ fn overlapping_spans_are_refused() {
     let spans = [sequence.span(0, 10..13), sequence.span(2, 0..2)];
     let mut out = vec![0.0; 10 * sequence.width()];
     let q = out.clone();
-    let mut scratch = AttentionScratch::new();
+    let mut scratch = AttentionScratch::default();
     attention(&cpu(1), &sequence.pool, sequence.layer, 4, 1.0, &q, &spans, &mut scratch, &mut out);
 }
 

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::{BLOCK_TOKENS, Call, SPLIT_TOKENS, Tile};
+use super::{Call, SPLIT_TOKENS, Tile};
 use crate::disjoint::Disjoint;
-use crate::kv::{KvShape, KvType, SCALE_DIMS, q8_parts};
+use crate::kv::{BLOCK_TOKENS, KvShape, KvType, SCALE_DIMS, q8_parts};
 use crate::simd::{Kernel, LANES, Simd, exp, f16_to_f32, prefetch, to_array};
 
 /// The running sums of this many rows fit into 32 registers beside keys, values and weights.
@@ -29,14 +29,14 @@ impl Default for Sums {
     }
 }
 
-pub(crate) struct Source<'a> {
+pub(crate) struct TileInput<'a> {
     call: &'a Call<'a>,
     tile: &'a Tile,
 }
 
-impl<'a> Source<'a> {
-    pub(crate) fn new(call: &'a Call<'a>, tile: &'a Tile) -> Source<'a> {
-        Source { call, tile }
+impl<'a> TileInput<'a> {
+    pub(crate) fn new(call: &'a Call<'a>, tile: &'a Tile) -> TileInput<'a> {
+        TileInput { call, tile }
     }
 
     /// How many tokens of a split a row sees.
@@ -87,7 +87,7 @@ impl<'a> Source<'a> {
 
 /// Folds the given splits, in order, into rows of `to`.
 pub(crate) struct Attend<'a> {
-    pub(crate) source: Source<'a>,
+    pub(crate) input: TileInput<'a>,
     pub(crate) splits: Range<usize>,
     pub(crate) to: &'a Disjoint<'a, f32>,
     /// Where each row of the tile starts in `to`. No other chunk touches these rows.
@@ -102,25 +102,19 @@ impl Kernel for Attend<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let tile_rows = self.source.tile.rows;
+        let tile_rows = self.input.tile.rows;
         for split in self.splits.clone() {
             if const { S::REGISTERS >= 32 } {
                 self.strips_of_seven(s, split);
             } else {
-                let first = (0..tile_rows).find(|&row| self.source.visible(row, split) > 0);
+                let first = (0..tile_rows).find(|&row| self.input.visible(row, split) > 0);
                 for row in first.unwrap_or(tile_rows)..tile_rows {
                     self.strip::<S, 1>(s, split, row, Some(row) == first);
                 }
             }
         }
         if self.whole {
-            divide(
-                s,
-                self.to,
-                &self.rows[..tile_rows],
-                self.source.call.layer.shape.head_dim,
-                &self.sums.sum,
-            );
+            divide(s, self.to, &self.rows[..tile_rows], self.input.call.layer.shape.head_dim, &self.sums.sum);
         }
     }
 }
@@ -128,36 +122,36 @@ impl Kernel for Attend<'_> {
 impl Attend<'_> {
     #[inline(always)]
     fn strips_of_seven<S: Simd>(&mut self, s: S, split: usize) {
-        let mut ask = true;
-        for first in (0..self.source.tile.rows).step_by(STRIP_ROWS) {
-            let end = self.source.tile.rows.min(first + STRIP_ROWS);
+        let mut prefetches = true;
+        for first in (0..self.input.tile.rows).step_by(STRIP_ROWS) {
+            let end = self.input.tile.rows.min(first + STRIP_ROWS);
             // Rows of earlier tokens may see nothing of a later split.
-            let first = (first..end).find(|&row| self.source.visible(row, split) > 0).unwrap_or(end);
+            let first = (first..end).find(|&row| self.input.visible(row, split) > 0).unwrap_or(end);
             match end - first {
-                1 => self.strip::<S, 1>(s, split, first, ask),
-                2 => self.strip::<S, 2>(s, split, first, ask),
-                3 => self.strip::<S, 3>(s, split, first, ask),
-                4 => self.strip::<S, 4>(s, split, first, ask),
-                5 => self.strip::<S, 5>(s, split, first, ask),
-                6 => self.strip::<S, 6>(s, split, first, ask),
-                7 => self.strip::<S, 7>(s, split, first, ask),
+                1 => self.strip::<S, 1>(s, split, first, prefetches),
+                2 => self.strip::<S, 2>(s, split, first, prefetches),
+                3 => self.strip::<S, 3>(s, split, first, prefetches),
+                4 => self.strip::<S, 4>(s, split, first, prefetches),
+                5 => self.strip::<S, 5>(s, split, first, prefetches),
+                6 => self.strip::<S, 6>(s, split, first, prefetches),
+                7 => self.strip::<S, 7>(s, split, first, prefetches),
                 _ => continue,
             }
-            ask = false;
+            prefetches = false;
         }
     }
 
     /// Computes rows `first .. first + R`, each of which sees some of the split. Only the tile's first strip prefetches
-    /// (`ask`); the others find its data in the cache.
+    /// (`prefetches`); the others find its data in the cache.
     #[inline(always)]
-    fn strip<S: Simd, const R: usize>(&mut self, s: S, split: usize, first: usize, ask: bool) {
-        let visible: [usize; R] = std::array::from_fn(|r| self.source.visible(first + r, split));
+    fn strip<S: Simd, const R: usize>(&mut self, s: S, split: usize, first: usize, prefetches: bool) {
+        let visible: [usize; R] = std::array::from_fn(|r| self.input.visible(first + r, split));
         let mut scores = [[0.0; SPLIT_TOKENS]; R];
-        let q8 = self.source.call.layer.shape.kv_type == KvType::Q8;
+        let q8 = self.input.call.layer.shape.kv_type == KvType::Q8;
         if q8 {
-            score::<S, R, true>(s, &self.source, split, (first, ask), visible[R - 1], &mut scores);
+            score::<S, R, true>(s, &self.input, split, (first, prefetches), visible[R - 1], &mut scores);
         } else {
-            score::<S, R, false>(s, &self.source, split, (first, ask), visible[R - 1], &mut scores);
+            score::<S, R, false>(s, &self.input, split, (first, prefetches), visible[R - 1], &mut scores);
         }
         let mut part = Sums::default();
         for r in 0..R {
@@ -172,54 +166,55 @@ impl Attend<'_> {
         } else {
             Some(fold_weights(s, self.sums, rows.clone(), &part.max[..R], &part.sum[..R]))
         };
-        let dim = self.source.call.layer.shape.head_dim;
-        let mix = Mix { scores: &scores, visible, split, weights, rows: &self.rows[rows], to: self.to, ask };
+        let dim = self.input.call.layer.shape.head_dim;
+        let mix =
+            Mix { scores: &scores, visible, split, weights, rows: &self.rows[rows], to: self.to, prefetches };
         let mut at = 0;
         while at < dim {
             // R · D running sums, R weights and a vector of values must fit.
             let wide = const { S::REGISTERS >= 5 * R + 6 };
             let half_wide = const { S::REGISTERS >= 3 * R + 4 };
             at += match (dim - at, q8) {
-                (64.., false) if wide => mix.columns::<S, 4, false>(s, &self.source, at),
-                (64.., true) if wide => mix.columns::<S, 4, true>(s, &self.source, at),
-                (32.., false) if half_wide => mix.columns::<S, 2, false>(s, &self.source, at),
-                (32.., true) if half_wide => mix.columns::<S, 2, true>(s, &self.source, at),
-                (_, false) => mix.columns::<S, 1, false>(s, &self.source, at),
-                (_, true) => mix.columns::<S, 1, true>(s, &self.source, at),
+                (64.., false) if wide => mix.columns::<S, 4, false>(s, &self.input, at),
+                (64.., true) if wide => mix.columns::<S, 4, true>(s, &self.input, at),
+                (32.., false) if half_wide => mix.columns::<S, 2, false>(s, &self.input, at),
+                (32.., true) if half_wide => mix.columns::<S, 2, true>(s, &self.input, at),
+                (_, false) => mix.columns::<S, 1, false>(s, &self.input, at),
+                (_, true) => mix.columns::<S, 1, true>(s, &self.input, at),
             };
         }
     }
 }
 
-/// `scores[r][t] = q[r] · scale · k[t]` for a split's tokens, in whole blocks. Even and odd dimensions are summed apart
-/// and then added, since keys lie in pairs; in `Q8` separately for each scale.
+/// `scores[r][t] = q[r] · scale · k[t]` for a split's tokens, in whole blocks. Even and odd dimensions are summed
+/// separately and then added, since keys lie in pairs; in `Q8` separately for each scale.
 #[inline(always)]
 fn score<S: Simd, const R: usize, const Q8: bool>(
     s: S,
-    source: &Source,
+    input: &TileInput,
     split: usize,
-    (first, ask): (usize, bool),
+    (first, prefetches): (usize, bool),
     tokens: usize,
     scores: &mut [[f32; SPLIT_TOKENS]; R],
 ) {
     let mut q = [[[0.0; 2]; R]; KvShape::HEAD_DIM_MAX / 2];
     for r in 0..R {
-        for (to, from) in q.iter_mut().zip(source.q(first + r).as_chunks::<2>().0) {
-            to[r] = from.map(|x| x * source.call.scale);
+        for (to, from) in q.iter_mut().zip(input.q(first + r).as_chunks::<2>().0) {
+            to[r] = from.map(|x| x * input.call.scale);
         }
     }
-    let dim = source.call.layer.shape.head_dim;
+    let dim = input.call.layer.shape.head_dim;
     let blocks = split * SPLIT_BLOCKS..split * SPLIT_BLOCKS + tokens.div_ceil(BLOCK_TOKENS);
     for block in blocks.clone() {
-        let keys = source.keys(block);
-        let ahead = if ask { source.after_keys(block, blocks.start, blocks.end) } else { keys };
+        let keys = input.keys(block);
+        let ahead = if prefetches { input.after_keys(block, blocks.start, blocks.end) } else { keys };
         let mut scored = [s.splat(0.0); R];
         // Pairs of dimensions that are summed first: all of them, or those that share a scale.
         let together = if Q8 { SCALE_DIMS / 2 } else { KvShape::HEAD_DIM_MAX / 2 };
         for (group, q) in q[..dim / 2].chunks(together).enumerate() {
             let mut sums = [[s.splat(0.0); 2]; R];
             for (pair, q) in (group * together..).zip(q) {
-                if ask {
+                if prefetches {
                     prefetch(ahead, LINE * pair);
                 }
                 let [k0, k1] = if Q8 {
@@ -306,26 +301,26 @@ struct Mix<'a, const R: usize> {
     weights: Option<Weights>,
     rows: &'a [usize],
     to: &'a Disjoint<'a, f32>,
-    ask: bool,
+    prefetches: bool,
 }
 
 impl<const R: usize> Mix<'_, R> {
     /// Computes dimensions `at .. at + 16 D` and returns how many these are.
     #[inline(always)]
-    fn columns<S: Simd, const D: usize, const Q8: bool>(&self, s: S, source: &Source, at: usize) -> usize {
+    fn columns<S: Simd, const D: usize, const Q8: bool>(&self, s: S, input: &TileInput, at: usize) -> usize {
         let mut sums = [[s.splat(0.0); D]; R];
         let (common, last) = (self.visible[0], self.visible[R - 1]);
         let (first_block, blocks) = (self.split * SPLIT_BLOCKS, last.div_ceil(BLOCK_TOKENS));
         for block in 0..blocks {
-            let values = source.values(first_block + block);
-            let ahead = if self.ask {
-                source.after_values(first_block + block, first_block + blocks)
+            let values = input.values(first_block + block);
+            let ahead = if self.prefetches {
+                input.after_values(first_block + block, first_block + blocks)
             } else {
                 values
             };
             let tokens = block * BLOCK_TOKENS..last.min((block + 1) * BLOCK_TOKENS);
             let shared = common.clamp(tokens.start, tokens.end);
-            let dim = source.call.layer.shape.head_dim;
+            let dim = input.call.layer.shape.head_dim;
             self.add::<S, D, Q8, false>(s, (values, ahead), dim, at, tokens.start..shared, &mut sums);
             self.add::<S, D, Q8, true>(s, (values, ahead), dim, at, shared..tokens.end, &mut sums);
         }
@@ -356,7 +351,7 @@ impl<const R: usize> Mix<'_, R> {
     ) {
         for token in tokens {
             let first = token % BLOCK_TOKENS * dim + at;
-            if self.ask {
+            if self.prefetches {
                 (0..D * LANES).step_by(LINE).for_each(|line| prefetch(ahead, first + line));
             }
             for d in 0..D {
@@ -387,7 +382,7 @@ fn fold<S: Simd>(s: S, to: &mut [f32; LANES], new: S::V, weights: Option<(f32, f
     s.store(folded, to);
 }
 
-/// Folds splits that were computed apart into rows of `to`.
+/// Folds splits that were computed separately into rows of `to`.
 pub(crate) struct Merge<'a> {
     pub(crate) tile_rows: usize,
     pub(crate) dim: usize,

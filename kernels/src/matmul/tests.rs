@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::activations::Source;
 use crate::formats::Format;
 use crate::naive::matmul as naive;
 use crate::ops::{rms_norm, silu_mul};
+use crate::quantize::ActivationSource;
+use crate::random::random_weights;
 
 /// One matmul to be checked.
 #[derive(Debug, Clone)]
@@ -18,14 +19,14 @@ struct Case {
 
 impl Case {
     fn matrix(&self) -> (Matrix, Vec<f32>) {
-        let raw = naive::random_weights(self.format, self.n, self.k, self.seed);
+        let raw = random_weights(self.format, self.n, self.k, self.seed);
         let w = naive::dequantize(self.format, self.k, &raw);
         (Matrix::pack(self.format, self.n, self.k, &raw).expect("packs"), w)
     }
 
     /// Activations with a few large ones, as in real models.
     fn x(&self) -> Vec<f32> {
-        let raw = naive::random_weights(Format::F32, self.rows, self.k, self.seed ^ 1);
+        let raw = random_weights(Format::F32, self.rows, self.k, self.seed ^ 1);
         let mut x = naive::dequantize(Format::F32, self.k, &raw);
         x.iter_mut().step_by(37).for_each(|x| *x *= 20.0);
         x
@@ -48,14 +49,14 @@ fn isas() -> Vec<Isa> {
 }
 
 fn product(cpu: &Cpu, matrix: &Matrix, x: &[f32]) -> Vec<f32> {
-    product_of(cpu, matrix, Source::Plain(x))
+    product_of(cpu, matrix, ActivationSource::Plain(x))
 }
 
-fn product_of(cpu: &Cpu, matrix: &Matrix, x: Source<'_>) -> Vec<f32> {
+fn product_of(cpu: &Cpu, matrix: &Matrix, x: ActivationSource<'_>) -> Vec<f32> {
     let mut activations = Activations::new();
     activations.fill(cpu, x, matrix.k(), &[matrix]);
     let mut y = vec![f32::NAN; activations.rows() * matrix.n()];
-    matmul(cpu, &activations, &mut [Output { w: matrix, bias: None, add: false, y: &mut y }]);
+    matmul(cpu, &activations, &mut [MatmulOutput { w: matrix, bias: None, add: false, y: &mut y }]);
     y
 }
 
@@ -115,7 +116,7 @@ proptest! {
             let cpu = Cpu::with_isa(2, isa).expect("available");
             let mut before = vec![0.0; x.len()];
             rms_norm(&cpu, &x, weight, eps, &mut before);
-            let normed = product_of(&cpu, &matrix, Source::Normed { x: &x, weight, eps });
+            let normed = product_of(&cpu, &matrix, ActivationSource::Normed { x: &x, weight, eps });
             prop_assert_eq!(bits(&normed), bits(&product(&cpu, &matrix, &before)));
         }
     }
@@ -136,11 +137,11 @@ proptest! {
         for isa in isas() {
             let cpu = Cpu::with_isa(2, isa).expect("available");
             let mut activations = Activations::new();
-            activations.fill(&cpu, Source::Plain(&x), k, &[&gate, &up]);
+            activations.fill(&cpu, ActivationSource::Plain(&x), k, &[&gate, &up]);
             let mut hidden = Activations::new();
-            gated(&cpu, &activations, &gate, &up, &mut hidden, &[&down]);
+            gated_matmul(&cpu, &activations, &gate, &up, &mut hidden, &[&down]);
             let mut y = vec![f32::NAN; case.rows * 20];
-            matmul(&cpu, &hidden, &mut [Output { w: &down, bias: None, add: false, y: &mut y }]);
+            matmul(&cpu, &hidden, &mut [MatmulOutput { w: &down, bias: None, add: false, y: &mut y }]);
             let (gates, ups) = (product(&cpu, &gate, &x), product(&cpu, &up, &x));
             let mut before = vec![0.0; gates.len()];
             silu_mul(&cpu, &gates, &ups, &mut before);
@@ -178,10 +179,10 @@ fn several_outputs_with_bias_and_residual_share_one_call() {
     let x = cases[0].x();
     let bias: Vec<f32> = (0..40).map(|i| i as f32).collect();
     let mut activations = Activations::new();
-    activations.fill(&cpu, Source::Plain(&x), k, &matrices.iter().collect::<Vec<_>>());
+    activations.fill(&cpu, ActivationSource::Plain(&x), k, &matrices.iter().collect::<Vec<_>>());
     let mut ys: Vec<Vec<f32>> = (0..4).map(|i| vec![i as f32; rows * 40]).collect();
-    let mut outputs: Vec<Output> = (matrices.iter().zip(&mut ys).enumerate())
-        .map(|(i, (w, y))| Output { w, bias: (i % 2 == 0).then_some(&bias[..]), add: i >= 2, y })
+    let mut outputs: Vec<MatmulOutput> = (matrices.iter().zip(&mut ys).enumerate())
+        .map(|(i, (w, y))| MatmulOutput { w, bias: (i % 2 == 0).then_some(&bias[..]), add: i >= 2, y })
         .collect();
     matmul(&cpu, &activations, &mut outputs);
     for (i, (w, y)) in matrices.iter().zip(&ys).enumerate() {
@@ -200,6 +201,6 @@ fn activations_that_lack_a_form_are_refused() {
     let case = |format| Case { format, n: 16, k: 32, rows: 1, seed: 5 };
     let (five, eight) = (case(Format::Q5_0).matrix().0, case(Format::Q8_0).matrix().0);
     let mut activations = Activations::new();
-    activations.fill(&cpu, Source::Plain(&[1.0; 32]), 32, &[&five]);
-    matmul(&cpu, &activations, &mut [Output { w: &eight, bias: None, add: false, y: &mut [0.0; 16] }]);
+    activations.fill(&cpu, ActivationSource::Plain(&[1.0; 32]), 32, &[&five]);
+    matmul(&cpu, &activations, &mut [MatmulOutput { w: &eight, bias: None, add: false, y: &mut [0.0; 16] }]);
 }

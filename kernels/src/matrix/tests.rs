@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::naive::matmul::random_weights;
+use crate::random::random_weights;
 
 #[test]
 fn packed_rows_dequantize_to_the_bits_of_the_file() {

@@ -2,11 +2,11 @@
 
 use half::f16;
 
-use crate::attention::{AttentionSpan, BLOCK_TOKENS, KvLayer, KvType};
-use crate::kv::SCALE_DIMS;
+use crate::attention::AttentionSpan;
+use crate::kv::{BLOCK_TOKENS, KvLayer, KvType, SCALE_DIMS};
 
 /// The reference for [`crate::attention::attention`], with the same shapes.
-pub fn attention(
+pub(crate) fn attention(
     pool: &[u16],
     layer: KvLayer,
     heads: usize,

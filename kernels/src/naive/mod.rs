@@ -1,5 +1,5 @@
 //! A naive reference for every op: obviously correct, and slow.
 
-pub mod attention;
-pub mod matmul;
-pub mod ops;
+pub(crate) mod attention;
+pub(crate) mod matmul;
+pub(crate) mod ops;

@@ -3,7 +3,7 @@
 use crate::ops::RopeStyle;
 
 /// The reference for [`crate::ops::rms_norm`], with the same shapes.
-pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let width = weight.len();
     for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
         let mean = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / width as f64;
@@ -14,8 +14,8 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     }
 }
 
-/// The reference for the silu(gate) · up inside [`crate::matmul::gated`].
-pub fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
+/// The reference for the silu(gate) · up inside [`crate::matmul::gated_matmul`].
+pub(crate) fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
     for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
         let gate = f64::from(gate);
         *out = (gate / (1.0 + (-gate).exp()) * f64::from(up)) as f32;
@@ -23,7 +23,7 @@ pub fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
 }
 
 /// The reference for [`crate::ops::rope`]; angles are given directly.
-pub fn rope(
+pub(crate) fn rope(
     x: &mut [f32],
     heads: usize,
     head_dim: usize,

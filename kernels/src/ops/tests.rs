@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::dispatch::Isa;
+use crate::isa::Isa;
 use crate::naive;
 
 /// Every instruction set of this machine, with one thread and with more threads than there are rows.

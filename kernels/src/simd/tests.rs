@@ -1,5 +1,6 @@
 use super::*;
-use crate::dispatch::{Cpu, Isa};
+use crate::dispatch::Cpu;
+use crate::isa::Isa;
 
 /// Every instruction set of this machine.
 fn cpus() -> Vec<Cpu> {

@@ -92,22 +92,22 @@ fn codes<C: Codes, F: Factors>(layout: Layout, panels: &[u8], x: &Tile, sums: &m
             // SAFETY: the assertions: what is read for blocks and rows is there.
             unsafe {
                 match rows {
-                    1 => few::<C, F, 1>(panel, x, sums),
-                    2 => few::<C, F, 2>(panel, x, sums),
-                    3 => few::<C, F, 3>(panel, x, sums),
-                    4 => few::<C, F, 4>(panel, x, sums),
-                    5 => few::<C, F, 5>(panel, x, sums),
-                    6 => few::<C, F, 6>(panel, x, sums),
-                    7 => few::<C, F, 7>(panel, x, sums),
-                    8 => few::<C, F, 8>(panel, x, sums),
-                    9 => few::<C, F, 9>(panel, x, sums),
-                    10 => few::<C, F, 10>(panel, x, sums),
-                    11 => few::<C, F, 11>(panel, x, sums),
-                    12 => few::<C, F, 12>(panel, x, sums),
-                    13 => few::<C, F, 13>(panel, x, sums),
-                    14 => few::<C, F, 14>(panel, x, sums),
-                    15 => few::<C, F, 15>(panel, x, sums),
-                    _ => few::<C, F, FEW_ROWS>(panel, x, sums),
+                    1 => few_rows::<C, F, 1>(panel, x, sums),
+                    2 => few_rows::<C, F, 2>(panel, x, sums),
+                    3 => few_rows::<C, F, 3>(panel, x, sums),
+                    4 => few_rows::<C, F, 4>(panel, x, sums),
+                    5 => few_rows::<C, F, 5>(panel, x, sums),
+                    6 => few_rows::<C, F, 6>(panel, x, sums),
+                    7 => few_rows::<C, F, 7>(panel, x, sums),
+                    8 => few_rows::<C, F, 8>(panel, x, sums),
+                    9 => few_rows::<C, F, 9>(panel, x, sums),
+                    10 => few_rows::<C, F, 10>(panel, x, sums),
+                    11 => few_rows::<C, F, 11>(panel, x, sums),
+                    12 => few_rows::<C, F, 12>(panel, x, sums),
+                    13 => few_rows::<C, F, 13>(panel, x, sums),
+                    14 => few_rows::<C, F, 14>(panel, x, sums),
+                    15 => few_rows::<C, F, 15>(panel, x, sums),
+                    _ => few_rows::<C, F, FEW_ROWS>(panel, x, sums),
                 }
             }
         }
@@ -117,8 +117,8 @@ fn codes<C: Codes, F: Factors>(layout: Layout, panels: &[u8], x: &Tile, sums: &m
     // SAFETY: as above.
     unsafe {
         match panels.len() / panel_bytes {
-            1 => sweep::<C, F, 1>(panel_bytes, panels, x, sums),
-            PANELS_MAX => sweep::<C, F, PANELS_MAX>(panel_bytes, panels, x, sums),
+            1 => many_rows::<C, F, 1>(panel_bytes, panels, x, sums),
+            PANELS_MAX => many_rows::<C, F, PANELS_MAX>(panel_bytes, panels, x, sums),
             count => unreachable!("{count} panels at a time"),
         }
     }
@@ -132,9 +132,9 @@ const fn rows_of<F: Factors>(rows: usize) -> usize {
 /// All of k for one panel and `R` rows, whose sums stay in registers.
 ///
 /// # Safety
-/// `panel` has as many blocks as `x`; `x` has `R` rows and is as long as they and the layout ask; AVX-512 VNNI.
+/// `panel` has as many blocks as `x`; `x` has `R` rows and is as long as they and the layout need; AVX-512 VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn few<C: Codes, F: Factors, const R: usize>(panel: &[u8], x: &Tile, sums: &mut Sums) {
+unsafe fn few_rows<C: Codes, F: Factors, const R: usize>(panel: &[u8], x: &Tile, sums: &mut Sums) {
     assert!(sums.len() == R && x.rows == R);
     let stream_bytes = C::PLANES.bytes() + F::SCALES.bytes() / F::SCALES.blocks();
     // SAFETY: the caller's promise.
@@ -142,11 +142,11 @@ unsafe fn few<C: Codes, F: Factors, const R: usize>(panel: &[u8], x: &Tile, sums
         let mut acc = [_mm512_setzero_ps(); R];
         let (mut header, mut planes) = (panel.as_ptr(), panel.as_ptr().add(F::SCALES.bytes()));
         let mut place = 0;
-        let ask = prefetch_pays(R);
+        let prefetches = prefetch_pays(R);
         for b in 0..x.codes.len() / (R * BLOCK) {
             let w = [C::load(planes)];
             let factors = [F::load(header, place)];
-            if ask {
+            if prefetches {
                 prefetch(panel.as_ptr().wrapping_add(b * stream_bytes), stream_bytes);
             }
             let rows = Rows::of::<F>(x, b);
@@ -177,7 +177,7 @@ struct Rows {
 
 impl Rows {
     /// # Safety
-    /// `x` is as long as its rows and the layout ask, and has a block `b`.
+    /// `x` is as long as its rows and the layout need, and has a block `b`.
     #[inline(always)]
     unsafe fn of<F: Factors>(x: &Tile, b: usize) -> Rows {
         let (count, of_layout) = (x.rows, b * rows_of::<F>(x.rows));
@@ -197,9 +197,10 @@ impl Rows {
 }
 
 /// # Safety
-/// `panels` are `P` panels of as many blocks as `x` has; `x` is as long as its rows and the layout ask; AVX-512 VNNI.
+/// `panels` are `P` panels of as many blocks as `x` has; `x` is as long as its rows and the layout need; AVX-512
+/// VNNI.
 #[inline(always)]
-unsafe fn sweep<C: Codes, F: Factors, const P: usize>(
+unsafe fn many_rows<C: Codes, F: Factors, const P: usize>(
     panel_bytes: usize,
     panels: &[u8],
     x: &Tile,
@@ -424,11 +425,11 @@ unsafe fn few_floats<W: Floats, const R: usize>(panel: &[u8], x: &Tile, first: u
     // SAFETY: the caller's promise; both pointers stay within their slices for i < k.
     unsafe {
         let mut acc = [_mm512_setzero_ps(); R];
-        let ask = prefetch_pays(R);
+        let prefetches = prefetch_pays(R);
         for i in 0..x.floats.len() / x.rows {
             let column = panel.as_ptr().add(i * W::BYTES);
             let w = W::load(column);
-            if ask {
+            if prefetches {
                 prefetch(column, W::BYTES);
             }
             let x = x.floats.as_ptr().add(i * x.rows + first);

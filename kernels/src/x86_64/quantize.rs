@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::simd::Avx512;
 use crate::matrix::layout::BLOCK;
-use crate::quantize::{self as portable, AMAX_MIN, Quantized, ROUND_TO_EVEN, Source};
+use crate::quantize::{self as portable, AMAX_MIN, ActivationSource, Quantized, ROUND_TO_EVEN};
 use crate::shapes::Sums;
 use crate::simd::Portable;
 
@@ -14,7 +14,12 @@ use crate::simd::Portable;
 /// # Safety
 /// As there.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,f16c")]
-pub(crate) unsafe fn quantize_tile(out: &Quantized, x: Source<'_>, row: usize, blocks: Range<usize>) {
+pub(crate) unsafe fn quantize_tile(
+    out: &Quantized,
+    x: ActivationSource<'_>,
+    row: usize,
+    blocks: Range<usize>,
+) {
     // SAFETY: the caller's promise is the same; the closure inherits this function's instructions.
     unsafe {
         let s = Avx512::assume();
@@ -29,7 +34,7 @@ pub(crate) unsafe fn quantize_tile(out: &Quantized, x: Source<'_>, row: usize, b
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) unsafe fn quantize_tile_with_fma(
     out: &Quantized,
-    x: Source<'_>,
+    x: ActivationSource<'_>,
     row: usize,
     blocks: Range<usize>,
 ) {

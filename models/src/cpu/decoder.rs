@@ -2,42 +2,41 @@
 
 use std::sync::Mutex;
 
-use bandmaster_kernels::activations::Source;
-use bandmaster_kernels::attention::{AttentionSpan, BLOCK_TOKENS, KvSlot, attention, kv_write};
-use bandmaster_kernels::matmul::{Output, gated, matmul};
-use bandmaster_kernels::ops::{Rope, rms_norm, rope};
+use bandmaster_kernels::{
+    ActivationSource, AttentionSpan, BLOCK_TOKENS, KvSlot, MatmulOutput, Rope, attention, gated_matmul,
+    kv_write, matmul, rope,
+};
 
 use super::CpuModel;
 use super::workspace::LOGIT_ROWS;
 use crate::batch::Batch;
 use crate::model::OnRow;
-use crate::spec::Activation;
 use crate::weights::{Layer, Linear};
 
 impl CpuModel {
     /// Computes the batch and hands over the wanted rows. Once the last layer's keys and values are in the cache, the
     /// other rows need no more work.
     pub(super) fn run(&mut self, batch: &Batch, on_row: OnRow<'_>) {
-        self.place(batch);
+        self.locate_rows(batch);
         self.embed(&batch.tokens);
         let last = self.weights.layers.len() - 1;
         for layer in 0..last {
-            self.remember(layer, batch.tokens.len());
+            self.write_kv(layer, batch.tokens.len());
             self.attend(layer, batch, Rows::All);
             self.mlp(layer, batch.tokens.len());
         }
-        self.remember(last, batch.tokens.len());
+        self.write_kv(last, batch.tokens.len());
         if batch.rows.is_empty() {
             return;
         }
-        self.keep_wanted(&batch.rows);
+        self.compact_wanted(&batch.rows);
         self.attend(last, batch, Rows::Wanted);
         self.mlp(last, batch.rows.len());
         self.logits(batch.rows.len(), on_row);
     }
 
-    /// Records each row's position and cache slot.
-    fn place(&mut self, batch: &Batch) {
+    /// Notes each row's position and cache slot.
+    fn locate_rows(&mut self, batch: &Batch) {
         let (positions, slots) = (&mut self.space.positions, &mut self.space.slots);
         positions.clear();
         slots.clear();
@@ -64,39 +63,31 @@ impl CpuModel {
     }
 
     /// Computes q, k and v from the residual stream and writes k and v to the cache.
-    fn remember(&mut self, layer: usize, rows: usize) {
+    fn write_kv(&mut self, layer: usize, rows: usize) {
         let (cpu, spec, space) = (&*self.cpu, &self.spec, &mut self.space);
         let weights = &self.weights.layers[layer];
         let (q_len, kv_len) = (rows * spec.heads * spec.head_dim, rows * spec.kv_heads * spec.head_dim);
         let width = spec.width;
         let x = &space.x[..rows * width];
-        let normed = Source::Normed { x, weight: &weights.attention_norm, eps: spec.norm_eps };
+        let normed = ActivationSource::Normed { x, weight: &weights.attention_norm, eps: spec.norm_eps };
         let linears = [&weights.q, &weights.k, &weights.v];
         space.activations.fill(cpu, normed, width, &linears.map(|linear| &linear.weight));
         let results = [&mut space.q[..q_len], &mut space.k[..kv_len], &mut space.v[..kv_len]];
-        let mut outputs = zip3(linears, results, |linear, y| Output {
+        let mut outputs = zip3(linears, results, |linear, y| MatmulOutput {
             w: &linear.weight,
             bias: linear.bias.as_deref(),
             add: false,
             y,
         });
         matmul(cpu, &space.activations, &mut outputs);
-        if let Some(scale) = &weights.q_norm {
-            rms_norm(cpu, &space.q[..q_len], scale, spec.norm_eps, &mut space.mixed[..q_len]);
-            std::mem::swap(&mut space.q, &mut space.mixed);
-        }
-        if let Some(scale) = &weights.k_norm {
-            rms_norm(cpu, &space.k[..kv_len], scale, spec.norm_eps, &mut space.k_raw[..kv_len]);
-            std::mem::swap(&mut space.k, &mut space.k_raw);
-        }
-        let turn = Rope { freqs: &self.rope, style: self.rope_style, positions: &space.positions };
-        rope(cpu, &mut space.q[..q_len], spec.heads, spec.head_dim, turn);
-        let (place, k, v) = (self.kv.layer(layer), &space.k[..kv_len], &space.v[..kv_len]);
-        kv_write(cpu, self.kv.elements_mut(), place, k, v, Some(turn), &space.slots);
+        let rotation = Rope { freqs: &self.rope, style: self.rope_style, positions: &space.positions };
+        rope(cpu, &mut space.q[..q_len], spec.heads, spec.head_dim, rotation);
+        let (kv_layer, k, v) = (self.kv.layer(layer), &space.k[..kv_len], &space.v[..kv_len]);
+        kv_write(cpu, self.kv.elements_mut(), kv_layer, k, v, Some(rotation), &space.slots);
     }
 
     /// Moves the wanted rows of the residual stream and of q to the front.
-    fn keep_wanted(&mut self, wanted: &[u32]) {
+    fn compact_wanted(&mut self, wanted: &[u32]) {
         let q_width = self.spec.heads * self.spec.head_dim;
         for (buffer, width) in [(&mut self.space.x, self.spec.width), (&mut self.space.q, q_width)] {
             for (to, &from) in wanted.iter().enumerate() {
@@ -112,14 +103,14 @@ impl CpuModel {
         let rows = push_spans(batch, which, &mut spans);
         let (cpu, spec, space) = (&*self.cpu, &self.spec, &mut self.space);
         let q_width = spec.heads * spec.head_dim;
-        let (q, mixed) = (&space.q[..rows * q_width], &mut space.mixed[..rows * q_width]);
-        let (pool, place) = (self.kv.elements(), self.kv.layer(layer));
+        let (q, attended) = (&space.q[..rows * q_width], &mut space.attended[..rows * q_width]);
+        let (pool, kv_layer) = (self.kv.elements(), self.kv.layer(layer));
         let scratch = &mut space.attention;
-        attention(cpu, pool, place, spec.heads, self.attention_scale, q, &spans, scratch, mixed);
+        attention(cpu, pool, kv_layer, spec.heads, self.attention_scale, q, &spans, scratch, attended);
         let Linear { weight: w, bias } = &self.weights.layers[layer].attention_output;
-        space.activations.fill(cpu, Source::Plain(mixed), q_width, &[w]);
+        space.activations.fill(cpu, ActivationSource::Plain(attended), q_width, &[w]);
         let y = &mut space.x[..rows * spec.width];
-        matmul(cpu, &space.activations, &mut [Output { w, bias: bias.as_deref(), add: true, y }]);
+        matmul(cpu, &space.activations, &mut [MatmulOutput { w, bias: bias.as_deref(), add: true, y }]);
         space.put_spans(spans);
     }
 
@@ -127,12 +118,10 @@ impl CpuModel {
         let (cpu, spec, space) = (&*self.cpu, &self.spec, &mut self.space);
         let Layer { mlp_norm, gate, up, down, .. } = &self.weights.layers[layer];
         let x = &mut space.x[..rows * spec.width];
-        let normed = Source::Normed { x, weight: mlp_norm, eps: spec.norm_eps };
+        let normed = ActivationSource::Normed { x, weight: mlp_norm, eps: spec.norm_eps };
         space.activations.fill(cpu, normed, spec.width, &[gate, up]);
-        match spec.activation {
-            Activation::Silu => gated(cpu, &space.activations, gate, up, &mut space.hidden, &[down]),
-        }
-        matmul(cpu, &space.hidden, &mut [Output { w: down, bias: None, add: true, y: x }]);
+        gated_matmul(cpu, &space.activations, gate, up, &mut space.hidden, &[down]);
+        matmul(cpu, &space.hidden, &mut [MatmulOutput { w: down, bias: None, add: true, y: x }]);
     }
 
     /// Applies the last norm and the output matrix to the first `rows` rows, [`LOGIT_ROWS`] at a time.
@@ -142,11 +131,11 @@ impl CpuModel {
         for first in (0..rows).step_by(panel_rows) {
             let count = panel_rows.min(rows - first);
             let x = &space.x[first * spec.width..][..count * spec.width];
-            let normed = Source::Normed { x, weight: &self.weights.norm, eps: spec.norm_eps };
+            let normed = ActivationSource::Normed { x, weight: &self.weights.norm, eps: spec.norm_eps };
             let w = &self.weights.output;
             space.activations.fill(cpu, normed, spec.width, &[w]);
             let y = &mut space.logits[..count * spec.vocab];
-            matmul(cpu, &space.activations, &mut [Output { w, bias: None, add: false, y }]);
+            matmul(cpu, &space.activations, &mut [MatmulOutput { w, bias: None, add: false, y }]);
             let mut left = space.logits.chunks_exact_mut(spec.vocab);
             // Each lock is taken once, to hand one row to one thread.
             let panel: [_; LOGIT_ROWS] = std::array::from_fn(|_| Mutex::new(left.next()));

@@ -1,7 +1,7 @@
 //! Memory of the KV cache: address space for every possible block, pages only for those in use. Which block belongs to
 //! whom is not known here.
 
-use bandmaster_kernels::attention::{BLOCK_TOKENS, KvLayer, KvShape};
+use bandmaster_kernels::{BLOCK_TOKENS, KvLayer, KvShape};
 use memmap2::{MmapMut, MmapOptions};
 
 use crate::batch::BlockCopy;
@@ -19,7 +19,6 @@ pub(super) struct KvPool {
     block_bytes: usize,
     /// Indexed by block: whether its memory may be in use.
     committed: Vec<bool>,
-    committed_count: usize,
 }
 
 impl KvPool {
@@ -42,15 +41,11 @@ impl KvPool {
             return Err(std::io::ErrorKind::OutOfMemory.into());
         };
         let map = MmapOptions::new().len(bytes).no_reserve_swap().map_anon()?;
-        Ok(KvPool { map, shape, layers, block_bytes, committed: vec![false; blocks], committed_count: 0 })
+        Ok(KvPool { map, shape, layers, block_bytes, committed: vec![false; blocks] })
     }
 
     pub(super) fn blocks(&self) -> usize {
         self.committed.len()
-    }
-
-    pub(super) fn committed_bytes(&self) -> usize {
-        self.committed_count * self.block_bytes
     }
 
     /// Where `layer` lies in every block.
@@ -74,21 +69,16 @@ impl KvPool {
         }
     }
 
-    /// Counts `block` as used. Its pages are taken when they are first written.
-    pub(super) fn commit(&mut self, block: u32) {
-        let committed = &mut self.committed[block as usize];
-        self.committed_count += usize::from(!*committed);
-        *committed = true;
+    /// Marks `block` as used. Its pages are taken when they are first written.
+    pub(super) fn commit_block(&mut self, block: u32) {
+        self.committed[block as usize] = true;
     }
 
     /// Gives the pages of `block` back.
-    pub(super) fn decommit(&mut self, block: u32) {
-        let committed = &mut self.committed[block as usize];
-        if !std::mem::replace(committed, false) {
-            return;
+    pub(super) fn decommit_block(&mut self, block: u32) {
+        if std::mem::replace(&mut self.committed[block as usize], false) {
+            self.discard(block as usize * self.block_bytes);
         }
-        self.committed_count -= 1;
-        self.discard(block as usize * self.block_bytes);
     }
 
     #[cfg(unix)]

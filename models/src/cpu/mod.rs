@@ -7,13 +7,10 @@ mod workspace;
 
 use std::sync::Arc;
 
-use bandmaster_kernels::Cpu;
-use bandmaster_kernels::attention::{BLOCK_TOKENS, KvShape, KvType};
-use bandmaster_kernels::ops::{RopeFreqs, RopeStyle};
+use bandmaster_kernels::{BLOCK_TOKENS, Cpu, KvShape, KvType, RopeFreqs, RopeStyle};
 
-use crate::batch::{Batch, Limits};
+use crate::batch::{Batch, BatchLimits};
 use crate::error::{ForwardError, LoadError};
-use crate::families;
 use crate::gguf::Gguf;
 use crate::model::{Model, ModelInfo, OnRow};
 use crate::options::LoadOptions;
@@ -41,7 +38,7 @@ pub struct CpuModel {
 
 impl CpuModel {
     pub(crate) fn new(gguf: Gguf, options: &LoadOptions<'_>) -> Result<CpuModel, LoadError> {
-        let spec = families::spec(&gguf)?;
+        let spec = Spec::from_gguf(&gguf)?;
         let step_tokens_max = above_zero("step_tokens_max", options.step_tokens_max)?;
         let context = options.context_tokens_max.unwrap_or(usize::MAX).min(spec.context_tokens_max);
         let context_tokens_max = above_zero("context_tokens_max", context)?;
@@ -82,12 +79,6 @@ impl CpuModel {
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
-
-    /// Bytes of memory that committed blocks may take.
-    #[must_use]
-    pub fn kv_committed_bytes(&self) -> usize {
-        self.kv.committed_bytes()
-    }
 }
 
 fn above_zero(option: &'static str, value: usize) -> Result<usize, LoadError> {
@@ -114,7 +105,7 @@ impl Model for CpuModel {
     }
 
     fn forward(&mut self, batch: &Batch, on_row: OnRow<'_>) -> Result<(), ForwardError> {
-        batch.check(&Limits {
+        batch.check(&BatchLimits {
             vocab: self.info.vocab,
             blocks: self.info.kv_blocks_max,
             context_tokens: self.info.context_tokens_max,
@@ -132,11 +123,11 @@ impl Model for CpuModel {
         Ok(())
     }
 
-    fn commit(&mut self, block: u32) {
-        self.kv.commit(block);
+    fn commit_block(&mut self, block: u32) {
+        self.kv.commit_block(block);
     }
 
-    fn decommit(&mut self, block: u32) {
-        self.kv.decommit(block);
+    fn decommit_block(&mut self, block: u32) {
+        self.kv.decommit_block(block);
     }
 }

@@ -2,8 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use bandmaster_kernels::activations::Activations;
-use bandmaster_kernels::attention::{AttentionScratch, AttentionSpan, KvSlot};
+use bandmaster_kernels::{Activations, AttentionScratch, AttentionSpan, KvSlot};
 
 use crate::spec::Spec;
 
@@ -47,12 +46,10 @@ pub(super) struct Workspace {
     pub x: Buffer,
     /// Queries, `heads · head_dim` per row.
     pub q: Buffer,
-    /// As `q`. Holds q before its norm, then the result of attention.
-    pub mixed: Buffer,
+    /// The result of attention, sized as `q`.
+    pub attended: Buffer,
     /// Keys, `kv_heads · head_dim` per row.
     pub k: Buffer,
-    /// As `k`. Holds k before its norm.
-    pub k_raw: Buffer,
     /// Values, sized as `k`.
     pub v: Buffer,
     /// [`LOGIT_ROWS`] rows of `vocab`.
@@ -77,9 +74,8 @@ impl Workspace {
         Workspace {
             x: rows(spec.width),
             q: rows(q_width),
-            mixed: rows(q_width),
+            attended: rows(q_width),
             k: rows(kv_width),
-            k_raw: if spec.qk_norm { rows(kv_width) } else { Buffer::new(0) },
             v: rows(kv_width),
             logits: Buffer::new(LOGIT_ROWS.min(step_tokens_max) * spec.vocab),
             positions: Vec::with_capacity(step_tokens_max),
@@ -93,16 +89,16 @@ impl Workspace {
 
     /// An empty list of spans whose memory is reused. Return it with [`Workspace::put_spans`].
     pub(super) fn take_spans<'a>(&mut self) -> Vec<AttentionSpan<'a>> {
-        relabel(std::mem::take(&mut self.spans))
+        with_lifetime(std::mem::take(&mut self.spans))
     }
 
     pub(super) fn put_spans(&mut self, spans: Vec<AttentionSpan<'_>>) {
-        self.spans = relabel(spans);
+        self.spans = with_lifetime(spans);
     }
 }
 
 /// Empties a list so that it may hold borrows of another lifetime. Collecting in place keeps its memory.
-fn relabel<'b>(mut spans: Vec<AttentionSpan<'_>>) -> Vec<AttentionSpan<'b>> {
+fn with_lifetime<'b>(mut spans: Vec<AttentionSpan<'_>>) -> Vec<AttentionSpan<'b>> {
     spans.clear();
     spans.into_iter().map(|_| unreachable!("the list is empty")).collect()
 }

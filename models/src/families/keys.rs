@@ -1,9 +1,10 @@
 //! Reads metadata that the families have in common. Errors name the whole key.
 
+use bandmaster_kernels::KvShape;
+
 use crate::gguf::{FromValue, Gguf, GgufError};
-use crate::spec::{Activation, Feature, Rope, RopePairs, RopeScaling, Spec, SpecError};
+use crate::spec::{Feature, RopePairs, RopeScaling, RopeSpec, Spec, SpecError};
 use crate::tensors::{EMBEDDING, ROPE_FACTORS};
-use bandmaster_kernels::attention::KvShape;
 
 const KV_HEADS: &str = "attention.head_count_kv";
 
@@ -16,7 +17,7 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// A spec with the sizes, norm and rope from the metadata; without qkv biases and qk-norm.
+    /// A spec with the sizes, norm and rope from the metadata; without qkv biases.
     pub(super) fn llama_shape(&self, pairs: RopePairs) -> Result<Spec, SpecError> {
         let context_tokens_max = self.count("context_length")?;
         self.refuse_window(context_tokens_max)?;
@@ -37,9 +38,7 @@ impl<'a> Keys<'a> {
             norm_eps: self.positive("attention.layer_norm_rms_epsilon")?,
             qkv_bias: false,
             attention_output_bias: self.gguf.tensor("blk.0.attn_output.bias").is_some(),
-            qk_norm: false,
             rope: self.rope(pairs, head_dim)?,
-            activation: Activation::Silu,
             tied_embeddings: self.gguf.tensor("output.weight").is_none(),
         })
     }
@@ -125,7 +124,7 @@ impl<'a> Keys<'a> {
         })
     }
 
-    fn rope(&self, pairs: RopePairs, head_dim: usize) -> Result<Rope, SpecError> {
+    fn rope(&self, pairs: RopePairs, head_dim: usize) -> Result<RopeSpec, SpecError> {
         match self.optional::<usize>("rope.dimension_count")? {
             Some(n) if n != head_dim => {
                 return Err(self.feature_error("rope.dimension_count", n, Feature::PartialRope));
@@ -136,15 +135,15 @@ impl<'a> Keys<'a> {
         if !(base.is_finite() && base > 1.0) {
             return Err(self.value_error("rope.freq_base", base, "it must be above 1"));
         }
-        Ok(Rope { pairs, base, scaling: self.rope_scaling(head_dim)? })
+        Ok(RopeSpec { pairs, base, scaling: self.rope_scaling(head_dim)? })
     }
 
     fn rope_scaling(&self, head_dim: usize) -> Result<RopeScaling, SpecError> {
-        let said: Option<&str> = self.optional("rope.scaling.type")?;
+        let stated: Option<&str> = self.optional("rope.scaling.type")?;
         let has = |suffix: &str| self.gguf.get(&self.full(suffix)).is_some();
         // The older key is used if the newer one is missing. A factor without a type means linear scaling.
         let factor = ["rope.scaling.factor", "rope.scale_linear"].into_iter().find(|key| has(key));
-        let kind = said.unwrap_or(if factor.is_some() { "linear" } else { "none" });
+        let kind = stated.unwrap_or(if factor.is_some() { "linear" } else { "none" });
         let factor = factor.unwrap_or("rope.scaling.factor");
         let scaling = match kind {
             "none" => RopeScaling::None,

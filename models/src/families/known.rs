@@ -88,13 +88,13 @@ pub(super) fn check(keys: &Keys<'_>) -> Result<(), SpecError> {
     let prefix = keys.full("");
     for (key, value) in keys.gguf.metadata() {
         let Some(suffix) = key.strip_prefix(&prefix) else { continue };
-        let said = text_of(&value);
+        let text = text_of(&value);
         match KEYS.iter().find(|(known, _)| *known == suffix).map(|(_, rule)| rule) {
             Some(Used | Harmless) => {}
-            Some(Only(allowed, _)) if allowed.contains(&said.as_str()) => {}
-            Some(Only(_, feature)) => return Err(keys.feature_error(suffix, said, *feature)),
-            None if OFF.contains(&said.as_str()) => {}
-            None => return Err(SpecError::UnknownKey { key: crate::gguf::shown(key), value: said }),
+            Some(Only(allowed, _)) if allowed.contains(&text.as_str()) => {}
+            Some(Only(_, feature)) => return Err(keys.feature_error(suffix, text, *feature)),
+            None if OFF.contains(&text.as_str()) => {}
+            None => return Err(SpecError::UnknownKey { key: crate::gguf::shortened(key), value: text }),
         }
     }
     Ok(())
@@ -109,6 +109,6 @@ fn text_of(value: &Value<'_>) -> String {
     let number = f32::from_value(value).map(|number| number.to_string());
     let whole = || i64::from_value(value).map(|number| number.to_string());
     let truth = || bool::from_value(value).map(|truth| truth.to_string());
-    let text = || <&str>::from_value(value).map(crate::gguf::shown);
-    number.or_else(whole).or_else(truth).or_else(text).unwrap_or_else(|| value.type_name())
+    let string = || <&str>::from_value(value).map(crate::gguf::shortened);
+    number.or_else(whole).or_else(truth).or_else(string).unwrap_or_else(|| value.type_name())
 }

@@ -12,25 +12,23 @@ use keys::Keys;
 type SpecOf = fn(&Keys<'_>) -> Result<Spec, SpecError>;
 
 /// Keyed by `general.architecture`.
-const FAMILIES: &[(&str, SpecOf)] = &[("llama", llama::spec), ("qwen2", qwen2::spec)];
+const FAMILIES: [(&str, SpecOf); 2] = [("llama", llama::spec), ("qwen2", qwen2::spec)];
 
-/// The supported architectures, as named in `general.architecture`.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().map(|(name, _)| *name)
-}
-
-/// Describes the decoder in `gguf`.
-///
-/// # Errors
-/// [`SpecError`] when the architecture is unknown, a key is missing, or the file needs an unsupported feature.
-pub fn spec(gguf: &Gguf) -> Result<Spec, SpecError> {
-    let architecture = gguf.architecture()?;
-    let (_, spec) =
-        FAMILIES.iter().find(|(name, _)| *name == architecture).ok_or_else(|| SpecError::Architecture {
-            architecture: architecture.to_owned(),
-            known: names().collect::<Vec<_>>().join(", "),
+impl Spec {
+    /// Describes the decoder in `gguf`.
+    ///
+    /// # Errors
+    /// [`SpecError`] when the architecture is unknown, a key is missing, or the file needs an unsupported feature.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Spec, SpecError> {
+        let architecture = gguf.architecture()?;
+        let (_, spec) = FAMILIES.iter().find(|(name, _)| *name == architecture).ok_or_else(|| {
+            SpecError::Architecture {
+                architecture: architecture.to_owned(),
+                known: FAMILIES.map(|(name, _)| name).join(", "),
+            }
         })?;
-    let keys = Keys { gguf, architecture };
-    known::check(&keys)?;
-    spec(&keys)
+        let keys = Keys { gguf, architecture };
+        known::check(&keys)?;
+        spec(&keys)
+    }
 }

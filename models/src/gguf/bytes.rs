@@ -4,7 +4,7 @@ use std::ops::{Deref, Range};
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::mapping::{Changed, Mapping};
+use crate::mapping::{FileChanged, Mapping};
 
 #[derive(Debug)]
 pub(super) enum Bytes {
@@ -23,7 +23,7 @@ impl Bytes {
     }
 
     /// Fails if the file was changed since it was mapped.
-    pub(super) fn check(&self) -> Result<(), Changed> {
+    pub(super) fn check(&self) -> Result<(), FileChanged> {
         match self {
             Bytes::Mapped(mapping) => mapping.check(),
             Bytes::Owned(_) => Ok(()),

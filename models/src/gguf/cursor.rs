@@ -10,7 +10,7 @@ const SHOWN_CHARS_MAX: usize = 100;
 
 /// What is being read, for error messages.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Place<'a> {
+pub(super) enum Location<'a> {
     Header,
     MetadataEntry(u64),
     Key(&'a str),
@@ -18,20 +18,20 @@ pub(super) enum Place<'a> {
     Tensor(&'a str),
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Location<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Header => write!(f, "the header"),
-            Place::MetadataEntry(index) => write!(f, "metadata entry {index}"),
-            Place::Key(key) => write!(f, "metadata key `{}`", shown(key)),
-            Place::TensorEntry(index) => write!(f, "tensor entry {index}"),
-            Place::Tensor(name) => write!(f, "tensor `{}`", shown(name)),
+            Location::Header => write!(f, "the header"),
+            Location::MetadataEntry(index) => write!(f, "metadata entry {index}"),
+            Location::Key(key) => write!(f, "metadata key `{}`", shortened(key)),
+            Location::TensorEntry(index) => write!(f, "tensor entry {index}"),
+            Location::Tensor(name) => write!(f, "tensor `{}`", shortened(name)),
         }
     }
 }
 
 /// `text`, cut to a length fit for a message.
-pub(crate) fn shown(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
@@ -44,7 +44,7 @@ pub(super) struct Cursor<'a> {
     /// Never past the end of `bytes`.
     pub(super) at: usize,
     pub(super) file: &'a Path,
-    pub(super) place: Place<'a>,
+    pub(super) place: Location<'a>,
 }
 
 impl<'a> Cursor<'a> {

@@ -20,11 +20,11 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-pub(crate) use cursor::shown;
+pub(crate) use cursor::shortened;
 use reader::Header;
 use split::Split;
 
-use crate::mapping::Changed;
+use crate::mapping::FileChanged;
 
 pub use error::GgufError;
 pub use ggml_type::GgmlType;
@@ -36,7 +36,7 @@ pub use writer::{Encode, Writer};
 pub struct Gguf {
     /// At least one. The metadata is that of the first part.
     parts: Vec<Part>,
-    version: u32,
+    /// Offsets of the metadata entries in the first part, ordered by key.
     entries: Vec<usize>,
     tensors: Vec<TensorInfo>,
     /// Indices into `tensors`, ordered by name.
@@ -140,19 +140,19 @@ impl Gguf {
     }
 
     fn assemble(parts: Vec<Part>, header: Header) -> Result<Gguf, GgufError> {
-        let Header { version, entries, tensors } = header;
+        let Header { entries, tensors } = header;
         let mut by_name: Vec<usize> = (0..tensors.len()).collect();
         by_name.sort_unstable_by(|&a, &b| tensors[a].name.cmp(&tensors[b].name));
         if let Some(twice) = by_name.windows(2).find(|pair| tensors[pair[0]].name == tensors[pair[1]].name) {
             let tensor = &tensors[twice[0].max(twice[1])];
             return Err(GgufError::Malformed {
                 file: parts[tensor.part].path.clone(),
-                place: cursor::Place::Tensor(&tensor.name).to_string(),
+                place: cursor::Location::Tensor(&tensor.name).to_string(),
                 offset: tensor.offset,
                 problem: "the name is used twice".to_owned(),
             });
         }
-        let gguf = Gguf { parts, version, entries, tensors, by_name };
+        let gguf = Gguf { parts, entries, tensors, by_name };
         let announced: Option<usize> = gguf.value("split.tensors.count")?;
         match announced {
             Some(count) if gguf.parts.len() > 1 && count != gguf.tensors.len() => {
@@ -194,19 +194,14 @@ impl Gguf {
     /// Fails if a file was changed since it was opened. What was read from a truncated file may be zeros.
     ///
     /// # Errors
-    /// [`Changed`] names the file.
-    pub fn check(&self) -> Result<(), Changed> {
+    /// [`FileChanged`] names the file.
+    pub fn check(&self) -> Result<(), FileChanged> {
         self.parts.iter().try_for_each(|part| part.bytes.check())
     }
 
     /// The size of all files together, in bytes.
     pub fn file_bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes.len() as u64).sum()
-    }
-
-    /// The version of the format, 2 or 3.
-    pub fn version(&self) -> u32 {
-        self.version
     }
 
     /// The value of `general.architecture`, e.g. `qwen2`.
@@ -239,7 +234,7 @@ impl Gguf {
             Some(wanted) => Ok(Some(wanted)),
             None => Err(GgufError::WrongType {
                 file: self.path().to_owned(),
-                key: shown(key),
+                key: shortened(key),
                 offset: offset as u64,
                 found: value.type_name(),
                 wanted: T::WANTED.to_owned(),
@@ -253,7 +248,7 @@ impl Gguf {
     /// [`GgufError::MissingKey`], or [`GgufError::WrongType`] when the value has another type.
     pub fn required<'a, T: FromValue<'a>>(&'a self, key: &str) -> Result<T, GgufError> {
         self.value(key)?
-            .ok_or_else(|| GgufError::MissingKey { file: self.path().to_owned(), key: shown(key) })
+            .ok_or_else(|| GgufError::MissingKey { file: self.path().to_owned(), key: shortened(key) })
     }
 
     /// The tensor table, in the order of the files.
@@ -274,7 +269,7 @@ impl Gguf {
     /// [`GgufError::MissingTensor`] when there is none.
     pub fn required_tensor(&self, name: &str) -> Result<&TensorInfo, GgufError> {
         self.tensor(name)
-            .ok_or_else(|| GgufError::MissingTensor { file: self.path().to_owned(), tensor: shown(name) })
+            .ok_or_else(|| GgufError::MissingTensor { file: self.path().to_owned(), tensor: shortened(name) })
     }
 
     /// The data of `tensor`, which must be one of [`Gguf::tensors`].
@@ -286,7 +281,7 @@ impl Gguf {
         if GgmlType::from_id(tensor.ggml_type).is_none() {
             return Err(GgufError::UnknownType {
                 file: part.path.clone(),
-                tensor: shown(&tensor.name),
+                tensor: shortened(&tensor.name),
                 offset: tensor.offset,
                 ggml_type: tensor.ggml_type,
             });
@@ -295,7 +290,7 @@ impl Gguf {
     }
 
     /// Gives the memory of a tensor's mapped pages back to the system. Later reads are correct but slow.
-    pub fn release(&self, tensor: &TensorInfo) {
+    pub(crate) fn release(&self, tensor: &TensorInfo) {
         self.parts[tensor.part]
             .bytes
             .release(tensor.offset as usize..(tensor.offset + tensor.bytes) as usize);

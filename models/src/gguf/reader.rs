@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::TensorInfo;
-use super::cursor::{Cursor, Place, shown};
+use super::cursor::{Cursor, Location, shortened};
 use super::error::GgufError;
 use super::ggml_type::GgmlType;
 use super::value::{self, FromValue, Value};
@@ -22,7 +22,6 @@ const TENSOR_ENTRY_BYTES_MIN: usize = 8 + 1 + 4 + 8 + 4 + 8;
 
 #[derive(Debug)]
 pub(super) struct Header {
-    pub(super) version: u32,
     /// Offsets of the metadata entries, ordered by key.
     pub(super) entries: Vec<usize>,
     /// In the file's order.
@@ -48,27 +47,28 @@ impl Budget {
 
 /// Reads the header of `bytes`. `file` only appears in error messages.
 pub(super) fn read(bytes: &[u8], file: &Path) -> Result<Header, GgufError> {
-    let mut cursor = Cursor { bytes, at: 0, file, place: Place::Header };
-    let version = read_version(&mut cursor)?;
+    let mut cursor = Cursor { bytes, at: 0, file, place: Location::Header };
+    check_version(&mut cursor)?;
     let tensor_count = cursor.count("tensors", TENSOR_ENTRY_BYTES_MIN)?;
     let entry_count = cursor.count("metadata entries", METADATA_ENTRY_BYTES_MIN)?;
     let mut budget = Budget { bytes_left: bytes.len() + TABLE_SLACK_BYTES };
     budget.spend(entry_count * size_of::<usize>(), &cursor)?;
     let entries = read_entries(&mut cursor, entry_count)?;
     let alignment = alignment(&cursor, &entries)?;
-    cursor.place = Place::Header;
+    cursor.place = Location::Header;
     // Includes one word per tensor for the index by name.
     budget.spend(tensor_count * (size_of::<TensorInfo>() + size_of::<usize>()), &cursor)?;
     let mut tensors = Vec::with_capacity(tensor_count);
     for index in 0..tensor_count {
-        cursor.place = Place::TensorEntry(index as u64);
+        cursor.place = Location::TensorEntry(index as u64);
         tensors.push(read_tensor(&mut cursor, &mut budget)?);
     }
     place_data(&cursor, alignment, &mut tensors)?;
-    Ok(Header { version, entries, tensors })
+    Ok(Header { entries, tensors })
 }
 
-fn read_version(cursor: &mut Cursor<'_>) -> Result<u32, GgufError> {
+/// Reads the file's first bytes and its version.
+fn check_version(cursor: &mut Cursor<'_>) -> Result<(), GgufError> {
     let magic = &cursor.bytes[..cursor.bytes.len().min(4)];
     if magic != b"GGUF" {
         let found = match magic {
@@ -79,7 +79,7 @@ fn read_version(cursor: &mut Cursor<'_>) -> Result<u32, GgufError> {
     }
     cursor.take(4)?;
     match cursor.u32()? {
-        version @ (2 | 3) => Ok(version),
+        2 | 3 => Ok(()),
         version => Err(GgufError::Version { file: cursor.file.to_owned(), version }),
     }
 }
@@ -88,13 +88,13 @@ fn read_version(cursor: &mut Cursor<'_>) -> Result<u32, GgufError> {
 fn read_entries(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<usize>, GgufError> {
     let mut entries = Vec::with_capacity(count);
     for index in 0..count {
-        cursor.place = Place::MetadataEntry(index as u64);
+        cursor.place = Location::MetadataEntry(index as u64);
         let start = cursor.at;
         let key = cursor.string()?;
         if key.is_empty() {
             return Err(cursor.malformed(start, "its key is empty"));
         }
-        cursor.place = Place::Key(key);
+        cursor.place = Location::Key(key);
         value::read_typed(cursor)?;
         entries.push(start);
     }
@@ -103,7 +103,7 @@ fn read_entries(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<usize>, Ggu
     if let Some(twice) =
         entries.windows(2).find(|pair| key_at(bytes, file, pair[0]) == key_at(bytes, file, pair[1]))
     {
-        cursor.place = Place::Key(key_at(bytes, file, twice[1]));
+        cursor.place = Location::Key(key_at(bytes, file, twice[1]));
         return Err(cursor.malformed(twice[0].max(twice[1]), "the key is given twice"));
     }
     Ok(entries)
@@ -111,7 +111,7 @@ fn read_entries(cursor: &mut Cursor<'_>, count: usize) -> Result<Vec<usize>, Ggu
 
 /// The key of the entry at offset `at`.
 fn key_at<'a>(bytes: &'a [u8], file: &'a Path, at: usize) -> &'a str {
-    Cursor { bytes, at, file, place: Place::Header }.string().unwrap_or_default()
+    Cursor { bytes, at, file, place: Location::Header }.string().unwrap_or_default()
 }
 
 /// The offset of the entry of `key`, and its value. `entries` must come from [`read`] of the same bytes.
@@ -128,9 +128,9 @@ pub(super) fn find<'a>(
 
 /// Key and value of the entry at offset `at`.
 pub(super) fn value_at<'a>(bytes: &'a [u8], file: &'a Path, at: usize) -> Option<(&'a str, Value<'a>)> {
-    let mut cursor = Cursor { bytes, at, file, place: Place::Header };
+    let mut cursor = Cursor { bytes, at, file, place: Location::Header };
     let key = cursor.string().ok()?;
-    cursor.place = Place::Key(key);
+    cursor.place = Location::Key(key);
     Some((key, value::read_typed(&mut cursor).ok()?))
 }
 
@@ -141,7 +141,7 @@ fn alignment(cursor: &Cursor<'_>, entries: &[usize]) -> Result<u64, GgufError> {
     match u64::from_value(&value) {
         Some(alignment) if alignment.is_power_of_two() => Ok(alignment),
         _ => {
-            let at_key = Cursor { place: Place::Key("general.alignment"), ..cursor.clone() };
+            let at_key = Cursor { place: Location::Key("general.alignment"), ..cursor.clone() };
             Err(at_key.malformed(at, "it must be a power of two"))
         }
     }
@@ -154,7 +154,7 @@ fn read_tensor(cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<TensorInf
     if name.is_empty() {
         return Err(cursor.malformed(start, "its name is empty"));
     }
-    cursor.place = Place::Tensor(name);
+    cursor.place = Location::Tensor(name);
     let dims = cursor.u32()?;
     if dims == 0 || dims > DIMS_MAX {
         return Err(cursor
@@ -188,7 +188,7 @@ fn place_data(cursor: &Cursor<'_>, alignment: u64, tensors: &mut [TensorInfo]) -
     let data_start = (cursor.at as u64).checked_next_multiple_of(alignment);
     for tensor in &mut *tensors {
         let fail = |problem: String| {
-            let at_tensor = Cursor { place: Place::Tensor(&tensor.name), ..cursor.clone() };
+            let at_tensor = Cursor { place: Location::Tensor(&tensor.name), ..cursor.clone() };
             at_tensor.malformed(cursor.at, problem)
         };
         if !tensor.offset.is_multiple_of(alignment) {
@@ -201,7 +201,7 @@ fn place_data(cursor: &Cursor<'_>, alignment: u64, tensors: &mut [TensorInfo]) -
             (Some(start), _) => {
                 return Err(GgufError::Truncated {
                     file: cursor.file.to_owned(),
-                    place: Place::Tensor(&tensor.name).to_string(),
+                    place: Location::Tensor(&tensor.name).to_string(),
                     offset: start,
                     needed: tensor.bytes,
                     left: file_bytes.saturating_sub(start),
@@ -224,8 +224,8 @@ fn no_overlap(cursor: &Cursor<'_>, tensors: &[TensorInfo]) -> Result<(), GgufErr
     for pair in by_offset.windows(2) {
         let (first, second) = (&tensors[pair[0]], &tensors[pair[1]]);
         if first.offset + first.bytes > second.offset {
-            let at_tensor = Cursor { place: Place::Tensor(&second.name), ..cursor.clone() };
-            let problem = format!("its data overlaps that of `{}`", shown(&first.name));
+            let at_tensor = Cursor { place: Location::Tensor(&second.name), ..cursor.clone() };
+            let problem = format!("its data overlaps that of `{}`", shortened(&first.name));
             return Err(at_tensor.malformed(second.offset as usize, problem));
         }
     }

@@ -462,7 +462,7 @@ fn model_whose_file_changes_meanwhile_says_so_and_lives() {
         model.forward(&batch, &|_, _| {}).expect("a good batch");
         harm(&path);
         let lost = model.forward(&batch, &|_, _| {}).expect_err("it is no longer the model's");
-        assert!(matches!(lost, ForwardError::Lost(_)), "{lost}");
+        assert!(matches!(lost, ForwardError::FileChanged(_)), "{lost}");
         assert!(lost.to_string().contains("m.gguf") && lost.to_string().contains("pull"), "{lost}");
     }
 }

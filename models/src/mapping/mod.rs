@@ -26,7 +26,7 @@ const RELEASE_ALIGNMENT: usize = 64 << 10;
     "{} {how} while it was in use: replace a model's file by renaming a new one over it, never in place; if the file is damaged now, pull or import the model again",
     file.display()
 )]
-pub struct Changed {
+pub struct FileChanged {
     /// Path of the file.
     pub file: PathBuf,
     /// What happened to the file, as a verb phrase.
@@ -82,8 +82,8 @@ impl Mapping {
     }
 
     /// Fails if the file was changed since it was mapped.
-    pub(crate) fn check(&self) -> Result<(), Changed> {
-        let changed = |how| Err(Changed { file: self.path.clone(), how });
+    pub(crate) fn check(&self) -> Result<(), FileChanged> {
+        let changed = |how| Err(FileChanged { file: self.path.clone(), how });
         #[cfg(unix)]
         if self.watch.lost() {
             return changed("was cut short, or could no longer be read,");

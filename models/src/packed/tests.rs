@@ -36,7 +36,7 @@ impl Place {
         let mut batch = Batch::default();
         batch.push_span(&[3, 1, 4, 1, 5], 0, &[0]);
         batch.rows.push(4);
-        model.commit(0);
+        model.commit_block(0);
         let row = Mutex::new(Vec::new());
         let keep = |_: usize, logits: &mut [f32]| {
             *row.lock().unwrap() = logits.iter().map(|logit| logit.to_bits()).collect();
@@ -132,7 +132,7 @@ fn loaded(place: &Place) -> (crate::CpuModel, Batch) {
     batch.push_span(&[3, 1, 4, 1, 5], 0, &[0]);
     batch.rows.push(4);
     let mut model = load(&place.model, &options).unwrap();
-    model.commit(0);
+    model.commit_block(0);
     (model, batch)
 }
 
@@ -150,7 +150,7 @@ fn packed_file_that_is_cut_or_rewritten_while_it_is_used_ends_no_process() {
             model.forward(&batch, &|_, _| {}).unwrap();
             cut(left);
             let error = model.forward(&batch, &|_, _| {}).unwrap_err();
-            assert!(matches!(error, crate::ForwardError::Lost(_)), "{error}");
+            assert!(matches!(error, crate::ForwardError::FileChanged(_)), "{error}");
             assert!(error.to_string().contains("m.gguf.packed"), "{error}");
             drop(model);
             assert_eq!(place.logits(true), expected, "what is loaded again is made anew");

@@ -6,7 +6,7 @@ mod vocabulary;
 
 use std::sync::Arc;
 
-use bandmaster_kernels::Cpu;
+use bandmaster_kernels::{Cpu, KvShape, SplitMix64};
 
 use crate::cpu::CpuModel;
 use crate::gguf::{Gguf, Writer};
@@ -42,7 +42,7 @@ pub struct TinyShape {
     pub heads: usize,
     /// Number of key and value heads, a divisor of `heads`.
     pub kv_heads: usize,
-    /// Elements per head, even; `heads * head_dim` must be a multiple of 32.
+    /// Elements per head: a multiple of 16, 256 at most; `heads * head_dim` must be a multiple of 32.
     pub head_dim: usize,
     /// Inner width of the feed-forward part, a multiple of 32.
     pub ffn: usize,
@@ -111,7 +111,12 @@ pub fn gguf_bytes(seed: u64, shape: &TinyShape) -> Vec<u8> {
         "rows are whole blocks: {shape:?}"
     );
     assert!((shape.heads * shape.head_dim).is_multiple_of(32), "rows are whole blocks: {shape:?}");
-    assert!(shape.heads.is_multiple_of(shape.kv_heads) && shape.head_dim.is_multiple_of(2), "{shape:?}");
+    assert!(shape.heads.is_multiple_of(shape.kv_heads), "heads share keys and values evenly: {shape:?}");
+    assert!(
+        shape.head_dim.is_multiple_of(16) && shape.head_dim <= KvShape::HEAD_DIM_MAX,
+        "a head is a multiple of 16 elements, {} at most: {shape:?}",
+        KvShape::HEAD_DIM_MAX
+    );
     assert!(
         shape.vocab >= TinyShape::VOCAB_MIN,
         "the vocabulary needs {} ids: {shape:?}",
@@ -124,7 +129,7 @@ pub fn gguf_bytes(seed: u64, shape: &TinyShape) -> Vec<u8> {
         TinyFamily::Qwen2 => "qwen2",
     };
     vocabulary::write(&mut file, pre, shape.vocab);
-    Weights { file: &mut file, random: Random(seed), matrices: 0 }.write(shape);
+    Weights { file: &mut file, random: SplitMix64(seed), matrices: 0 }.write(shape);
     file.finish()
 }
 
@@ -149,29 +154,16 @@ fn hyperparameters(file: &mut Writer, shape: &TinyShape) {
         .set(&key("rope.freq_base"), &rope_base);
 }
 
-/// The SplitMix64 generator (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Approximately normal with mean 0 and deviation 1: the scaled sum of four uniform numbers.
-    fn normal(&mut self) -> f32 {
-        let bits = self.next();
-        let sum: f32 = (0..4).map(|i| ((bits >> (16 * i)) & 0xffff) as f32 / 65_535.0 - 0.5).sum();
-        sum * 3f32.sqrt()
-    }
+/// An approximately normal number with mean 0 and deviation 1: the scaled sum of four uniform ones.
+fn normal(random: &mut SplitMix64) -> f32 {
+    let bits = random.next_u64();
+    let sum: f32 = (0..4).map(|i| ((bits >> (16 * i)) & 0xffff) as f32 / 65_535.0 - 0.5).sum();
+    sum * 3f32.sqrt()
 }
 
 struct Weights<'a> {
     file: &'a mut Writer,
-    random: Random,
+    random: SplitMix64,
     /// Matrices written so far, which select the next one's format.
     matrices: usize,
 }
@@ -207,13 +199,13 @@ impl Weights<'_> {
         let format = formats[self.matrices % formats.len()];
         self.matrices += 1;
         let deviation = 1.0 / (k as f32).sqrt();
-        let weights: Vec<f32> = (0..rows * k).map(|_| self.random.normal() * deviation).collect();
+        let weights: Vec<f32> = (0..rows * k).map(|_| normal(&mut self.random) * deviation).collect();
         self.file.tensor(name, &[k as u64, rows as u64], format.ggml_type(), &format.quantize(&weights));
     }
 
     /// `len` random numbers around `mean`.
     fn vector(&mut self, name: &str, len: usize, mean: f32) {
-        let values: Vec<f32> = (0..len).map(|_| mean + 0.1 * self.random.normal()).collect();
+        let values: Vec<f32> = (0..len).map(|_| mean + 0.1 * normal(&mut self.random)).collect();
         self.file.tensor(
             name,
             &[len as u64],

@@ -1,6 +1,7 @@
-use bandmaster_kernels::formats::Format;
+use bandmaster_kernels::{Format, SplitMix64};
 
-use super::{Random, TinyFamily, TinyFormat, TinyShape, gguf_bytes};
+use super::{TinyFamily, TinyFormat, TinyShape, gguf_bytes, normal};
+use crate::Spec;
 use crate::gguf::Gguf;
 
 #[test]
@@ -49,9 +50,27 @@ fn the_file_says_what_the_shape_says() {
 }
 
 #[test]
+fn a_shape_is_refused_that_the_loader_would_refuse() {
+    let made = |shape: &TinyShape| {
+        let shape = shape.clone();
+        std::panic::catch_unwind(move || gguf_bytes(1, &shape)).ok()
+    };
+    for head_dim in [16, 32, 48, 256] {
+        let shape = TinyShape { heads: 2, kv_heads: 1, head_dim, layers: 1, ..TinyShape::llama() };
+        let file = made(&shape).unwrap_or_else(|| panic!("{head_dim} elements per head are refused"));
+        Spec::from_gguf(&Gguf::from_bytes(file).unwrap()).unwrap();
+    }
+    // A multiple of 2 and 8, and a head wider than the kernels allow.
+    for head_dim in [8, 24, 40, 272] {
+        let shape = TinyShape { heads: 4, kv_heads: 1, head_dim, layers: 1, ..TinyShape::llama() };
+        assert!(made(&shape).is_none(), "{head_dim} elements per head are accepted");
+    }
+}
+
+#[test]
 fn blocks_read_back_close_to_the_weights() {
-    let mut random = Random(5);
-    let weights: Vec<f32> = (0..4096).map(|_| random.normal()).collect();
+    let mut random = SplitMix64(5);
+    let weights: Vec<f32> = (0..4096).map(|_| normal(&mut random)).collect();
     // Half a step of a 4-bit block that spans six deviations is 0.2; K-quants round their scales too.
     for (format, error_max) in [
         (TinyFormat::F32, 0.0),

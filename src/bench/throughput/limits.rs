@@ -3,8 +3,7 @@
 
 use std::time::Instant;
 
-use bandmaster_models::spec::Spec;
-use bandmaster_models::{Cpu, limits};
+use bandmaster_models::{Cpu, Spec, limits};
 
 use super::row::{Bound, Row, Shares};
 

@@ -156,14 +156,14 @@ impl<'a> Round<'a> {
     fn new(model: &'a mut dyn Model, workload: &'a Workload, batch: usize, step_tokens_max: usize) -> Self {
         let tables = Tables::new(workload, batch);
         for block in 0..tables.blocks as u32 {
-            model.commit(block);
+            model.commit_block(block);
         }
         Self { model, workload, tables, step_tokens_max }
     }
 
     fn decommit_blocks(self) {
         for block in 0..self.tables.blocks as u32 {
-            self.model.decommit(block);
+            self.model.decommit_block(block);
         }
     }
 

@@ -60,13 +60,13 @@ impl Model for Counting {
         Ok(())
     }
 
-    fn commit(&mut self, block: u32) {
+    fn commit_block(&mut self, block: u32) {
         assert!((block as usize) < self.info.kv_blocks_max);
         self.written.insert(block, 0);
         self.committed += 1;
     }
 
-    fn decommit(&mut self, _block: u32) {
+    fn decommit_block(&mut self, _block: u32) {
         self.committed -= 1;
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bandmaster_client::Usage;
 use bandmaster_engine::{
-    Class, EngineHandle, Event, Expected, ExpectedId, Priority, Request, RunId, Sampling, Sink,
+    Class, EngineHandle, Event, ExpectedPrefix, ExpectedPrefixId, Priority, Request, RunId, Sampling, Sink,
 };
 use bandmaster_text::{LoadedModel, Message, Role};
 
@@ -26,7 +26,7 @@ pub struct LocalBackend<'a> {
 #[derive(Default)]
 struct Hints {
     /// The prefixes announced to the cache by role and text, and in how many steps they will be used.
-    expected: HashMap<(String, String), (ExpectedId, u32)>,
+    expected: HashMap<(String, String), (ExpectedPrefixId, u32)>,
     /// By task index: length in bytes of the beginning that was computed ahead.
     computed_bytes: HashMap<usize, usize>,
 }
@@ -45,7 +45,7 @@ impl<'a> LocalBackend<'a> {
         announced.retain(|what, (id, before)| {
             let stays = wanted.get(what) == Some(before);
             if !stays {
-                self.engine.release(*id);
+                self.engine.release_prefix(*id);
             }
             stays
         });
@@ -54,8 +54,8 @@ impl<'a> LocalBackend<'a> {
                 continue;
             };
             let tokens = model.tokenizer().encode_prompt(&what.1);
-            let expected = Expected { model: model.id(), cache_salt: 0, tokens, steps, for_at_most: None };
-            announced.insert(what, (self.engine.expect(expected), steps));
+            let expected = ExpectedPrefix { model: model.id(), cache_salt: 0, tokens, steps };
+            announced.insert(what, (self.engine.expect_prefix(expected), steps));
         }
     }
 

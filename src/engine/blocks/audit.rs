@@ -10,48 +10,48 @@ impl Blocks {
     /// Says which account is wrong.
     pub fn audit(&self, tables: impl Fn(ModelId, u32) -> u32) -> Result<(), String> {
         let (mut resident, mut held) = (0, 0);
-        for (place, pool) in self.pools.iter().enumerate() {
+        for (index, pool) in self.pools.iter().enumerate() {
             let mut pool_held = 0;
             for (id, block) in pool.blocks.iter().enumerate() {
                 let id = id as u32;
-                let named = tables(ModelId(place as u32), id);
+                let named = tables(ModelId(index as u32), id);
                 hold!(
                     block.refs == named,
-                    "model {place} block {id}: {} holders, {named} tables",
+                    "model {index} block {id}: {} holders, {named} tables",
                     block.refs
                 );
                 pool_held += usize::from(block.refs > 0);
-                let cached = pool.cached.get(&block.turn) == Some(&id);
+                let cached = pool.cached.get(&block.eviction_key) == Some(&id);
                 let idle = block.refs == 0 && block.filled > 0;
                 hold!(
                     cached == idle,
-                    "model {place} block {id}: cached {cached}, but idle with tokens {idle}"
+                    "model {index} block {id}: cached {cached}, but idle with tokens {idle}"
                 );
                 let found = pool.index.get(&block.hash) == Some(&id);
                 hold!(
                     found == block.indexed,
-                    "model {place} block {id}: indexed {}, found {found}",
+                    "model {index} block {id}: indexed {}, found {found}",
                     block.indexed
                 );
                 let twin = block.filled as usize == BLOCK_TOKENS && !block.indexed;
                 let child = pool.children.contains(&(block.parent, id));
                 hold!(
                     twin || child == (block.filled > 0),
-                    "model {place} block {id}: child of its prefix {child}"
+                    "model {index} block {id}: child of its prefix {child}"
                 );
             }
             let empty = pool.empty.iter().chain(&pool.absent).all(|&id| {
                 let block = &pool.blocks[id as usize];
                 block.refs == 0 && block.filled == 0 && block.parent == Prefix::Empty(0)
             });
-            hold!(empty, "model {place}: an empty block is in use");
+            hold!(empty, "model {index}: an empty block is in use");
             let sum = pool_held + pool.cached.len() + pool.empty.len() + pool.absent.len();
             hold!(
                 sum == pool.blocks.len(),
-                "model {place}: {sum} of {} blocks accounted for",
+                "model {index}: {sum} of {} blocks accounted for",
                 pool.blocks.len()
             );
-            hold!(pool_held == pool.held, "model {place}: {pool_held} blocks held, {} counted", pool.held);
+            hold!(pool_held == pool.held, "model {index}: {pool_held} blocks held, {} counted", pool.held);
             resident += (pool.blocks.len() - pool.absent.len()) * pool.block_bytes;
             held += pool_held * pool.block_bytes;
         }

@@ -1,20 +1,19 @@
 //! Which prefixes will be used again, and how soon. A plan knows this; the cache could not guess it. An expectation
 //! covers every full block of its prefix, including those computed later.
 
-use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
+use std::collections::HashMap;
 
-use super::{BLOCK_TOKENS, Blocks, ExpectedId, ModelId};
-use crate::Expected;
+use super::{BLOCK_TOKENS, Blocks, ExpectedPrefixId, ModelId};
+use crate::ExpectedPrefix;
 use crate::hash::{chain_hash, root_hash};
 
 /// How near the next use of a block is; larger is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Nearness(u32);
+pub(super) struct Nearness(u32);
 
 impl Nearness {
     /// No expectation covers the block.
-    pub const UNEXPECTED: Self = Self(0);
+    pub(super) const UNEXPECTED: Self = Self(0);
 
     fn of(steps: u32) -> Self {
         Self(u32::MAX - steps.min(u32::MAX - 1))
@@ -22,82 +21,66 @@ impl Nearness {
 }
 
 #[derive(Debug)]
-struct Standing {
+struct Expectation {
     model: ModelId,
     nearness: Nearness,
     /// Hashes of the prefix's full blocks.
     hashes: Vec<u64>,
-    until: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
-pub struct Expectations {
-    standing: HashMap<ExpectedId, Standing>,
+pub(super) struct Expectations {
+    by_id: HashMap<ExpectedPrefixId, Expectation>,
     /// For each expected block, the nearness of every expectation that covers it.
     uses: HashMap<(ModelId, u64), Vec<Nearness>>,
-    ends: BTreeSet<(Duration, ExpectedId)>,
 }
 
 impl Expectations {
     /// Nearness of the full block with this hash.
-    pub fn nearness(&self, model: ModelId, hash: u64) -> Nearness {
+    pub(super) fn nearness(&self, model: ModelId, hash: u64) -> Nearness {
         let uses = self.uses.get(&(model, hash));
         uses.and_then(|uses| uses.iter().max().copied()).unwrap_or(Nearness::UNEXPECTED)
     }
 }
 
 impl Blocks {
-    /// Keeps a prefix in preference to others until released or expired. Replaces an expectation with the same id.
-    pub fn expect(&mut self, id: ExpectedId, expected: &Expected, now: Duration) {
-        self.unexpect(id);
+    /// Keeps a prefix in preference to others until released. Replaces an expectation with the same id.
+    pub fn add_expectation(&mut self, id: ExpectedPrefixId, expected: &ExpectedPrefix) {
+        self.end_expectation(id);
         let mut hash = root_hash(expected.cache_salt);
         let (blocks, _) = expected.tokens.as_chunks::<BLOCK_TOKENS>();
         let hashes = blocks.iter().map(|block| {
             hash = chain_hash(hash, block);
             hash
         });
-        let standing = Standing {
+        let expectation = Expectation {
             model: expected.model,
             nearness: Nearness::of(expected.steps),
             hashes: hashes.collect(),
-            until: expected.for_at_most.and_then(|time| now.checked_add(time)),
         };
         let expectations = &mut self.expectations;
-        expectations.ends.extend(standing.until.map(|until| (until, id)));
-        for &hash in &standing.hashes {
-            expectations.uses.entry((standing.model, hash)).or_default().push(standing.nearness);
+        for &hash in &expectation.hashes {
+            expectations.uses.entry((expectation.model, hash)).or_default().push(expectation.nearness);
         }
-        self.reorder(standing.model, &standing.hashes);
-        self.expectations.standing.insert(id, standing);
+        self.reorder(expectation.model, &expectation.hashes);
+        self.expectations.by_id.insert(id, expectation);
     }
 
     /// Ends an expectation. Unknown ids are ignored.
-    pub fn unexpect(&mut self, id: ExpectedId) {
+    pub fn end_expectation(&mut self, id: ExpectedPrefixId) {
         let expectations = &mut self.expectations;
-        let Some(standing) = expectations.standing.remove(&id) else { return };
-        if let Some(until) = standing.until {
-            expectations.ends.remove(&(until, id));
-        }
-        for &hash in &standing.hashes {
-            let key = (standing.model, hash);
+        let Some(expectation) = expectations.by_id.remove(&id) else { return };
+        for &hash in &expectation.hashes {
+            let key = (expectation.model, hash);
             if let Some(uses) = expectations.uses.get_mut(&key) {
-                let place = uses.iter().position(|&nearness| nearness == standing.nearness);
-                place.map(|place| uses.swap_remove(place));
+                let index = uses.iter().position(|&nearness| nearness == expectation.nearness);
+                index.map(|index| uses.swap_remove(index));
                 if uses.is_empty() {
                     expectations.uses.remove(&key);
                 }
             }
         }
-        self.reorder(standing.model, &standing.hashes);
-    }
-
-    pub fn expire(&mut self, now: Duration) {
-        while let Some(&(until, id)) = self.expectations.ends.first() {
-            if until > now {
-                return;
-            }
-            self.unexpect(id);
-        }
+        self.reorder(expectation.model, &expectation.hashes);
     }
 
     /// Bytes of cached blocks that are expected to be used again.
@@ -114,9 +97,9 @@ impl Blocks {
             let Some(&id) = pool.index.get(&hash) else { continue };
             let block = &mut pool.blocks[id as usize];
             if block.refs == 0 {
-                pool.cached.remove(&block.turn);
-                block.turn.0 = self.expectations.nearness(model, hash);
-                pool.cached.insert(block.turn, id);
+                pool.cached.remove(&block.eviction_key);
+                block.eviction_key.0 = self.expectations.nearness(model, hash);
+                pool.cached.insert(block.eviction_key, id);
             }
         }
     }

@@ -10,21 +10,21 @@ fn job(id: u64, pieces: &[u32], order: &Order) -> Job {
         order.lock().unwrap().extend(range.map(|_| id));
         true
     };
-    let broken = |_| {};
+    let on_end = |_| {};
     Job {
         kind: JobKind(0),
         pieces: pieces.to_vec(),
         deadline: None,
         run: Box::new(run),
-        broken: Broken::new(broken),
+        on_end: OnJobEnd::new(on_end),
     }
 }
 
 /// Runs all jobs to their end at 1 ms a token. Returns whose pieces ran, in order.
 fn drain(jobs: &mut Jobs, order: &Order) -> Vec<u64> {
-    while let Some(turn) = jobs.turn_alone(0.0, 100) {
-        let ran = jobs.run(&turn);
-        jobs.take_in(&turn, ran, Duration::from_millis(turn.amount.tokens as u64));
+    while let Some(slice) = jobs.next_alone(0.0, 100) {
+        let ran = jobs.run(&slice);
+        jobs.record(&slice, ran, Duration::from_millis(slice.workload.tokens as u64));
     }
     order.lock().unwrap().clone()
 }
@@ -51,9 +51,9 @@ fn beside_sequences_jobs_take_their_share_of_the_time_and_no_more_at_once() {
     let (mut for_jobs, mut for_steps) = (Duration::ZERO, Duration::ZERO);
     for step_number in 0..500 {
         let mut between = Duration::ZERO;
-        while let Some(turn) = jobs.shared_turn(40_000.0, 512) {
-            let took = Duration::from_millis(turn.amount.tokens as u64);
-            jobs.take_in(&turn, Ok(true), took);
+        while let Some(slice) = jobs.next_shared(40_000.0, 512) {
+            let took = Duration::from_millis(slice.workload.tokens as u64);
+            jobs.record(&slice, Ok(true), took);
             between += took;
         }
         // The cost of a piece is learned from the first few.
@@ -73,11 +73,11 @@ fn a_piece_longer_than_the_limit_goes_and_is_paid_for() {
     jobs.add(RequestId(0), job(0, &[300; 50], &order), Duration::ZERO);
     let mut pieces = 0;
     for _ in 0..400 {
-        if let Some(turn) = jobs.shared_turn(10_000.0, 512) {
-            assert_eq!(turn.pieces.len(), 1);
-            jobs.take_in(&turn, Ok(true), Duration::from_millis(300));
+        if let Some(slice) = jobs.next_shared(10_000.0, 512) {
+            assert_eq!(slice.pieces.len(), 1);
+            jobs.record(&slice, Ok(true), Duration::from_millis(300));
             pieces += 1;
-            assert_eq!(jobs.shared_turn(10_000.0, 512), None, "sequences are next");
+            assert_eq!(jobs.next_shared(10_000.0, 512), None, "sequences are next");
         }
         jobs.step_took(Duration::from_millis(10), 10_000.0);
     }
@@ -89,14 +89,14 @@ fn a_job_that_panics_or_is_cancelled_is_told_and_gone() {
     let (mut jobs, order) = (Jobs::default(), Order::default());
     let told = Arc::new(Mutex::new(Vec::new()));
     for id in 0..2 {
-        let hears = Arc::clone(&told);
-        let broken = Broken::new(move |end| hears.lock().unwrap().push(end));
+        let heard = Arc::clone(&told);
+        let on_end = OnJobEnd::new(move |end| heard.lock().unwrap().push(end));
         let run = Box::new(|_| panic!("out of luck"));
-        jobs.add(RequestId(id), Job { run, broken, ..job(id, &[5; 3], &order) }, Duration::ZERO);
+        jobs.add(RequestId(id), Job { run, on_end, ..job(id, &[5; 3], &order) }, Duration::ZERO);
     }
-    let turn = jobs.turn_alone(1e6, 512).unwrap();
-    let ran = jobs.run(&turn);
-    assert!(jobs.take_in(&turn, ran, Duration::from_millis(1)).is_some());
+    let slice = jobs.next_alone(1e6, 512).unwrap();
+    let ran = jobs.run(&slice);
+    assert!(jobs.record(&slice, ran, Duration::from_millis(1)).is_some());
     jobs.end(RequestId(1), JobEnd::Cancelled);
     assert!(jobs.is_empty());
     assert_eq!(*told.lock().unwrap(), [JobEnd::Failed("out of luck".into()), JobEnd::Cancelled]);
@@ -107,13 +107,13 @@ fn a_job_that_is_dropped_is_told_and_one_that_is_done_is_not() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let (mut jobs, order) = (Jobs::default(), Order::default());
     for id in 0..2 {
-        let hears = Arc::clone(&told);
-        let broken = Broken::new(move |end| hears.lock().unwrap().push((id, end)));
-        jobs.add(RequestId(id), Job { broken, ..job(id, &[5], &order) }, Duration::ZERO);
+        let heard = Arc::clone(&told);
+        let on_end = OnJobEnd::new(move |end| heard.lock().unwrap().push((id, end)));
+        jobs.add(RequestId(id), Job { on_end, ..job(id, &[5], &order) }, Duration::ZERO);
     }
-    let turn = jobs.turn_alone(1e6, 512).unwrap();
-    let ran = jobs.run(&turn);
-    jobs.take_in(&turn, ran, Duration::from_millis(1));
+    let slice = jobs.next_alone(1e6, 512).unwrap();
+    let ran = jobs.run(&slice);
+    jobs.record(&slice, ran, Duration::from_millis(1));
     drop(jobs);
     assert_eq!(*told.lock().unwrap(), [(1, JobEnd::Cancelled)]);
 }

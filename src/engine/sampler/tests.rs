@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// The definition: sorts everything and sums in double precision.
-fn kept(row: &[f32], sampling: &Sampling, allowed: Option<&[u32]>) -> Vec<(u32, f64)> {
+fn remaining(row: &[f32], sampling: &Sampling, allowed: Option<&[u32]>) -> Vec<(u32, f64)> {
     let may = |token: u32| allowed.is_none_or(|words| words[token as usize / 32] >> (token % 32) & 1 == 1);
     let mut tokens: Vec<(u32, f64)> =
         row.iter().enumerate().map(|(t, &l)| (t as u32, f64::from(l))).collect();
@@ -33,7 +33,7 @@ fn kept(row: &[f32], sampling: &Sampling, allowed: Option<&[u32]>) -> Vec<(u32, 
 
 /// The token that `number` falls on, and whether it is so near an edge that rounding decides.
 fn naive(row: &[f32], sampling: &Sampling, allowed: Option<&[u32]>, number: f64) -> (u32, bool) {
-    let mut tokens = kept(row, sampling, allowed);
+    let mut tokens = remaining(row, sampling, allowed);
     if sampling.top_k == 0 && sampling.top_p >= 1.0 {
         tokens.sort_by_key(|&(token, _)| token);
     }
@@ -69,34 +69,34 @@ fn samplings() -> impl Strategy<Value = Sampling> {
 
 proptest! {
     #[test]
-    fn draws_what_sorting_everything_draws(row in rows(), sampling in samplings(), position in 0usize..5000) {
+    fn samples_what_sorting_everything_samples(row in rows(), sampling in samplings(), position in 0usize..5000) {
         let number = uniform(sampling.seed, position as u64, 0);
         let (token, near) = naive(&row, &sampling, None, number);
         // Where a top-p or min-p cut is within rounding of a token, the token may be in or out, which shifts all edges.
-        let wide = kept(&row, &Sampling { top_p: (sampling.top_p * 1.00001).min(1.0), min_p: sampling.min_p * 0.9999, ..sampling.clone() }, None);
-        let narrow = kept(&row, &Sampling { top_p: sampling.top_p * 0.99999, min_p: sampling.min_p * 1.0001, ..sampling.clone() }, None);
+        let wide = remaining(&row, &Sampling { top_p: (sampling.top_p * 1.00001).min(1.0), min_p: sampling.min_p * 0.9999, ..sampling.clone() }, None);
+        let narrow = remaining(&row, &Sampling { top_p: sampling.top_p * 0.99999, min_p: sampling.min_p * 1.0001, ..sampling.clone() }, None);
         prop_assume!(!near && (wide.len() == narrow.len() || sampling.top_p >= 1.0 && sampling.min_p == 0.0));
-        let drawing = Drawing::new(sampling, None, &[]);
-        let drawn = draw(&mut row.clone(), &drawing, None, position, &mut Scratch::default());
-        prop_assert_eq!(drawn.map(|drawn| drawn.token), Ok(token));
+        let sampler = Sampler::new(sampling, None, &[]);
+        let sampled = sample(&mut row.clone(), &sampler, None, position, &mut Scratch::default());
+        prop_assert_eq!(sampled.map(|sampled| sampled.token), Ok(token));
     }
 
     #[test]
     fn greedy_takes_the_first_of_the_best(row in rows()) {
         let best = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let first = row.iter().position(|&logit| logit == best).map(|place| place as u32);
-        let drawing = Drawing::new(Sampling::greedy(), None, &[]);
-        let drawn = draw(&mut row.clone(), &drawing, None, 0, &mut Scratch::default());
-        prop_assert_eq!(drawn.map(|drawn| drawn.token).ok(), first);
+        let sampler = Sampler::new(Sampling::greedy(), None, &[]);
+        let sampled = sample(&mut row.clone(), &sampler, None, 0, &mut Scratch::default());
+        prop_assert_eq!(sampled.map(|sampled| sampled.token).ok(), first);
     }
 
     #[test]
-    fn a_mask_is_never_left(row in rows(), sampling in samplings(), words in prop::collection::vec(any::<u32>(), 22)) {
-        let drawing = Drawing::new(sampling, None, &[]);
+    fn a_masked_token_is_never_sampled(row in rows(), sampling in samplings(), words in prop::collection::vec(any::<u32>(), 22)) {
+        let sampler = Sampler::new(sampling, None, &[]);
         let any = (0..row.len()).any(|t| words[t / 32] >> (t % 32) & 1 == 1 && row[t] > f32::NEG_INFINITY);
-        let drawn = draw(&mut row.clone(), &drawing, Some(&words), 7, &mut Scratch::default());
-        prop_assert_eq!(drawn.is_ok(), any);
-        if let Ok(Drawn { token, .. }) = drawn {
+        let sampled = sample(&mut row.clone(), &sampler, Some(&words), 7, &mut Scratch::default());
+        prop_assert_eq!(sampled.is_ok(), any);
+        if let Ok(Sampled { token, .. }) = sampled {
             prop_assert!(words[token as usize / 32] >> (token % 32) & 1 == 1);
         }
     }
@@ -127,11 +127,11 @@ proptest! {
         let scored = score(&row, target, 3, &mut Scratch::default());
         prop_assert!(row[target as usize] == f32::NEG_INFINITY || (scored.logprob - expected(target)).abs() < 1e-4);
         let sampling = Sampling { logit_bias: vec![(target, 1e4)], repetition_penalty: 2.0, ..Sampling::greedy() };
-        let drawing = Drawing::new(sampling, Some(3), &[target]);
-        let drawn = draw(&mut row.clone(), &drawing, None, 0, &mut Scratch::default()).expect("some logit is finite");
-        let logprobs = drawn.logprobs.expect("asked for");
+        let sampler = Sampler::new(sampling, Some(3), &[target]);
+        let sampled = sample(&mut row.clone(), &sampler, None, 0, &mut Scratch::default()).expect("some logit is finite");
+        let logprobs = sampled.logprobs.expect("asked for");
         prop_assert_eq!(&logprobs.top, &scored.top);
-        prop_assert!(drawn.token != target || (logprobs.logprob - scored.logprob).abs() < 1e-4);
+        prop_assert!(sampled.token != target || (logprobs.logprob - scored.logprob).abs() < 1e-4);
     }
 }
 
@@ -143,10 +143,10 @@ fn penalties_count_what_was_generated_and_what_was_prompted() {
         frequency_penalty: 0.25,
         ..Sampling::greedy()
     };
-    let mut drawing = Drawing::new(sampling, None, &[0, 1]);
-    [2, 2, 1].into_iter().for_each(|token| drawing.seen(token));
+    let mut sampler = Sampler::new(sampling, None, &[0, 1]);
+    [2, 2, 1].into_iter().for_each(|token| sampler.count_token(token));
     let mut row = [4.0, -4.0, 4.0, 4.0];
-    adjust(&mut row, &drawing, &mut Vec::new());
+    adjust(&mut row, &sampler, &mut Vec::new());
     assert_eq!(row, [2.0, -8.75, 1.0, 4.0]);
 }
 
@@ -160,11 +160,11 @@ fn a_mask_wins_over_biases_that_leave_nothing_of_it() {
             temperature: 0.7,
             ..Sampling::greedy()
         };
-        let drawing = Drawing::new(sampling, Some(2), &[1]);
-        let drawn = draw(&mut [4.0, -4.0, 4.0, 1.0], &drawing, Some(&[mask]), 0, &mut Scratch::default())
-            .expect("drawn");
-        assert_eq!(drawn.token, expected, "{biases:?}");
-        assert!(drawn.logprobs.expect("asked for").logprob.is_finite());
+        let sampler = Sampler::new(sampling, Some(2), &[1]);
+        let sampled = sample(&mut [4.0, -4.0, 4.0, 1.0], &sampler, Some(&[mask]), 0, &mut Scratch::default())
+            .expect("sampled");
+        assert_eq!(sampled.token, expected, "{biases:?}");
+        assert!(sampled.logprobs.expect("asked for").logprob.is_finite());
     };
     check(&[(1, forbidden)], 1.0, 0b0010, 1);
     check(&[(1, forbidden)], 1.3, 0b0010, 1);
@@ -174,29 +174,29 @@ fn a_mask_wins_over_biases_that_leave_nothing_of_it() {
 }
 
 #[test]
-fn why_no_token_can_be_drawn_is_told() {
+fn the_error_says_why_no_token_can_be_sampled() {
     let forbidden = f32::NEG_INFINITY;
     let why = |row: &[f32], biases: &[(u32, f32)], allowed: Option<&[u32]>| {
-        let drawing = Drawing::new(Sampling { logit_bias: biases.to_vec(), ..Sampling::greedy() }, None, &[]);
-        draw(&mut row.to_vec(), &drawing, allowed, 0, &mut Scratch::default()).unwrap_err()
+        let sampler = Sampler::new(Sampling { logit_bias: biases.to_vec(), ..Sampling::greedy() }, None, &[]);
+        sample(&mut row.to_vec(), &sampler, allowed, 0, &mut Scratch::default()).unwrap_err()
     };
-    assert_eq!(why(&[1.0, 2.0], &[(0, forbidden), (1, forbidden)], None), Undrawable::ByBias);
-    assert_eq!(why(&[forbidden, 2.0], &[(1, forbidden)], None), Undrawable::ByBias);
-    assert_eq!(why(&[f32::NAN, f32::NAN], &[(1, forbidden)], None), Undrawable::NoNumber);
-    assert_eq!(why(&[forbidden, f32::NAN], &[], None), Undrawable::NoNumber);
-    assert_eq!(why(&[1.0, forbidden], &[(0, 1.0)], Some(&[0b10])), Undrawable::NoNumber);
+    assert_eq!(why(&[1.0, 2.0], &[(0, forbidden), (1, forbidden)], None), SampleError::LogitBias);
+    assert_eq!(why(&[forbidden, 2.0], &[(1, forbidden)], None), SampleError::LogitBias);
+    assert_eq!(why(&[f32::NAN, f32::NAN], &[(1, forbidden)], None), SampleError::NoFiniteLogit);
+    assert_eq!(why(&[forbidden, f32::NAN], &[], None), SampleError::NoFiniteLogit);
+    assert_eq!(why(&[1.0, forbidden], &[(0, 1.0)], Some(&[0b10])), SampleError::NoFiniteLogit);
 }
 
 #[test]
-fn draws_follow_the_probabilities() {
+fn samples_follow_the_probabilities() {
     let row = [0.0f32, 1.0, 2.0];
     let sampling = Sampling { temperature: 1.0, ..Sampling::greedy() };
     let mut counts = [0usize; 3];
     for seed in 0..20_000 {
-        let drawing = Drawing::new(Sampling { seed, ..sampling.clone() }, None, &[]);
-        let drawn =
-            draw(&mut row.clone(), &drawing, None, 11, &mut Scratch::default()).expect("finite logits");
-        counts[drawn.token as usize] += 1;
+        let sampler = Sampler::new(Sampling { seed, ..sampling.clone() }, None, &[]);
+        let sampled =
+            sample(&mut row.clone(), &sampler, None, 11, &mut Scratch::default()).expect("finite logits");
+        counts[sampled.token as usize] += 1;
     }
     // 0.0900, 0.2447, 0.6652 of 20,000, within five standard deviations.
     for (count, expected) in counts.into_iter().zip([1800.6f64, 4894.6, 13304.8]) {
@@ -205,13 +205,13 @@ fn draws_follow_the_probabilities() {
 }
 
 #[test]
-fn rows_without_numbers_draw_nothing() {
+fn rows_without_finite_logits_sample_nothing() {
     for row in [vec![f32::NAN; 5], vec![f32::NEG_INFINITY; 90]] {
         for temperature in [0.0, 1.0] {
-            let drawing = Drawing::new(Sampling { temperature, ..Sampling::greedy() }, Some(2), &[]);
+            let sampler = Sampler::new(Sampling { temperature, ..Sampling::greedy() }, Some(2), &[]);
             assert_eq!(
-                draw(&mut row.clone(), &drawing, None, 0, &mut Scratch::default()),
-                Err(Undrawable::NoNumber)
+                sample(&mut row.clone(), &sampler, None, 0, &mut Scratch::default()),
+                Err(SampleError::NoFiniteLogit)
             );
         }
     }

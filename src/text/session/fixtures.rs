@@ -50,8 +50,8 @@ impl Model for Parrot {
         Ok(())
     }
 
-    fn commit(&mut self, _block: u32) {}
-    fn decommit(&mut self, _block: u32) {}
+    fn commit_block(&mut self, _block: u32) {}
+    fn decommit_block(&mut self, _block: u32) {}
 }
 
 pub fn engine() -> EngineHandle {

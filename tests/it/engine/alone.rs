@@ -1,7 +1,6 @@
 //! The expected answer of a request, computed without the engine, one token after the other.
 
-use bandmaster::engine::sampler::{Drawing, Scratch, draw};
-use bandmaster::engine::{Constraint, FinishReason, Sampling};
+use bandmaster::engine::{Constraint, FinishReason, Sampler, SamplerScratch, Sampling, sample};
 
 use super::fake::row_after;
 use super::grammar::FakeGrammar;
@@ -28,7 +27,7 @@ pub enum Answer {
 pub fn alone(ask: &Ask, seed: u64, vocab: usize, context: usize) -> (Vec<u32>, Answer) {
     let mut tokens = ask.prompt.clone();
     let mut grammar = ask.grammar.clone();
-    let mut drawing = Drawing::new(ask.sampling.clone(), None, &ask.prompt);
+    let mut sampler = Sampler::new(ask.sampling.clone(), None, &ask.prompt);
     let generated = |tokens: &[u32]| tokens[ask.prompt.len()..].to_vec();
     if ask.tokens_max == 0 {
         return (Vec::new(), Answer::Ends(FinishReason::Length));
@@ -43,15 +42,15 @@ pub fn alone(ask: &Ask, seed: u64, vocab: usize, context: usize) -> (Vec<u32>, A
         }
         let mut row = row_after(seed, &tokens, vocab);
         let mask = grammar.is_some().then_some(&allowed[..]);
-        let drawn = draw(&mut row, &drawing, mask, tokens.len(), &mut Scratch::default());
-        let token = drawn.expect("fake logits are numbers").token;
+        let sampled = sample(&mut row, &sampler, mask, tokens.len(), &mut SamplerScratch::default());
+        let token = sampled.expect("fake logits are numbers").token;
         if ask.stop_tokens.contains(&token) {
             return (generated(&tokens), Answer::Ends(FinishReason::Stop));
         }
         tokens.push(token);
-        drawing.seen(token);
+        sampler.count_token(token);
         if let Some(grammar) = &mut grammar {
-            grammar.accept(token).expect("drawn under its mask");
+            grammar.accept(token).expect("sampled under its mask");
             if grammar.finished() {
                 return (generated(&tokens), Answer::Ends(FinishReason::Stop));
             }

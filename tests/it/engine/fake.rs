@@ -7,23 +7,23 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bandmaster::engine::hash::mix;
-use bandmaster_models::{Batch, Changed, ForwardError, Model, ModelInfo, OnRow};
+use bandmaster_models::{Batch, FileChanged, ForwardError, Model, ModelInfo, OnRow};
 
 pub const BLOCK: usize = 16;
 const EMPTY: u64 = 0x5eed;
 
 /// Makes the next forward pass fail, panic, or lose its file.
 #[derive(Clone, Default)]
-pub struct Mood(Arc<AtomicU32>);
+pub struct FaultInjector(Arc<AtomicU32>);
 
-impl Mood {
+impl FaultInjector {
     pub fn fail_next(&self) {
         self.0.store(1, Ordering::SeqCst);
     }
     pub fn panic_next(&self) {
         self.0.store(2, Ordering::SeqCst);
     }
-    pub fn lose_next(&self) {
+    pub fn change_file_next(&self) {
         self.0.store(3, Ordering::SeqCst);
     }
 }
@@ -49,7 +49,7 @@ pub struct FakeModel {
     seed: u64,
     slots: Vec<[u64; BLOCK]>,
     resident: Vec<bool>,
-    mood: Mood,
+    faults: FaultInjector,
     /// Forward passes so far; also varies the garbage.
     forwards: u64,
     /// Whether rows are handed over from two threads.
@@ -101,7 +101,7 @@ impl FakeModel {
             seed,
             slots: vec![[1; BLOCK]; blocks],
             resident: vec![false; blocks],
-            mood: Mood::default(),
+            faults: FaultInjector::default(),
             forwards: 0,
             threaded: seed.is_multiple_of(2),
         }
@@ -113,9 +113,9 @@ impl FakeModel {
         self
     }
 
-    /// A model that shares another's mood.
-    pub fn in_mood(mut self, mood: Mood) -> Self {
-        self.mood = mood;
+    /// A model that shares another's faults.
+    pub fn with_faults(mut self, faults: FaultInjector) -> Self {
+        self.faults = faults;
         self
     }
 
@@ -193,7 +193,7 @@ impl Model for FakeModel {
             let rows_us = self.row_us * batch.rows.len() as u64;
             clock.pass(Duration::from_micros(step_us + token_us * batch.tokens.len() as u64 + rows_us));
         }
-        match self.mood.0.swap(0, Ordering::SeqCst) {
+        match self.faults.0.swap(0, Ordering::SeqCst) {
             1 => {
                 self.garble(batch, false);
                 return Err(ForwardError::Failed("the fake fails".into()));
@@ -204,7 +204,10 @@ impl Model for FakeModel {
             }
             3 => {
                 self.garble(batch, true);
-                return Err(ForwardError::Lost(Changed { file: "fake.gguf".into(), how: "was cut short" }));
+                return Err(ForwardError::FileChanged(FileChanged {
+                    file: "fake.gguf".into(),
+                    how: "was cut short",
+                }));
             }
             _ => {}
         }
@@ -241,12 +244,12 @@ impl Model for FakeModel {
         Ok(())
     }
 
-    fn commit(&mut self, block: u32) {
+    fn commit_block(&mut self, block: u32) {
         assert!(!std::mem::replace(&mut self.resident[block as usize], true), "block {block} taken twice");
         self.slots[block as usize] = [mix(self.forwards); BLOCK];
     }
 
-    fn decommit(&mut self, block: u32) {
+    fn decommit_block(&mut self, block: u32) {
         assert!(
             std::mem::replace(&mut self.resident[block as usize], false),
             "block {block} given back twice"

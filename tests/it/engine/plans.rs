@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bandmaster::engine::{
-    Class, Core, EngineConfig, Event, Expected, ExpectedId, FinishReason, ModelId, Order, RequestId, RunId,
+    Class, Core, EngineConfig, Event, ExpectedPrefix, ExpectedPrefixId, FinishReason, ModelId, Order,
+    RequestId, RunId,
 };
 
-use super::fake::{FakeClock, FakeModel, Mood};
+use super::fake::{FakeClock, FakeModel, FaultInjector};
 use super::simulation::Random;
-use super::steps::{Heard, finish, random_tokens, request, tokens};
+use super::steps::{Events, finish, random_tokens, request, tokens};
 
 const VOCAB: usize = 50;
 const BLOCK_BYTES: usize = 100;
@@ -30,7 +31,7 @@ impl World {
         Self { core, clock, random: Random(7), asked: 0 }
     }
 
-    fn ask(&mut self, prompt: Vec<u32>, tokens_max: u32, run: Option<u64>, class: Class) -> Heard {
+    fn ask(&mut self, prompt: Vec<u32>, tokens_max: u32, run: Option<u64>, class: Class) -> Events {
         self.ask_model(ModelId(0), prompt, tokens_max, run, class)
     }
 
@@ -41,15 +42,15 @@ impl World {
         tokens_max: u32,
         run: Option<u64>,
         class: Class,
-    ) -> Heard {
-        let (mut request, heard) = request(prompt, tokens_max);
+    ) -> Events {
+        let (mut request, events) = request(prompt, tokens_max);
         request.model = model;
         request.priority.run = run.map(RunId);
         request.priority.class = class;
         self.asked += 1;
         let taken = self.core.submit(RequestId(self.asked), request, self.clock.now());
         taken.unwrap_or_else(|refused| panic!("{}", refused.0));
-        heard
+        events
     }
 
     fn prompt(&mut self, tokens: usize) -> Vec<u32> {
@@ -74,7 +75,7 @@ fn plenty() -> EngineConfig {
 }
 
 #[test]
-fn a_later_run_rides_along_only_where_that_is_nearly_free() {
+fn a_later_run_joins_a_step_only_where_that_is_nearly_free() {
     for (order, most) in [(Order::Plan, 12), (Order::Arrival, 31)] {
         let mut world = World::new(EngineConfig { order, ..plenty() });
         let prompt = world.prompt(20);
@@ -103,7 +104,7 @@ fn the_first_run_ends_first_although_the_second_asked_for_less() {
     let prompt = world.prompt(600);
     let first = world.ask(prompt, 30, Some(1), Class::Run);
     world.clock.pass(Duration::from_millis(5));
-    let seconds: Vec<Heard> = (0..8)
+    let seconds: Vec<Events> = (0..8)
         .map(|_| {
             let prompt = world.prompt(400);
             world.ask(prompt, 5, Some(2), Class::Run)
@@ -112,9 +113,9 @@ fn the_first_run_ends_first_although_the_second_asked_for_less() {
     while finish(&first).is_none() {
         world.step();
     }
-    assert!(seconds.iter().any(|heard| finish(heard).is_none()));
+    assert!(seconds.iter().any(|events| finish(events).is_none()));
     while world.step() {}
-    assert!(seconds.iter().all(|heard| finish(heard) == Some(FinishReason::Length)));
+    assert!(seconds.iter().all(|events| finish(events) == Some(FinishReason::Length)));
 }
 
 #[test]
@@ -124,20 +125,15 @@ fn what_is_expected_outlives_what_was_used_since() {
         let mut world = World::new(blocks(40));
         let prefix = world.prompt(160);
         if keep {
-            let expected = Expected {
-                model: ModelId(0),
-                cache_salt: 0,
-                tokens: prefix.clone(),
-                steps: 1,
-                for_at_most: None,
-            };
-            world.core.expect(ExpectedId(1), &expected, world.clock.now());
+            let expected =
+                ExpectedPrefix { model: ModelId(0), cache_salt: 0, tokens: prefix.clone(), steps: 1 };
+            world.core.expect_prefix(ExpectedPrefixId(1), &expected);
         }
         let use_prefix = |world: &mut World| {
             let prompt = [prefix.clone(), world.prompt(10)].concat();
-            let heard = world.ask(prompt, 2, None, Class::Run);
+            let events = world.ask(prompt, 2, None, Class::Run);
             while world.step() {}
-            let last = heard.lock().expect("no sink panics").last().cloned();
+            let last = events.lock().expect("no sink panics").last().cloned();
             match last {
                 Some(Event::Finished { usage, .. }) => usage.cached_tokens,
                 other => panic!("{other:?}"),
@@ -150,7 +146,7 @@ fn what_is_expected_outlives_what_was_used_since() {
             while world.step() {}
         }
         assert_eq!(use_prefix(&mut world), if keep { 160 } else { 0 });
-        world.core.release(ExpectedId(1));
+        world.core.release_prefix(ExpectedPrefixId(1));
         for _ in 0..10 {
             let prompt = world.prompt(200);
             world.ask(prompt, 2, None, Class::Run);
@@ -158,32 +154,6 @@ fn what_is_expected_outlives_what_was_used_since() {
         }
         assert_eq!(use_prefix(&mut world), 0, "released, it is like any other");
     }
-}
-
-#[test]
-fn an_expectation_ends_with_its_time() {
-    let mut world = World::new(blocks(40));
-    let prefix = world.prompt(160);
-    let expected = Expected {
-        model: ModelId(0),
-        cache_salt: 0,
-        tokens: prefix.clone(),
-        steps: 0,
-        for_at_most: Some(Duration::from_secs(1)),
-    };
-    world.core.expect(ExpectedId(1), &expected, world.clock.now());
-    world.ask(prefix.clone(), 1, None, Class::Run);
-    while world.step() {}
-    world.clock.pass(Duration::from_secs(2));
-    for _ in 0..10 {
-        let prompt = world.prompt(200);
-        world.ask(prompt, 2, None, Class::Run);
-        while world.step() {}
-    }
-    let before = world.core.stats().cached_tokens;
-    world.ask(prefix, 1, None, Class::Run);
-    while world.step() {}
-    assert_eq!(world.core.stats().cached_tokens, before);
 }
 
 #[test]
@@ -215,7 +185,7 @@ fn a_long_prompt_on_one_model_leaves_another_models_replies_their_pace() {
     let mut world = World::new(plenty());
     let slow = FakeModel::new(4, VOCAB, 4096, BLOCK_BYTES, 4096).taking(&world.clock, 20_000, 4_000);
     let (slow, _) = world.core.add_model("slow", Box::new(slow));
-    let replies: Vec<Heard> = (0..8)
+    let replies: Vec<Events> = (0..8)
         .map(|_| {
             let prompt = world.prompt(30);
             world.ask(prompt, 400, None, Class::Run)
@@ -256,27 +226,27 @@ fn take_turns(load: Duration, loads_max: u64) {
     let model = |clock: &FakeClock| {
         FakeModel::new(3, VOCAB, 4096, BLOCK_BYTES, 64).taking(clock, 10_000, 1_000).weighing(6_000)
     };
-    let ids = [core.announce("a", 6_000, true), core.announce("b", 6_000, true)];
-    let bring = |core: &mut Core, clock: &FakeClock| {
-        drop(core.take_departed());
-        for id in core.take_calls() {
+    let ids = [core.register_model("a", 6_000, true), core.register_model("b", 6_000, true)];
+    let finish_loads = |core: &mut Core, clock: &FakeClock| {
+        drop(core.take_unloaded());
+        for id in core.take_loads() {
             clock.pass(load);
-            core.bring(id, Ok(Box::new(model(clock))), clock.now()).expect("it fits");
+            core.finish_load(id, Ok(Box::new(model(clock))), clock.now()).expect("it fits");
         }
     };
     for id in ids {
-        core.call(id, clock.now());
+        core.request_load(id, clock.now());
         core.step(&|| clock.now());
-        bring(&mut core, &clock);
+        finish_loads(&mut core, &clock);
     }
     let mut random = Random(9);
-    let mut heard = Vec::new();
+    let mut events = Vec::new();
     for number in 0..40u64 {
-        let (mut request, hears) = request(random_tokens(&mut random, 30), 20);
+        let (mut request, new_events) = request(random_tokens(&mut random, 30), 20);
         request.model = ids[number as usize % 2];
         core.submit(RequestId(number), request, clock.now())
             .unwrap_or_else(|refused| panic!("{}", refused.0));
-        heard.push(hears);
+        events.push(new_events);
     }
     while !core.is_idle() {
         assert!(
@@ -286,10 +256,10 @@ fn take_turns(load: Duration, loads_max: u64) {
         if !core.step(&|| clock.now()) {
             clock.pass(Duration::from_millis(10));
         }
-        bring(&mut core, &clock);
+        finish_loads(&mut core, &clock);
         core.audit().expect("accounts add up");
     }
-    assert!(heard.iter().all(|heard| finish(heard) == Some(FinishReason::Length)));
+    assert!(events.iter().all(|events| finish(events) == Some(FinishReason::Length)));
     let loads = core.stats().loads;
     assert!(
         loads <= loads_max,
@@ -298,59 +268,30 @@ fn take_turns(load: Duration, loads_max: u64) {
 }
 
 #[test]
-fn a_branch_shares_what_its_parent_computed() {
-    let mut world = World::new(plenty());
-    let prompt = world.prompt(200);
-    let parent = world.ask(prompt.clone(), 100, None, Class::Run);
-    for _ in 0..30 {
-        world.step();
-    }
-    let said = tokens(&parent);
-    let before = world.core.stats().prefill_tokens;
-    let (branch, heard) = request(Vec::new(), 10);
-    let now = world.clock.now();
-    world
-        .core
-        .fork(RequestId(1), RequestId(99), branch, now)
-        .unwrap_or_else(|refused| panic!("{}", refused.0));
-    while finish(&heard).is_none() {
-        world.step();
-    }
-    let computed = world.core.stats().prefill_tokens - before;
-    assert_eq!(computed, 1, "the last token, for its logits");
-    // With the same sampling it generates the same tokens.
-    assert_eq!(tokens(&heard), tokens(&parent)[said.len()..said.len() + 10]);
-    while world.step() {}
-    let (branch, _) = request(Vec::new(), 10);
-    let refused = world.core.fork(RequestId(1), RequestId(100), branch, now).expect_err("it has ended");
-    assert!(refused.0.to_string().contains("has ended"));
-}
-
-#[test]
 fn a_run_gets_its_model_although_interactive_requests_never_end() {
     let clock = FakeClock::default();
     let mut core = Core::new(EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(10_000) });
-    let ids = [core.announce("a", 6_000, true), core.announce("b", 6_000, true)];
+    let ids = [core.register_model("a", 6_000, true), core.register_model("b", 6_000, true)];
     let model =
         || FakeModel::new(3, VOCAB, 4096, BLOCK_BYTES, 64).taking(&clock, 10_000, 1_000).weighing(6_000);
-    let bring = |core: &mut Core| {
-        drop(core.take_departed());
-        for id in core.take_calls() {
-            core.bring(id, Ok(Box::new(model())), clock.now()).expect("it fits");
+    let finish_loads = |core: &mut Core| {
+        drop(core.take_unloaded());
+        for id in core.take_loads() {
+            core.finish_load(id, Ok(Box::new(model())), clock.now()).expect("it fits");
         }
     };
     for id in ids {
-        core.call(id, clock.now());
+        core.request_load(id, clock.now());
         core.step(&|| clock.now());
-        bring(&mut core);
+        finish_loads(&mut core);
     }
-    let (mut run, heard) = request(vec![1, 2, 3], 5);
+    let (mut run, events) = request(vec![1, 2, 3], 5);
     run.model = ids[0];
     core.submit(RequestId(0), run, clock.now()).unwrap_or_else(|refused| panic!("{}", refused.0));
     let mut number = 0;
-    while finish(&heard).is_none() {
+    while finish(&events).is_none() {
         assert!(clock.now() < Duration::from_secs(300), "it waits for ever");
-        while core.live() < 4 {
+        while core.sequence_count() < 4 {
             number += 1;
             let (mut chat, _) = request(vec![number as u32 % VOCAB as u32, 7], 30);
             chat.model = ids[1];
@@ -361,7 +302,7 @@ fn a_run_gets_its_model_although_interactive_requests_never_end() {
         if !core.step(&|| clock.now()) {
             clock.pass(Duration::from_millis(10));
         }
-        bring(&mut core);
+        finish_loads(&mut core);
         core.audit().expect("accounts add up");
     }
 }
@@ -370,24 +311,24 @@ fn a_run_gets_its_model_although_interactive_requests_never_end() {
 fn a_model_that_comes_back_another_is_refused() {
     let clock = FakeClock::default();
     let mut core = Core::new(EngineConfig::with_memory_bytes(10_000));
-    let ids = [core.announce("a", 6_000, true), core.announce("b", 6_000, true)];
+    let ids = [core.register_model("a", 6_000, true), core.register_model("b", 6_000, true)];
     let model = |vocab| FakeModel::new(3, vocab, 4096, BLOCK_BYTES, 64).weighing(6_000);
     for id in ids {
-        core.call(id, clock.now());
+        core.request_load(id, clock.now());
         core.step(&|| clock.now());
-        assert_eq!(core.take_calls(), [id]);
-        drop(core.take_departed());
-        core.bring(id, Ok(Box::new(model(VOCAB))), clock.now()).expect("it fits");
+        assert_eq!(core.take_loads(), [id]);
+        drop(core.take_unloaded());
+        core.finish_load(id, Ok(Box::new(model(VOCAB))), clock.now()).expect("it fits");
     }
-    let (mut asked, heard) = request(vec![VOCAB as u32 - 1], 3);
+    let (mut asked, events) = request(vec![VOCAB as u32 - 1], 3);
     asked.model = ids[0];
     core.submit(RequestId(0), asked, clock.now()).unwrap_or_else(|refused| panic!("{}", refused.0));
     core.step(&|| clock.now());
-    assert_eq!(core.take_calls(), [ids[0]]);
-    drop(core.take_departed());
-    let refused = core.bring(ids[0], Ok(Box::new(model(VOCAB - 1))), clock.now());
+    assert_eq!(core.take_loads(), [ids[0]]);
+    drop(core.take_unloaded());
+    let refused = core.finish_load(ids[0], Ok(Box::new(model(VOCAB - 1))), clock.now());
     assert!(refused.is_err_and(|reason| reason.to_string().contains("differs from the one first loaded")));
-    assert!(matches!(heard.lock().expect("no sink panics").last(), Some(Event::Failed(_))));
+    assert!(matches!(events.lock().expect("no sink panics").last(), Some(Event::Failed(_))));
     core.audit().expect("accounts add up");
 }
 
@@ -395,30 +336,30 @@ fn a_model_that_comes_back_another_is_refused() {
 fn a_model_that_is_lost_again_at_once_fails_who_waits_for_it() {
     let clock = FakeClock::default();
     let mut core = Core::new(EngineConfig::with_memory_bytes(10_000));
-    let id = core.announce("a", 100, true);
-    let mood = Mood::default();
-    let bring = |core: &mut Core| {
+    let id = core.register_model("a", 100, true);
+    let faults = FaultInjector::default();
+    let finish_loads = |core: &mut Core| {
         core.step(&|| clock.now());
-        assert_eq!(core.take_calls(), [id]);
-        drop(core.take_departed());
-        let model = FakeModel::new(3, VOCAB, 4096, BLOCK_BYTES, 64).in_mood(mood.clone());
-        core.bring(id, Ok(Box::new(model)), clock.now()).expect("it fits");
+        assert_eq!(core.take_loads(), [id]);
+        drop(core.take_unloaded());
+        let model = FakeModel::new(3, VOCAB, 4096, BLOCK_BYTES, 64).with_faults(faults.clone());
+        core.finish_load(id, Ok(Box::new(model)), clock.now()).expect("it fits");
     };
-    core.call(id, clock.now());
-    bring(&mut core);
-    let (mut asked, heard) = request(vec![1, 2, 3], 3);
+    core.request_load(id, clock.now());
+    finish_loads(&mut core);
+    let (mut asked, events) = request(vec![1, 2, 3], 3);
     asked.model = id;
     core.submit(RequestId(0), asked, clock.now()).unwrap_or_else(|refused| panic!("{}", refused.0));
-    let failed = || match heard.lock().expect("no sink panics").last() {
+    let failed = || match events.lock().expect("no sink panics").last() {
         Some(Event::Failed(failure)) => Some(failure.to_string()),
         _ => None,
     };
-    mood.lose_next();
+    faults.change_file_next();
     core.step(&|| clock.now());
     assert_eq!(failed(), None, "it is loaded again first");
     core.audit().expect("accounts add up");
-    bring(&mut core);
-    mood.lose_next();
+    finish_loads(&mut core);
+    faults.change_file_next();
     core.step(&|| clock.now());
     let message = failed().expect("it would go on for ever");
     assert!(message.contains("fake.gguf") && message.contains("renaming"), "{message}");

@@ -12,7 +12,7 @@ use bandmaster_models::tiny::{TinyShape, gguf_bytes};
 use bandmaster_models::{CpuModel, LoadOptions, load, load_gguf};
 
 use super::simulation::Random;
-use super::steps::{Heard, request};
+use super::steps::{Events, request};
 
 const KV_BYTES: usize = 64 << 20;
 /// Generated tokens per request.
@@ -40,10 +40,10 @@ struct Way {
     speculate: bool,
 }
 
-fn answer(heard: &Heard) -> Answer {
-    let heard = heard.lock().expect("no sink panics");
-    assert!(matches!(heard.last(), Some(Event::Finished { .. })), "{:?}", heard.last());
-    let tokens = heard.iter().filter_map(|event| match event {
+fn answer(events: &Events) -> Answer {
+    let events = events.lock().expect("no sink panics");
+    assert!(matches!(events.last(), Some(Event::Finished { .. })), "{:?}", events.last());
+    let tokens = events.iter().filter_map(|event| match event {
         Event::Token { id, logprobs } => Some((*id, logprobs.as_ref()?.logprob.to_bits())),
         _ => None,
     });
@@ -79,9 +79,9 @@ impl World {
         });
         core.add_model("tiny", Box::new(model));
         let round = |round: usize, core: &mut Core| {
-            let heard: Vec<Heard> = (0..self.prompts.len())
+            let events: Vec<Events> = (0..self.prompts.len())
                 .map(|place| {
-                    let (mut request, heard) = request(self.prompts[place].clone(), ANSWER_TOKENS);
+                    let (mut request, events) = request(self.prompts[place].clone(), ANSWER_TOKENS);
                     request.sampling = sampling(place);
                     request.top_logprobs = Some(0);
                     // One run, so that the second round drafts from the output of the first.
@@ -89,11 +89,11 @@ impl World {
                     let id = RequestId((round * self.prompts.len() + place) as u64);
                     let taken = core.submit(id, request, Duration::ZERO);
                     taken.unwrap_or_else(|refused| panic!("{}", refused.0));
-                    heard
+                    events
                 })
                 .collect();
             while core.step(&|| Duration::ZERO) {}
-            heard.iter().map(answer).collect()
+            events.iter().map(answer).collect()
         };
         let answers = (0..rounds).map(|place| round(place, &mut core)).collect();
         let stats = core.stats();
@@ -112,13 +112,13 @@ impl World {
                 let memory = EngineConfig::with_memory_bytes(weight_bytes + KV_BYTES);
                 let mut core = Core::new(EngineConfig { speculate: alone.speculate, ..memory });
                 core.add_model("tiny", Box::new(model));
-                let (mut request, heard) = request(self.prompts[place].clone(), ANSWER_TOKENS);
+                let (mut request, events) = request(self.prompts[place].clone(), ANSWER_TOKENS);
                 request.sampling = sampling(place);
                 request.top_logprobs = Some(0);
                 let taken = core.submit(RequestId(0), request, Duration::ZERO);
                 taken.unwrap_or_else(|refused| panic!("{}", refused.0));
                 while core.step(&|| Duration::ZERO) {}
-                answer(&heard)
+                answer(&events)
             })
             .collect();
         for &way in ways {

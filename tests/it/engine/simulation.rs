@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bandmaster::engine::hash::mix;
 use bandmaster::engine::{
-    Broken, Brought, Class, Core, EngineConfig, Event, Expected, ExpectedId, Failure, FinishReason, Job,
-    JobEnd, JobKind, ModelId, Order, Priority, Request, RequestId, RunId, Sampling, Sink,
+    Class, Core, EngineConfig, Event, ExpectedPrefix, ExpectedPrefixId, Failure, FinishReason, Job, JobEnd,
+    JobKind, LoadResult, ModelId, OnJobEnd, Order, Priority, Request, RequestId, RunId, Sampling, Sink,
 };
 
 use super::alone::{Answer, Ask, alone};
-use super::fake::{BLOCK, FakeModel, Mood, row_after};
+use super::fake::{BLOCK, FakeModel, FaultInjector, row_after};
 use super::grammar::FakeGrammar;
 
 const VOCAB: usize = 37;
@@ -31,38 +31,38 @@ impl Random {
 }
 
 #[derive(Clone)]
-struct Lane {
+struct ModelSetup {
     seed: u64,
     context: usize,
     block_bytes: usize,
     weight_bytes: usize,
-    mood: Mood,
+    faults: FaultInjector,
 }
 
-impl Lane {
+impl ModelSetup {
     fn model(&self) -> Box<FakeModel> {
         let model = FakeModel::new(self.seed, VOCAB, self.context, self.block_bytes, 64);
-        Box::new(model.weighing(self.weight_bytes).in_mood(self.mood.clone()))
+        Box::new(model.weighing(self.weight_bytes).with_faults(self.faults.clone()))
     }
 }
 
-struct Asked {
+struct TrackedRequest {
     ask: Ask,
     id: RequestId,
-    heard: Arc<Mutex<Vec<Event>>>,
-    /// Cancelled, deaf or on a model that failed: the tokens received must be a prefix of the answer.
+    events: Arc<Mutex<Vec<Event>>>,
+    /// Cancelled, closed by its sink, or on a model that failed: the tokens received must be a prefix of the answer.
     disturbed: bool,
     deadline: bool,
 }
 
 /// A job, and what happened to it.
-struct Worked {
+struct TrackedJob {
     id: RequestId,
     pieces: usize,
     deadline: bool,
     cancelled: bool,
-    /// The pieces that ran, and the end it was told.
-    heard: Arc<Mutex<(usize, Option<JobEnd>)>>,
+    /// The number of pieces that ran, and its early end.
+    progress: Arc<Mutex<(usize, Option<JobEnd>)>>,
 }
 
 /// How long a step, a turn of a job, and each phase take.
@@ -73,37 +73,37 @@ const FIRST_JOB: u64 = 1 << 32;
 struct World {
     random: Random,
     core: Core,
-    lanes: Vec<Lane>,
-    asked: Vec<Asked>,
+    models: Vec<ModelSetup>,
+    requests: Vec<TrackedRequest>,
     now: Duration,
     /// Prefixes that prompts share.
     stems: Vec<Vec<u32>>,
     failures: bool,
     /// Models being loaded, and in how many steps they arrive.
-    coming: Vec<(ModelId, usize)>,
+    loading: Vec<(ModelId, usize)>,
     expected: u64,
     /// Consecutive steps in which nothing could run.
     stuck: usize,
-    worked: Vec<Worked>,
+    jobs: Vec<TrackedJob>,
     /// Run time of the models when a job last had a turn, or when there was none.
     run_us_at_turn: u64,
-    turns: u64,
+    job_turns: u64,
     shared_step: Duration,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed << 20);
-        let lanes = 1 + random.below(3);
-        let block_bytes: Vec<usize> = (0..lanes).map(|_| 100 * (1 + random.below(4))).collect();
+        let models = 1 + random.below(3);
+        let block_bytes: Vec<usize> = (0..models).map(|_| 100 * (1 + random.below(4))).collect();
         // From barely one context to plenty.
-        let contexts: Vec<usize> = (0..lanes).map(|_| 40 + random.below(160)).collect();
+        let contexts: Vec<usize> = (0..models).map(|_| 40 + random.below(160)).collect();
         let needs: Vec<usize> =
             block_bytes.iter().zip(&contexts).map(|(b, c)| b * c.div_ceil(BLOCK)).collect();
         // Weights that stay, or that are loaded and unloaded: together they may exceed the memory by far.
         let come_and_go = random.one_in(2);
         let weights: Vec<usize> =
-            (0..lanes).map(|_| if come_and_go { random.below(4000) } else { 0 }).collect();
+            (0..models).map(|_| if come_and_go { random.below(4000) } else { 0 }).collect();
         let least = needs.iter().zip(&weights).map(|(need, weight)| need + weight).max();
         let cache = needs.iter().max().copied().unwrap_or(0);
         let budget = least.unwrap_or(0) * (4 + random.below(8)) / 4;
@@ -120,40 +120,40 @@ impl World {
         };
         let shared_step = config.shared_step;
         let mut core = Core::new(config);
-        let lanes: Vec<Lane> = (0..lanes)
-            .map(|place| Lane {
+        let models: Vec<ModelSetup> = (0..models)
+            .map(|place| ModelSetup {
                 seed: seed * 10 + place as u64,
                 context: contexts[place],
                 block_bytes: block_bytes[place],
                 weight_bytes: weights[place],
-                mood: Mood::default(),
+                faults: FaultInjector::default(),
             })
             .collect();
-        for lane in &lanes {
+        for model in &models {
             if come_and_go {
-                let id = core.announce("fake", lane.weight_bytes / 2, true);
-                core.call(id, Duration::ZERO);
+                let id = core.register_model("fake", model.weight_bytes / 2, true);
+                core.request_load(id, Duration::ZERO);
             } else {
-                core.add_model("fake", lane.model());
+                core.add_model("fake", model.model());
             }
         }
         let stems = (0..4).map(|_| (0..90).map(|_| random.below(VOCAB) as u32).collect()).collect();
         let failures = random.one_in(3);
-        let (asked, now, coming) = (Vec::new(), Duration::ZERO, Vec::new());
+        let (requests, now, loading) = (Vec::new(), Duration::ZERO, Vec::new());
         let world = Self {
             random,
             core,
-            lanes,
-            asked,
+            models,
+            requests,
             now,
             stems,
             failures,
-            coming,
+            loading,
             expected: 0,
             stuck: 0,
-            worked: Vec::new(),
+            jobs: Vec::new(),
             run_us_at_turn: 0,
-            turns: 0,
+            job_turns: 0,
             shared_step,
         };
         world.loaded()
@@ -167,7 +167,7 @@ impl World {
             }
             self.step();
         }
-        assert!(self.core.is_idle(), "a model is never called");
+        assert!(self.core.is_idle(), "a model is never loaded");
         self
     }
 
@@ -191,8 +191,8 @@ impl World {
     }
 
     fn ask(&mut self) -> Ask {
-        let model = self.random.below(self.lanes.len());
-        let context = self.lanes[model].context;
+        let model = self.random.below(self.models.len());
+        let context = self.models[model].context;
         let sampling = self.sampling();
         let r = &mut self.random;
         let stem = r.below(self.stems.len());
@@ -224,10 +224,10 @@ impl World {
 
     fn submit(&mut self) {
         let ask = self.ask();
-        let id = RequestId(self.asked.len() as u64);
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let id = RequestId(self.requests.len() as u64);
+        let events = Arc::new(Mutex::new(Vec::new()));
         let r = &mut self.random;
-        let deaf_after = r.one_in(12).then(|| r.below(10));
+        let closes_after = r.one_in(12).then(|| r.below(10));
         let deadline = r.one_in(12).then(|| Duration::from_millis(r.below(3000) as u64));
         let run = r.one_in(2).then(|| RunId(r.below(5) as u64));
         let class = [Class::Background, Class::Run, Class::Run, Class::Interactive][r.below(4)];
@@ -243,11 +243,11 @@ impl World {
             top_logprobs: ask.top_logprobs,
             score_prompt_from: ask.score_prompt_from,
             cache_salt: u64::from(r.one_in(8)),
-            sink: sink(&heard, deaf_after),
+            sink: sink(&events, closes_after),
         };
         self.core.submit(id, request, self.now).unwrap_or_else(|refused| panic!("{}", refused.0));
-        let disturbed = deaf_after.is_some();
-        self.asked.push(Asked { ask, id, heard, disturbed, deadline: deadline.is_some() });
+        let disturbed = closes_after.is_some();
+        self.requests.push(TrackedRequest { ask, id, events, disturbed, deadline: deadline.is_some() });
     }
 
     fn submit_job(&mut self) {
@@ -255,8 +255,8 @@ impl World {
         let pieces: Vec<u32> = (0..1 + r.below(20)).map(|_| 1 + r.below(250) as u32).collect();
         let deadline = r.one_in(6).then(|| Duration::from_millis(r.below(1000) as u64));
         let panics_at = r.one_in(10).then(|| r.below(20));
-        let heard = Arc::new(Mutex::new((0, None)));
-        let (ran, told) = (Arc::clone(&heard), Arc::clone(&heard));
+        let progress = Arc::new(Mutex::new((0, None)));
+        let (ran, ended) = (Arc::clone(&progress), Arc::clone(&progress));
         let count = pieces.len();
         let job = Job {
             kind: JobKind(r.below(2) as u64),
@@ -273,15 +273,15 @@ impl World {
                 assert!(!panics_at.is_some_and(|at| range.contains(&at)), "out of luck");
                 true
             }),
-            broken: Broken::new(move |end| {
-                let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                assert!(told.1.replace(end).is_none(), "told twice");
+            on_end: OnJobEnd::new(move |end| {
+                let mut ended = ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                assert!(ended.1.replace(end).is_none(), "it ended twice");
             }),
         };
-        let id = RequestId(FIRST_JOB + self.worked.len() as u64);
+        let id = RequestId(FIRST_JOB + self.jobs.len() as u64);
         self.core.submit_job(id, job, self.now);
         let (deadline, cancelled) = (deadline.is_some(), false);
-        self.worked.push(Worked { id, pieces: count, deadline, cancelled, heard });
+        self.jobs.push(TrackedJob { id, pieces: count, deadline, cancelled, progress });
     }
 
     /// Jobs never get more than their share or than may run at once, and never wait for more than their share.
@@ -289,8 +289,8 @@ impl World {
         let stats = self.core.stats();
         let most_us = (self.shared_step + 3 * TICK).as_micros() as u64;
         assert!(stats.jobs_shared_us <= stats.run_us + most_us, "jobs had too much: {stats:?}");
-        if stats.jobs == 0 || stats.job_turns != self.turns {
-            (self.turns, self.run_us_at_turn) = (stats.job_turns, stats.run_us);
+        if stats.jobs == 0 || stats.job_turns != self.job_turns {
+            (self.job_turns, self.run_us_at_turn) = (stats.job_turns, stats.run_us);
         }
         // A turn takes as long as a step here, and a turn may follow another.
         let waited_us = stats.run_us - self.run_us_at_turn;
@@ -298,12 +298,12 @@ impl World {
     }
 
     fn check_jobs(&self) {
-        for worked in &self.worked {
-            let heard = worked.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            match &heard.1 {
-                None => assert_eq!(heard.0, worked.pieces, "{:?} is not done", worked.id),
-                Some(JobEnd::Deadline) => assert!(worked.deadline),
-                Some(JobEnd::Cancelled) => assert!(worked.cancelled),
+        for job in &self.jobs {
+            let progress = job.progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            match &progress.1 {
+                None => assert_eq!(progress.0, job.pieces, "{:?} is not done", job.id),
+                Some(JobEnd::Deadline) => assert!(job.deadline),
+                Some(JobEnd::Cancelled) => assert!(job.cancelled),
                 Some(JobEnd::Failed(message)) => assert!(message.contains("out of luck"), "{message}"),
             }
         }
@@ -313,80 +313,37 @@ impl World {
         if self.random.one_in(25) {
             self.submit_job();
         }
-        if self.random.one_in(60) && !self.worked.is_empty() {
-            let place = self.random.below(self.worked.len());
-            self.worked[place].cancelled = true;
-            self.core.cancel(self.worked[place].id);
+        if self.random.one_in(60) && !self.jobs.is_empty() {
+            let place = self.random.below(self.jobs.len());
+            self.jobs[place].cancelled = true;
+            self.core.cancel(self.jobs[place].id);
         }
-        if self.random.one_in(30) && !self.asked.is_empty() {
-            let recent = self.asked.len().min(20);
-            let place = self.asked.len() - 1 - self.random.below(recent);
-            self.asked[place].disturbed = true;
-            self.core.cancel(self.asked[place].id);
+        if self.random.one_in(30) && !self.requests.is_empty() {
+            let recent = self.requests.len().min(20);
+            let place = self.requests.len() - 1 - self.random.below(recent);
+            self.requests[place].disturbed = true;
+            self.core.cancel(self.requests[place].id);
         }
         if self.random.one_in(20) {
             let r = &mut self.random;
             let stem = r.below(self.stems.len());
-            let expected = Expected {
-                model: ModelId(r.below(self.lanes.len()) as u32),
+            let expected = ExpectedPrefix {
+                model: ModelId(r.below(self.models.len()) as u32),
                 cache_salt: 0,
                 tokens: self.stems[stem][..r.below(90)].to_vec(),
                 steps: r.below(4) as u32,
-                for_at_most: r.one_in(2).then(|| Duration::from_millis(r.below(5000) as u64)),
             };
-            self.core.expect(ExpectedId(self.expected), &expected, self.now);
-            self.core.release(ExpectedId(self.expected.saturating_sub(r.below(6) as u64 + 1)));
+            self.core.expect_prefix(ExpectedPrefixId(self.expected), &expected);
+            self.core.release_prefix(ExpectedPrefixId(self.expected.saturating_sub(r.below(6) as u64 + 1)));
             self.expected += 1;
         }
-        if self.random.one_in(15) && !self.asked.is_empty() {
-            self.fork();
-        }
         if self.failures && self.random.one_in(50) {
-            let lane = self.random.below(self.lanes.len());
+            let model = self.random.below(self.models.len());
             if self.random.one_in(2) {
-                self.lanes[lane].mood.fail_next()
+                self.models[model].faults.fail_next()
             } else {
-                self.lanes[lane].mood.panic_next()
+                self.models[model].faults.panic_next()
             }
-        }
-    }
-
-    /// Forks a request that may have ended. The branch must answer as a request with all the tokens so far would.
-    fn fork(&mut self) {
-        let recent = self.asked.len().min(20);
-        let parent = &self.asked[self.asked.len() - 1 - self.random.below(recent)];
-        let heard = parent.heard.lock().expect("no sink panics");
-        let said = heard.iter().filter_map(|event| match event {
-            Event::Token { id, .. } => Some(*id),
-            _ => None,
-        });
-        let prompt: Vec<u32> = parent.ask.prompt.iter().copied().chain(said).collect();
-        let has_ended = matches!(heard.last(), Some(Event::Finished { .. } | Event::Failed(_)));
-        drop(heard);
-        let (parent, parent_ask, disturbed) = (parent.id, parent.ask.clone(), parent.disturbed);
-        let ask = Ask {
-            sampling: self.sampling(),
-            tokens_max: self.random.below(40) as u32,
-            grammar: None,
-            top_logprobs: None,
-            score_prompt_from: None,
-            prompt,
-            ..parent_ask
-        };
-        let id = RequestId(self.asked.len() as u64);
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let branch = Request {
-            tokens_max: ask.tokens_max,
-            sampling: ask.sampling.clone(),
-            sink: sink(&heard, None),
-            ..Request::warm(ModelId(0), Vec::new(), 0, None)
-        };
-        let taken = self.core.fork(parent, id, branch, self.now);
-        // A request that nobody hears any more may live a little longer.
-        let lives = taken.is_ok();
-        assert!(lives != has_ended || disturbed, "{:?}", taken.err().map(|refused| refused.0));
-        if lives {
-            self.asked.push(Asked { ask, id, heard, disturbed: false, deadline: false });
         }
     }
 
@@ -399,16 +356,16 @@ impl World {
         };
         let stepped = self.core.step(&clock);
         self.now = tick.get();
-        drop(self.core.take_departed());
-        let called = self.core.take_calls();
-        let calls = !called.is_empty();
-        self.coming.extend(called.into_iter().map(|id| (id, self.random.below(30))));
-        self.bring();
+        drop(self.core.take_unloaded());
+        let loads = self.core.take_loads();
+        let any_loads = !loads.is_empty();
+        self.loading.extend(loads.into_iter().map(|id| (id, self.random.below(30))));
+        self.finish_loads();
         if let Err(message) = self.core.audit() {
             panic!("{message}");
         }
         self.check_shares();
-        let stuck = !stepped && !calls && self.coming.is_empty() && !self.core.is_idle();
+        let stuck = !stepped && !any_loads && self.loading.is_empty() && !self.core.is_idle();
         self.stuck = if stuck { self.stuck + 1 } else { 0 };
         if stuck {
             // Somebody may be waiting for a model, which takes patience but not for ever.
@@ -418,37 +375,37 @@ impl World {
         stepped || !self.core.is_idle()
     }
 
-    fn bring(&mut self) {
-        for place in (0..self.coming.len()).rev() {
-            let (id, steps) = &mut self.coming[place];
+    fn finish_loads(&mut self) {
+        for place in (0..self.loading.len()).rev() {
+            let (id, steps) = &mut self.loading[place];
             if *steps > 0 {
                 *steps -= 1;
                 continue;
             }
             let id = *id;
-            self.coming.swap_remove(place);
-            let fails = self.failures && !self.asked.is_empty() && self.random.one_in(4);
-            let model: Brought =
-                if fails { Err("no such file".into()) } else { Ok(self.lanes[id.0 as usize].model()) };
-            let brought = self.core.bring(id, model, self.now);
-            assert_eq!(brought.is_err(), fails);
+            self.loading.swap_remove(place);
+            let fails = self.failures && !self.requests.is_empty() && self.random.one_in(4);
+            let model: LoadResult =
+                if fails { Err("no such file".into()) } else { Ok(self.models[id.0 as usize].model()) };
+            let finished = self.core.finish_load(id, model, self.now);
+            assert_eq!(finished.is_err(), fails);
         }
     }
 
     fn check_answers(&self) {
-        for asked in &self.asked {
-            let lane = &self.lanes[asked.ask.model];
-            check_answer(asked, lane, self.failures);
+        for asked in &self.requests {
+            let model = &self.models[asked.ask.model];
+            check_answer(asked, model, self.failures);
         }
     }
 }
 
-fn sink(heard: &Arc<Mutex<Vec<Event>>>, deaf_after: Option<usize>) -> Sink {
-    let heard = Arc::clone(heard);
+fn sink(events: &Arc<Mutex<Vec<Event>>>, closes_after: Option<usize>) -> Sink {
+    let events = Arc::clone(events);
     Box::new(move |event| {
-        let mut heard = heard.lock().expect("no test panics while it holds this");
-        heard.push(event);
-        deaf_after.is_none_or(|events| heard.len() <= events)
+        let mut events = events.lock().expect("no test panics while it holds this");
+        events.push(event);
+        closes_after.is_none_or(|count| events.len() <= count)
     })
 }
 
@@ -457,15 +414,15 @@ fn log_probability(row: &[f32], token: u32) -> f32 {
     (f64::from(row[token as usize]) - sum.ln()) as f32
 }
 
-fn check_answer(asked: &Asked, lane: &Lane, failures: bool) {
-    let heard = asked.heard.lock().expect("no sink panics");
-    let (wanted, answer) = alone(&asked.ask, lane.seed, VOCAB, lane.context);
+fn check_answer(asked: &TrackedRequest, model: &ModelSetup, failures: bool) {
+    let events = asked.events.lock().expect("no sink panics");
+    let (wanted, answer) = alone(&asked.ask, model.seed, VOCAB, model.context);
     let prompt = &asked.ask.prompt;
     let mut got = Vec::new();
     let mut scores = asked.ask.score_prompt_from.map_or(prompt.len(), |from| from.max(1) as usize);
     let mut progress = 0;
     let mut end = None;
-    for event in heard.iter() {
+    for event in events.iter() {
         assert!(end.is_none(), "{:?} after the end", event);
         match event {
             Event::Prefill { computed, total, cached } => {
@@ -475,14 +432,14 @@ fn check_answer(asked: &Asked, lane: &Lane, failures: bool) {
             Event::PromptScore { index, logprobs } => {
                 assert_eq!(*index as usize, scores, "scores come in order, once");
                 scores += 1;
-                let row = row_after(lane.seed, &prompt[..*index as usize], VOCAB);
+                let row = row_after(model.seed, &prompt[..*index as usize], VOCAB);
                 let expected = log_probability(&row, prompt[*index as usize]);
                 assert!((logprobs.logprob - expected).abs() < 1e-4);
             }
             Event::Token { id, logprobs } => {
                 assert_eq!(logprobs.is_some(), asked.ask.top_logprobs.is_some());
                 if let Some(logprobs) = logprobs {
-                    let row = row_after(lane.seed, &[&prompt[..], &got].concat(), VOCAB);
+                    let row = row_after(model.seed, &[&prompt[..], &got].concat(), VOCAB);
                     assert!((logprobs.logprob - log_probability(&row, *id)).abs() < 1e-4);
                     assert_eq!(logprobs.top.len(), asked.ask.top_logprobs.unwrap_or(0) as usize);
                 }

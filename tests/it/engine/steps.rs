@@ -7,16 +7,16 @@ use bandmaster::engine::{
     Class, Core, EngineConfig, Event, FinishReason, ModelId, Priority, Rejected, Request, RequestId, Sampling,
 };
 
-use super::fake::{FakeClock, FakeModel, Mood};
+use super::fake::{FakeClock, FakeModel, FaultInjector};
 use super::simulation::Random;
 
 const VOCAB: usize = 50;
 
-pub type Heard = Arc<Mutex<Vec<Event>>>;
+pub type Events = Arc<Mutex<Vec<Event>>>;
 
-pub fn request(prompt: Vec<u32>, tokens_max: u32) -> (Request, Heard) {
-    let heard = Heard::default();
-    let sink = Arc::clone(&heard);
+pub fn request(prompt: Vec<u32>, tokens_max: u32) -> (Request, Events) {
+    let events = Events::default();
+    let sink = Arc::clone(&events);
     let request = Request {
         model: ModelId(0),
         prompt,
@@ -34,20 +34,20 @@ pub fn request(prompt: Vec<u32>, tokens_max: u32) -> (Request, Heard) {
             true
         }),
     };
-    (request, heard)
+    (request, events)
 }
 
-pub fn tokens(heard: &Heard) -> Vec<u32> {
-    let heard = heard.lock().expect("no sink panics");
-    let ids = heard.iter().filter_map(|event| match event {
+pub fn tokens(events: &Events) -> Vec<u32> {
+    let events = events.lock().expect("no sink panics");
+    let ids = events.iter().filter_map(|event| match event {
         Event::Token { id, .. } => Some(*id),
         _ => None,
     });
     ids.collect()
 }
 
-pub fn finish(heard: &Heard) -> Option<FinishReason> {
-    match heard.lock().expect("no sink panics").last() {
+pub fn finish(events: &Events) -> Option<FinishReason> {
+    match events.lock().expect("no sink panics").last() {
         Some(Event::Finished { reason, .. }) => Some(*reason),
         _ => None,
     }
@@ -118,12 +118,12 @@ fn a_long_prefill_is_cut_so_that_nobody_waits_long() {
     while !core.is_idle() {
         step(&mut core);
     }
-    let (reply, heard) = request(random_tokens(&mut random, 5), 60);
+    let (reply, events) = request(random_tokens(&mut random, 5), 60);
     submit(&mut core, 1, reply);
     step(&mut core);
     submit(&mut core, 2, request(random_tokens(&mut random, 2000), 1).0);
     for said in 1..20 {
-        assert_eq!(tokens(&heard).len(), said);
+        assert_eq!(tokens(&events).len(), said);
         let last = step(&mut core);
         assert!(last.decode_tokens == 1 && (60..110).contains(&last.prefill_tokens), "{last:?}");
         assert!(last.predicted_us.abs_diff(last.run_us) < last.run_us / 5, "{last:?}");
@@ -143,12 +143,12 @@ fn beyond_so_many_replies_others_wait_and_all_are_served() {
         // the fixed cost of a step.
         let model = FakeModel::new(3, VOCAB, 4096, 100, 4096).taking(&clock, 10_000, 1_000);
         core.add_model("fake", Box::new(model));
-        let mut heard = Vec::new();
+        let mut events = Vec::new();
         let mut longest = 0;
         for id in 0..400 {
             let (request, said) = request(random_tokens(&mut random, 3 + id % 5), 100);
             submit(&mut core, id as u64, request);
-            heard.push(said);
+            events.push(said);
             core.step(&|| clock.now());
             core.audit().expect("accounts add up");
         }
@@ -160,7 +160,7 @@ fn beyond_so_many_replies_others_wait_and_all_are_served() {
             assert!(last.decode_tokens == 0 || last.run_us <= limit_us + 2_000, "{slowdown_max}: {last:?}");
         }
         assert!((most / 2..=most).contains(&longest), "{slowdown_max}: {longest} at once");
-        assert!(heard.iter().all(|heard| tokens(heard).len() == 100));
+        assert!(events.iter().all(|events| tokens(events).len() == 100));
     }
 }
 
@@ -173,12 +173,12 @@ fn a_full_hit_computes_the_last_token_only() {
         let mut answers = Vec::new();
         for id in 0..2 {
             let before = core.stats().prefill_tokens;
-            let (request, heard) = request(prompt.clone(), 5);
+            let (request, events) = request(prompt.clone(), 5);
             submit(&mut core, id, request);
             while step(&mut core) {}
             let computed = core.stats().prefill_tokens - before;
             assert_eq!(computed as usize, if id == 0 { length } else { 1 }, "prompt of {length}");
-            answers.push(tokens(&heard));
+            answers.push(tokens(&events));
         }
         assert_eq!(answers[0], answers[1]);
     }
@@ -200,37 +200,37 @@ fn salts_share_nothing() {
 #[test]
 fn a_cancelled_request_frees_its_blocks_at_once() {
     let mut core = core(100, 512);
-    let (request, heard) = request((0..40).collect(), 50);
+    let (request, events) = request((0..40).collect(), 50);
     submit(&mut core, 7, request);
     step(&mut core);
     assert!(core.stats().kv_bytes_held > 0);
     core.cancel(RequestId(7));
     core.audit().expect("accounts add up");
     assert_eq!((core.stats().kv_bytes_held, core.is_idle()), (0, true));
-    assert_eq!(finish(&heard), Some(FinishReason::Cancelled));
+    assert_eq!(finish(&events), Some(FinishReason::Cancelled));
 }
 
 #[test]
 fn a_deadline_ends_what_runs_and_what_waits() {
     let mut core = core(100, 512);
-    let (mut request, heard) = request(vec![1, 2, 3], 50);
+    let (mut request, events) = request(vec![1, 2, 3], 50);
     request.deadline = Some(Duration::from_millis(10));
     submit(&mut core, 0, request);
     for ms in 0..20 {
         core.step(&|| Duration::from_millis(ms));
     }
-    assert_eq!(finish(&heard), Some(FinishReason::Deadline));
-    assert_eq!(tokens(&heard).len(), 10);
+    assert_eq!(finish(&events), Some(FinishReason::Deadline));
+    assert_eq!(tokens(&events).len(), 10);
 }
 
 #[test]
 fn what_can_never_fit_is_refused_with_the_numbers() {
     let mut core = core(4, 512);
-    let (request, heard) = request(vec![1; 64], 1);
+    let (request, events) = request(vec![1; 64], 1);
     let refused = core.submit(RequestId(0), request, Duration::ZERO).expect_err("64 tokens fill the pool");
     let expected = Rejected::PromptTooLong { prompt_tokens: 64, context_tokens: 4096, pool_tokens: 64 };
     assert_eq!(refused.0, expected);
-    assert!(heard.lock().expect("no sink panics").is_empty());
+    assert!(events.lock().expect("no sink panics").is_empty());
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_background_request_is_not_starved_by_a_stream_of_others() {
     let mut random = Random(4);
     // There is room for one and a half: the background request can't even keep its blocks.
     let mut core = core(6, 512);
-    let (mut background, heard) = request(random_tokens(&mut random, 50), 20);
+    let (mut background, events) = request(random_tokens(&mut random, 50), 20);
     background.priority.class = Class::Background;
     submit(&mut core, 0, background);
     let mut id = 0;
@@ -253,7 +253,7 @@ fn a_background_request_is_not_starved_by_a_stream_of_others() {
         core.step(&|| now);
         core.audit().expect("accounts add up");
     }
-    assert_eq!(finish(&heard), Some(FinishReason::Length));
+    assert_eq!(finish(&events), Some(FinishReason::Length));
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn models_take_turns_and_the_higher_class_goes_first() {
         steps[core.stats().last.model.0 as usize] += 1;
     }
     assert!(steps.iter().all(|&steps| steps > 70), "{steps:?}");
-    let (mut request, heard) = request(vec![4, 5, 6], 5);
+    let (mut request, events) = request(vec![4, 5, 6], 5);
     request.model = ModelId(1);
     request.priority.class = Class::Interactive;
     core.submit(RequestId(2), request, Duration::from_millis(4000))
@@ -280,22 +280,22 @@ fn models_take_turns_and_the_higher_class_goes_first() {
     for ms in (4000..4100).step_by(20) {
         core.step(&|| Duration::from_millis(ms));
     }
-    assert_eq!(finish(&heard), Some(FinishReason::Length));
+    assert_eq!(finish(&events), Some(FinishReason::Length));
 }
 
 #[test]
 fn a_steps_share_leaves_out_what_a_failed_step_took_from_the_cache() {
-    let mood = Mood::default();
+    let faults = FaultInjector::default();
     let mut core = Core::new(EngineConfig { speculate: false, ..EngineConfig::with_memory_bytes(100_000) });
-    core.add_model("fake", Box::new(FakeModel::new(3, VOCAB, 4096, 100, 4096).in_mood(mood.clone())));
+    core.add_model("fake", Box::new(FakeModel::new(3, VOCAB, 4096, 100, 4096).with_faults(faults.clone())));
     let prompt = random_tokens(&mut Random(5), 100);
     submit(&mut core, 0, request(prompt.clone(), 1).0);
     while step(&mut core) {}
-    let (sibling, heard) = request(prompt, 1);
+    let (sibling, events) = request(prompt, 1);
     submit(&mut core, 1, sibling);
-    mood.fail_next();
+    faults.fail_next();
     step(&mut core);
-    assert!(matches!(heard.lock().expect("no sink panics").last(), Some(Event::Failed(_))));
+    assert!(matches!(events.lock().expect("no sink panics").last(), Some(Event::Failed(_))));
     assert_eq!((core.stats().steps_failed, core.stats().last.cached_tokens), (1, 99));
     submit(&mut core, 2, request(random_tokens(&mut Random(6), 100), 1).0);
     step(&mut core);

@@ -5,27 +5,28 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bandmaster::engine::{
-    Broken, Engine, EngineConfig, EngineError, EngineHandle, Event, Failure, FinishReason, Job, JobEnd,
-    JobKind, ModelId, Rejected, Request,
+    Engine, EngineConfig, EngineError, EngineHandle, Event, Failure, FinishReason, Job, JobEnd, JobKind,
+    ModelId, OnJobEnd, Rejected, Request,
 };
 
 use bandmaster_kernels::Cpu;
 use bandmaster_models::tiny::{TinyShape, gguf_bytes};
 use bandmaster_models::{LoadOptions, load, packed_path};
 
-use super::fake::{FakeModel, Mood};
+use super::fake::{FakeModel, FaultInjector};
 use super::steps::request;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn engine(queue_max: usize) -> (EngineHandle, Mood) {
+fn engine(queue_max: usize) -> (EngineHandle, FaultInjector) {
     let config = EngineConfig { queue_max, ..EngineConfig::with_memory_bytes(100_000) };
     let handle = Engine::start(config).expect("a thread");
-    let mood = Mood::default();
-    let moods = mood.clone();
-    let loader = move || Ok(Box::new(FakeModel::new(3, 50, 4096, 100, 4096).in_mood(moods.clone())) as _);
+    let faults = FaultInjector::default();
+    let of_model = faults.clone();
+    let loader =
+        move || Ok(Box::new(FakeModel::new(3, 50, 4096, 100, 4096).with_faults(of_model.clone())) as _);
     handle.load("fake", 0, Arc::new(loader)).expect("the fake loads");
-    (handle, mood)
+    (handle, faults)
 }
 
 fn listened(prompt: Vec<u32>, tokens_max: u32) -> (Request, Receiver<Event>) {
@@ -41,7 +42,13 @@ fn job(run: impl Fn() + Send + 'static) -> Job {
         run();
         true
     };
-    Job { kind: JobKind(0), pieces: vec![1], deadline: None, run: Box::new(run), broken: Broken::new(|_| {}) }
+    Job {
+        kind: JobKind(0),
+        pieces: vec![1],
+        deadline: None,
+        run: Box::new(run),
+        on_end: OnJobEnd::new(|_| {}),
+    }
 }
 
 fn last(events: &Receiver<Event>) -> Event {
@@ -81,9 +88,9 @@ fn many_threads_submit_and_all_hear_their_end() {
 
 #[test]
 fn a_model_that_panics_fails_its_requests_and_serves_the_next() {
-    let (handle, mood) = engine(10);
+    let (handle, faults) = engine(10);
     for _ in 0..3 {
-        mood.panic_next();
+        faults.panic_next();
         let (request, events) = listened(vec![1, 2, 3], 5);
         handle.submit(request).expect("there is room");
         assert!(matches!(last(&events), Event::Failed(Failure::ModelPanicked { .. })));
@@ -106,7 +113,7 @@ fn a_model_whose_file_changes_is_loaded_again_and_its_requests_go_on() {
             }
         }
     };
-    let (handle, mood) = engine(10);
+    let (handle, faults) = engine(10);
     let ask = || {
         let (request, events) = listened(vec![1, 2, 3], 50);
         handle.submit(request).expect("there is room");
@@ -115,7 +122,7 @@ fn a_model_whose_file_changes_is_loaded_again_and_its_requests_go_on() {
     let expected = tokens(&ask());
     assert_eq!(handle.stats().loads, 1);
     for losses in 1..4 {
-        mood.lose_next();
+        faults.change_file_next();
         assert_eq!(tokens(&ask()), expected);
         assert_eq!(handle.stats().loads, 1 + losses);
     }
@@ -173,7 +180,7 @@ fn jobs_have_a_limit_of_their_own_and_end_when_they_are_cancelled() {
         Job {
             pieces: vec![1; 1000],
             run: Box::new(move |_| ran.send((number, None)).is_ok()),
-            broken: Broken::new(move |end| broke.send((number, Some(end))).expect("the test waits")),
+            on_end: OnJobEnd::new(move |end| broke.send((number, Some(end))).expect("the test waits")),
             ..job(|| {})
         }
     };
@@ -184,8 +191,8 @@ fn jobs_have_a_limit_of_their_own_and_end_when_they_are_cancelled() {
     waiting.iter().for_each(|&id| handle.cancel(id));
     drop(hold);
     for number in 0..2 {
-        let heard = told.recv_timeout(PATIENCE).expect("it hears its end");
-        assert_eq!(heard, (number, Some(JobEnd::Cancelled)), "no piece of it ran");
+        let ended = told.recv_timeout(PATIENCE).expect("it hears its end");
+        assert_eq!(ended, (number, Some(JobEnd::Cancelled)), "no piece of it ran");
     }
     assert!(matches!(last(&events), Event::Finished { .. }));
     handle.job(job(|| {})).expect("there is room again");
@@ -198,16 +205,16 @@ fn ten_thousand_tiny_requests_do_not_stop_a_stream_and_those_that_leave_are_gone
     handle.submit(stream).expect("there is room");
     let mut others = Vec::new();
     for number in 0..9_000u32 {
-        let (request, heard) = listened(vec![number % 50, 2, 3], 1);
+        let (request, events) = listened(vec![number % 50, 2, 3], 1);
         let id = handle.submit(request).expect("there is room");
         if number % 2 == 0 {
             handle.cancel(id);
         }
-        others.push(heard);
+        others.push(events);
     }
     assert!(matches!(last(&events), Event::Finished { reason: FinishReason::Length, .. }));
-    for (number, heard) in others.iter().enumerate() {
-        let Event::Finished { reason, .. } = last(heard) else { panic!("it broke") };
+    for (number, events) in others.iter().enumerate() {
+        let Event::Finished { reason, .. } = last(events) else { panic!("it broke") };
         assert!(number % 2 == 0 || reason == FinishReason::Length);
     }
 }
@@ -273,8 +280,8 @@ fn every_job_that_was_taken_in_hears_its_end_when_the_engine_stops() {
     let (tell, told) = sync_channel(10);
     for number in 0..5 {
         let tell = tell.clone();
-        let broken = Broken::new(move |end| tell.send((number, end)).expect("the test waits"));
-        handle.job(Job { broken, ..job(|| {}) }).expect("there is room");
+        let on_end = OnJobEnd::new(move |end| tell.send((number, end)).expect("the test waits"));
+        handle.job(Job { on_end, ..job(|| {}) }).expect("there is room");
     }
     // The commands stay in the channel: the thread is busy, and once it is to stop it reads no more.
     std::thread::scope(|scope| {
@@ -286,8 +293,8 @@ fn every_job_that_was_taken_in_hears_its_end_when_the_engine_stops() {
         (0..5).map(|_| told.recv_timeout(PATIENCE).expect("every job hears its end")).collect();
     ended.sort_by_key(|(number, _)| *number);
     assert_eq!(ended, (0..5).map(|number| (number, JobEnd::Cancelled)).collect::<Vec<_>>());
-    let refused = Broken::new(|_| panic!("a refused job hears nothing"));
-    assert_eq!(handle.job(Job { broken: refused, ..job(|| {}) }), Err(Rejected::Stopped));
+    let refused = OnJobEnd::new(|_| panic!("a refused job hears nothing"));
+    assert_eq!(handle.job(Job { on_end: refused, ..job(|| {}) }), Err(Rejected::Stopped));
 }
 
 #[test]
@@ -313,10 +320,10 @@ fn answer_while(handle: &EngineHandle, harm: Option<Box<dyn Fn() + Send>>) -> Re
     let (sender, events) = sync_channel(10_000);
     let (mut request, _) = request(vec![3, 1, 4, 1, 5], 40);
     let mut harm = harm;
-    let mut heard = 0;
+    let mut seen = 0;
     request.sink = Box::new(move |event| {
-        heard += 1;
-        if heard == 8
+        seen += 1;
+        if seen == 8
             && let Some(harm) = harm.take()
         {
             harm();

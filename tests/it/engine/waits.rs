@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bandmaster::engine::{
-    Broken, Class, Core, EngineConfig, Job, JobEnd, JobKind, ModelId, RequestId, RunId,
+    Class, Core, EngineConfig, Job, JobEnd, JobKind, ModelId, OnJobEnd, RequestId, RunId,
 };
 
 use super::fake::{FakeClock, FakeModel};
 use super::simulation::Random;
-use super::steps::{Heard, finish, random_tokens, request, tokens};
+use super::steps::{Events, finish, random_tokens, request, tokens};
 
 const VOCAB: usize = 50;
 const STEP_US: u64 = 4_000;
@@ -44,15 +44,15 @@ impl World {
         let mut world = Self { core, clock, random: Random(3), asked: 0 };
         // The cost of a token is known once one was measured.
         for model in 0..models as u32 {
-            let heard = world.ask(model, SHORT, 5, None, 0);
-            world.until(|_| finish(&heard).is_some());
+            let events = world.ask(model, SHORT, 5, None, 0);
+            world.until(|_| finish(&events).is_some());
         }
         world
     }
 
-    fn ask(&mut self, model: u32, prompt: usize, tokens_max: u32, run: Option<u64>, path: u32) -> Heard {
+    fn ask(&mut self, model: u32, prompt: usize, tokens_max: u32, run: Option<u64>, path: u32) -> Events {
         let prompt = random_tokens(&mut self.random, prompt);
-        let (mut request, heard) = request(prompt, tokens_max);
+        let (mut request, events) = request(prompt, tokens_max);
         request.model = ModelId(model);
         request.priority.class = if run.is_some() { Class::Run } else { Class::Interactive };
         request.priority.run = run.map(RunId);
@@ -60,7 +60,7 @@ impl World {
         self.asked += 1;
         let taken = self.core.submit(RequestId(self.asked), request, self.clock.now());
         taken.unwrap_or_else(|refused| panic!("{}", refused.0));
-        heard
+        events
     }
 
     fn step(&mut self) {
@@ -77,8 +77,8 @@ impl World {
         self.clock.now() - begun
     }
 
-    fn first_token(&mut self, heard: &Heard) -> Duration {
-        self.until(|_| !tokens(heard).is_empty())
+    fn first_token(&mut self, events: &Events) -> Duration {
+        self.until(|_| !tokens(events).is_empty())
     }
 
     /// A job whose pieces take 100 µs per token. Counts those that ran.
@@ -93,9 +93,9 @@ impl World {
         };
         self.asked += 1;
         let id = RequestId(self.asked);
-        let broken = Broken::new(|end| assert_eq!(end, JobEnd::Cancelled));
+        let on_end = OnJobEnd::new(|end| assert_eq!(end, JobEnd::Cancelled));
         let job =
-            Job { kind: JobKind(1), pieces: pieces.to_vec(), deadline: None, run: Box::new(run), broken };
+            Job { kind: JobKind(1), pieces: pieces.to_vec(), deadline: None, run: Box::new(run), on_end };
         self.core.submit_job(id, job, self.clock.now());
         (id, ran)
     }
@@ -144,21 +144,21 @@ fn a_cached_conversation_is_as_short_as_what_is_new_of_it() {
     let mut world = World::new(1, 10);
     let said = random_tokens(&mut world.random, 6_000);
     let submit = |world: &mut World, prompt: Vec<u32>| {
-        let (mut request, heard) = request(prompt, 1);
+        let (mut request, events) = request(prompt, 1);
         request.priority.class = Class::Interactive;
         world.asked += 1;
         let taken = world.core.submit(RequestId(world.asked), request, world.clock.now());
         assert!(taken.is_ok());
-        heard
+        events
     };
-    let heard = submit(&mut world, said.clone());
-    world.first_token(&heard);
+    let events = submit(&mut world, said.clone());
+    world.first_token(&events);
     world.ask(0, LONG, 1, None, 0);
     for _ in 0..5 {
         world.step();
     }
-    let heard = submit(&mut world, [said, vec![1, 2, 3, 4, 5]].concat());
-    let waited = world.first_token(&heard);
+    let events = submit(&mut world, [said, vec![1, 2, 3, 4, 5]].concat());
+    let waited = world.first_token(&events);
     assert!(waited <= Duration::from_millis(100), "{waited:?}");
 }
 
@@ -169,12 +169,12 @@ fn any_stream_of_short_prompts_leaves_long_ones_half_of_the_time() {
         world.random = Random(seed << 8);
         let longs: Vec<usize> =
             (0..1 + world.random.below(3)).map(|_| 1000 + world.random.below(3000)).collect();
-        let long: Vec<Heard> = longs.iter().map(|&tokens| world.ask(0, tokens, 1, None, 0)).collect();
+        let long: Vec<Events> = longs.iter().map(|&tokens| world.ask(0, tokens, 1, None, 0)).collect();
         let work: u64 = longs.iter().map(|&tokens| tokens as u64 * TOKEN_US).sum();
         let begun = world.clock.now();
-        let (most, mut waiting) = (1 + world.random.below(20), Vec::<Heard>::new());
-        while long.iter().any(|heard| finish(heard).is_none()) {
-            waiting.retain(|heard| finish(heard).is_none());
+        let (most, mut waiting) = (1 + world.random.below(20), Vec::<Events>::new());
+        while long.iter().any(|events| finish(events).is_none()) {
+            waiting.retain(|events| finish(events).is_none());
             while waiting.len() < most {
                 let tokens = 5 + world.random.below(200);
                 waiting.push(world.ask(0, tokens, 1, None, 0));
@@ -203,6 +203,22 @@ fn within_a_run_the_longer_path_goes_first_and_a_lower_class_overtakes_nobody() 
     let short = world.ask(0, SHORT, 1, Some(1), 0);
     world.first_token(&short);
     assert!(finish(&long).is_some(), "a person waits for the long one");
+}
+
+#[test]
+fn a_short_prompt_overtakes_no_longer_path_of_its_run_whatever_comes_before_that() {
+    let mut world = World::new(1, 10);
+    let first = world.ask(0, SHORT, 1, Some(1), 0);
+    world.first_token(&first);
+    // The run is now so old that its requests rank by arrival, and the one with the longest path is not the first.
+    world.clock.pass(Duration::from_secs(200));
+    world.ask(0, LONG, 1, Some(1), 20);
+    world.clock.pass(Duration::from_millis(1));
+    let longest = world.ask(0, 2_000, 1, Some(1), 500);
+    world.clock.pass(Duration::from_millis(1));
+    let short = world.ask(0, SHORT, 1, Some(1), 100);
+    world.first_token(&short);
+    assert!(finish(&longest).is_some(), "a short prompt overtook one with a longer path");
 }
 
 #[test]
@@ -261,13 +277,13 @@ fn scores_of_a_prompt_are_part_of_what_a_step_takes() {
     let mut world = World::new(1, 10);
     let stream = world.ask(0, SHORT, 100_000, None, 0);
     world.first_token(&stream);
-    let (mut scored, heard) = request(random_tokens(&mut world.random, 2_000), 1);
+    let (mut scored, events) = request(random_tokens(&mut world.random, 2_000), 1);
     (scored.score_prompt_from, scored.priority.class) = (Some(1), Class::Interactive);
     world.asked += 1;
     let taken = world.core.submit(RequestId(world.asked), scored, world.clock.now());
     assert!(taken.is_ok());
     let mut steps = 0;
-    while finish(&heard).is_none() {
+    while finish(&events).is_none() {
         world.step();
         steps += 1;
         let last = world.core.stats().last;

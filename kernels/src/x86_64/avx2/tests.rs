@@ -1,11 +1,12 @@
 //! Tests the AVX-VNNI kernel on machines that have its instruction only in the AVX-512 encoding.
 
 use super::*;
-use crate::activations::{Activations, Source};
+use crate::activations::Activations;
 use crate::dispatch::Cpu;
 use crate::formats::Format;
 use crate::matrix::Matrix;
-use crate::naive::matmul::random_weights;
+use crate::quantize::ActivationSource;
+use crate::random::random_weights;
 use crate::scalar::scalar_kernel;
 use crate::shapes::PANELS_MAX;
 
@@ -40,7 +41,7 @@ fn the_kernel_for_avx_vnni_has_the_bits_of_the_scalar_one() {
             let matrix = Matrix::pack(format, n, k, &random_weights(format, n, k, 3)).expect("packs");
             let x: Vec<f32> = (0..rows * k).map(|i| ((i * 7919) % 1000) as f32 - 500.0).collect();
             let mut activations = Activations::new();
-            activations.fill(&cpu, Source::Plain(&x), k, &[&matrix]);
+            activations.fill(&cpu, ActivationSource::Plain(&x), k, &[&matrix]);
             let layout = matrix.layout();
             let Layout::Codes { planes, scales, .. } = layout else { unreachable!("no floats here") };
             let (tile, panels) = (activations.tile(0, layout), matrix.panels_in(0..PANELS_MAX));

@@ -2,17 +2,17 @@
 
 use bandmaster_models::Model;
 
-pub enum Place {
+pub(crate) enum ModelState {
     /// They are in memory, and the model computes.
-    Here(Box<dyn Model>),
+    Loaded(Box<dyn Model>),
     /// They are being loaded, and memory is reserved for them.
-    Coming,
-    /// They are only on disk until the model is called.
-    Away,
+    Loading,
+    /// They are only on disk until the model is wanted.
+    Unloaded,
 }
 
 /// Why a model was not loaded. How models are loaded is not known here, so the loader's error is only shown.
 pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What loading a model gave.
-pub type Brought = Result<Box<dyn Model>, LoadError>;
+/// A loaded model, or why it was not loaded.
+pub type LoadResult = Result<Box<dyn Model>, LoadError>;

@@ -19,7 +19,7 @@
 //!   of a seat was claimed its count is zero, and nobody claims anything there until the next store. A member that
 //!   slept between its load and its swap fails, as the epoch has moved on; 40 bits of epoch last for days of ops
 //!   without a pause.
-//! * *`share` is never written while it is read.* It is written only under `turn` and only when the previous op is
+//! * *`share` is never written while it is read.* It is written only under `op_lock` and only when the previous op is
 //!   over: every claimed chunk was subtracted from `unfinished` with `Release` after its last read of `share`, and the
 //!   caller has seen zero with `Acquire`.
 //! * *A claimer sees the share it claimed from.* The store of `claim` releases `share` and `unfinished`. A successful
@@ -101,7 +101,7 @@ impl Seat {
 }
 
 #[derive(Debug, Default)]
-struct Bunk {
+struct Parking {
     /// Set by the member before it parks, cleared by whoever wakes it.
     parked: AtomicBool,
 }
@@ -111,7 +111,7 @@ struct Shared {
     unfinished: Line<AtomicUsize>,
     /// How many members are parked or about to: the only word the caller reads when nobody sleeps.
     sleepers: Line<AtomicUsize>,
-    bunks: Vec<Line<Bunk>>,
+    parkings: Vec<Line<Parking>>,
     /// Whether `waiter` is parked until `unfinished` is zero.
     waiting: AtomicBool,
     waiter: Mutex<Option<Thread>>,
@@ -129,16 +129,16 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 /// The threads. The calling thread is one of them; the others are started here and joined on drop.
-pub(crate) struct Team {
+pub(crate) struct ThreadPool {
     shared: Arc<Shared>,
     members: Vec<JoinHandle<()>>,
     /// Held by the caller whose op is running.
-    turn: Mutex<()>,
+    op_lock: Mutex<()>,
 }
 
-impl std::fmt::Debug for Team {
+impl std::fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Team").field("threads", &self.threads()).finish_non_exhaustive()
+        f.debug_struct("ThreadPool").field("threads", &self.threads()).finish_non_exhaustive()
     }
 }
 
@@ -147,14 +147,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Team {
-    pub(crate) fn new(threads: usize) -> Team {
+impl ThreadPool {
+    pub(crate) fn new(threads: usize) -> ThreadPool {
         let others = threads.max(1) - 1;
         let shared = Arc::new(Shared {
             seats: (0..=others).map(|_| Line::default()).collect(),
             unfinished: Line::default(),
             sleepers: Line::default(),
-            bunks: (0..others).map(|_| Line::default()).collect(),
+            parkings: (0..others).map(|_| Line::default()).collect(),
             waiting: AtomicBool::new(false),
             waiter: Mutex::new(None),
             panicked: AtomicBool::new(false),
@@ -166,11 +166,11 @@ impl Team {
             let shared = Arc::clone(&shared);
             thread::Builder::new()
                 .name(format!("kernels-{seat}"))
-                .spawn(move || shared.serve(seat))
+                .spawn(move || shared.member_loop(seat))
                 .expect("the system can start a thread")
         };
         let members = (1..=others).map(start).collect();
-        Team { shared, members, turn: Mutex::new(()) }
+        ThreadPool { shared, members, op_lock: Mutex::new(()) }
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -183,13 +183,13 @@ impl Team {
             return (0..chunks).for_each(f);
         }
         assert!(chunks as u64 <= COUNT_MASK, "an op has at most {COUNT_MASK} chunks, not {chunks}");
-        let turn = lock(&self.turn);
+        let op = lock(&self.op_lock);
         self.shared.publish(chunks, f);
         self.wake(chunks);
-        self.shared.work(0);
+        self.shared.run_chunks(0);
         self.shared.wait();
         let payload = self.shared.take_panic();
-        drop(turn);
+        drop(op);
         if let Some(payload) = payload {
             resume_unwind(payload);
         }
@@ -200,16 +200,16 @@ impl Team {
         if self.shared.sleepers.0.load(Ordering::SeqCst) == 0 {
             return;
         }
-        for (i, (Line(bunk), member)) in self.shared.bunks.iter().zip(&self.members).enumerate() {
+        for (i, (Line(parking), member)) in self.shared.parkings.iter().zip(&self.members).enumerate() {
             let has_work = !self.shared.share(i + 1, chunks).is_empty();
-            if has_work && bunk.parked.swap(false, Ordering::SeqCst) {
+            if has_work && parking.parked.swap(false, Ordering::SeqCst) {
                 member.thread().unpark();
             }
         }
     }
 }
 
-impl Drop for Team {
+impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::SeqCst);
         for member in self.members.drain(..) {
@@ -220,7 +220,7 @@ impl Drop for Team {
 }
 
 impl Shared {
-    /// Must be called under `turn`, when the previous op is over.
+    /// Must be called under `op_lock`, when the previous op is over.
     fn publish(&self, chunks: usize, f: &(dyn Fn(usize) + Sync)) {
         // SAFETY: only the lifetime changes. `run` returns, and the borrow ends, only after every claimed chunk has
         // been run.
@@ -231,8 +231,8 @@ impl Shared {
         for (number, Line(seat)) in self.seats.iter().enumerate().rev() {
             let range = self.share(number, chunks);
             let share = Share { chunk, first: range.start, chunks: range.len() };
-            // SAFETY: the previous op is over and this share not yet published, so nobody reads it; `turn` keeps other
-            // writers out.
+            // SAFETY: the previous op is over and this share not yet published, so nobody reads it; `op_lock` keeps
+            // other writers out.
             unsafe { *seat.share.get() = Some(share) };
             seat.claim.store(epoch << COUNT_BITS | share.chunks as u64, Ordering::Release);
         }
@@ -249,7 +249,7 @@ impl Shared {
 
     /// Runs chunks until none is left to claim, its own seat's first. It reports them only at the end: until then the
     /// op can't be over, so all its claims belong to one op.
-    fn work(&self, own: usize) {
+    fn run_chunks(&self, own: usize) {
         let mut finished = 0;
         let (before, from) = self.seats.split_at(own);
         for Line(seat) in from.iter().chain(before) {
@@ -310,7 +310,7 @@ impl Shared {
     }
 
     /// The main loop of the member in seat `own`.
-    fn serve(&self, own: usize) {
+    fn member_loop(&self, own: usize) {
         let epoch = |number: usize| self.seats[number].0.epoch(Ordering::Relaxed);
         let mut seen = 0;
         let allowed = cores::Cores::allowed();
@@ -323,17 +323,17 @@ impl Shared {
             }
             // Read before the work: an op that begins meanwhile has another epoch.
             seen = epoch(own);
-            self.work(own);
+            self.run_chunks(own);
             // The caller's seat is filled last. A member that was faster looks again.
             if epoch(0) != seen && spin_until(MEMBER_SPIN, || epoch(0) == seen) {
-                self.work(own);
+                self.run_chunks(own);
             }
         }
     }
 
     /// Parks until there is an op other than `seen`.
     fn sleep(&self, own: usize, seen: u64) {
-        let parked = &self.bunks[own - 1].0.parked;
+        let parked = &self.parkings[own - 1].0.parked;
         self.sleepers.0.fetch_add(1, Ordering::SeqCst);
         loop {
             parked.store(true, Ordering::SeqCst);
