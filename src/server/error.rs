@@ -13,11 +13,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// `type` of errors that the client can fix.
-pub const INVALID_REQUEST: &str = "invalid_request_error";
+pub(crate) const INVALID_REQUEST: &str = "invalid_request_error";
 /// `type` of errors from rate limits and full queues.
-pub const RATE_LIMIT: &str = "rate_limit_error";
+pub(crate) const RATE_LIMIT: &str = "rate_limit_error";
 /// `type` of errors that are not the client's fault.
-pub const SERVER_ERROR: &str = "server_error";
+pub(crate) const SERVER_ERROR: &str = "server_error";
 
 /// A response that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Put into the extensions of an error response for the metrics: its `code`, or its `type` if it has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ErrorKind(pub &'static str);
+pub(crate) struct ErrorKind(pub &'static str);
 
 impl ApiError {
     #[must_use]
@@ -91,8 +91,8 @@ impl ApiError {
     }
 
     #[must_use]
-    pub fn no_model(name: &str, there: &[String]) -> Self {
-        let error = Self::not_found(format!("no model {name:?}; available models: {}", there.join(", ")));
+    pub fn no_model(name: &str, available: &[String]) -> Self {
+        let error = Self::not_found(format!("no model {name:?}; available models: {}", available.join(", ")));
         Self { param: Some("model".into()), ..error.code("model_not_found") }
     }
 
@@ -105,7 +105,7 @@ impl ApiError {
 
     /// For a job that ends early because its client has left; nobody receives it.
     #[must_use]
-    pub fn left() -> Self {
+    pub fn client_left() -> Self {
         Self::unavailable("the client left")
     }
 
@@ -116,7 +116,7 @@ impl ApiError {
         match error {
             SessionError::Cancelled
             | SessionError::Template(TemplateError::Cancelled)
-            | SessionError::Grammar(GrammarError::Cancelled) => ApiError::left(),
+            | SessionError::Grammar(GrammarError::Cancelled) => ApiError::client_left(),
             SessionError::Template(TemplateError::TooLong { .. }) => {
                 Self::invalid(prompt, message).code("context_length_exceeded")
             }

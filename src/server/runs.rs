@@ -6,42 +6,40 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bandmaster_journal::{Desk, JournalError, Viewer};
-use bandmaster_orchestrator::{self as orchestrator, Band, Cancel, EventKind, Outcome, RunEvent, Work};
+use bandmaster_orchestrator::{self as orchestrator, Band, Cancel, EventKind, RunEvent, Work};
+use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
 use super::error::ApiError;
 
 /// Called with each event of a run.
-pub type Listener = Box<dyn FnMut(&RunEvent) + Send>;
+pub(crate) type RunListener = Box<dyn FnMut(&RunEvent) + Send>;
 
 pub struct Runs {
     desk: Desk,
-    going: Mutex<HashMap<String, Going>>,
+    active: Mutex<HashMap<String, ActiveRun>>,
 }
 
 /// A run in progress.
 #[derive(Clone)]
-struct Going {
+struct ActiveRun {
     cancel: Cancel,
-    seen: watch::Receiver<Seen>,
+    progress: watch::Receiver<Progress>,
 }
 
 /// What those who follow a run need to know beside its record.
 #[derive(Debug, Default)]
-struct Seen {
-    /// Number of the run's last event.
-    seq: u64,
-    /// Time of the last text, in milliseconds since the run began.
+struct Progress {
+    /// Time of the last piece of text, in milliseconds since the run began.
     ms: u64,
-    /// The text of the answer so far, while it is written. It is not recorded until it is complete.
+    /// The text of the answer so far, while it is written. It is not recorded before it is complete.
     text: String,
     /// How often the text began anew, because what was there was rejected.
     drafts: u32,
 }
 
-impl Seen {
+impl Progress {
     fn take(&mut self, event: &RunEvent) {
-        self.seq = event.seq;
         match &event.kind {
             EventKind::AnswerDelta { text } => {
                 self.text.push_str(text);
@@ -57,64 +55,55 @@ impl Seen {
 }
 
 /// Follows a run in progress.
-pub struct Following {
-    seen: watch::Receiver<Seen>,
-    /// The draft of the answer that was last looked at.
-    draft: u32,
+pub(crate) struct RunFollower {
+    progress: watch::Receiver<Progress>,
+    /// The draft of the answer that was last sent, and how many of its bytes.
+    sent: (u32, usize),
 }
 
-impl Following {
+impl RunFollower {
     /// Notes that everything so far is known. Returns whether the run is still in progress.
-    pub fn look(&mut self) -> bool {
-        self.seen.mark_unchanged();
-        self.seen.has_changed().is_ok()
+    pub(crate) fn mark_seen(&mut self) -> bool {
+        self.progress.mark_unchanged();
+        self.progress.has_changed().is_ok()
     }
 
     /// Waits for something new, or for the run's end.
-    pub async fn changed(&mut self) {
-        // An error means that the run has ended, which `look` says.
-        let _ = self.seen.changed().await;
+    pub(crate) async fn changed(&mut self) {
+        // An error means that the run has ended, which `mark_seen` says.
+        let _ = self.progress.changed().await;
     }
 
     /// Waits for the run's end.
-    pub async fn ended(&mut self) {
-        while self.seen.changed().await.is_ok() {}
+    pub(crate) async fn ended(&mut self) {
+        while self.progress.changed().await.is_ok() {}
     }
 
-    /// The text of the answer after the first `sent` bytes, as an event that follows event `seq`; `None` if there is
-    /// none.
-    pub fn new_text(&mut self, seq: u64, sent: &mut usize) -> Option<serde_json::Value> {
-        let seen = self.seen.borrow();
-        if seen.drafts != self.draft {
-            (self.draft, *sent) = (seen.drafts, 0);
+    /// The text of the answer that was not sent yet, as an event that follows event `seq`; `None` if there is none.
+    pub(crate) fn new_text(&mut self, seq: u64) -> Option<Value> {
+        let progress = self.progress.borrow();
+        if progress.drafts != self.sent.0 {
+            self.sent = (progress.drafts, 0);
         }
-        let text = seen.text.get(*sent..).filter(|text| !text.is_empty())?;
-        *sent += text.len();
-        Some(serde_json::json!({"seq": seq, "ms": seen.ms, "type": "answer.delta", "text": text}))
+        let text = progress.text.get(self.sent.1..).filter(|text| !text.is_empty())?;
+        self.sent.1 += text.len();
+        Some(json!({"seq": seq, "ms": progress.ms, "type": "answer.delta", "text": text}))
     }
 }
 
-/// A run that is cancelled when this is dropped, unless [`Live::done`] was called.
-pub struct Live {
+/// A run that is cancelled when this is dropped, unless [`RunHandle::detach`] was called.
+pub struct RunHandle {
     cancel: Option<Cancel>,
-    outcome: oneshot::Receiver<Outcome>,
 }
 
-impl Live {
+impl RunHandle {
     /// The run has ended, or may continue without its client.
-    pub fn done(&mut self) {
+    pub fn detach(&mut self) {
         self.cancel = None;
     }
-
-    /// Waits for the run's end; `None` if it panicked.
-    pub async fn outcome(mut self) -> Option<Outcome> {
-        let outcome = (&mut self.outcome).await.ok();
-        self.done();
-        outcome
-    }
 }
 
-impl Drop for Live {
+impl Drop for RunHandle {
     fn drop(&mut self) {
         if let Some(cancel) = &self.cancel {
             cancel.cancel();
@@ -125,7 +114,7 @@ impl Drop for Live {
 impl Runs {
     #[must_use]
     pub fn new(desk: Desk) -> Self {
-        Self { desk, going: Mutex::default() }
+        Self { desk, active: Mutex::default() }
     }
 
     #[must_use]
@@ -142,78 +131,71 @@ impl Runs {
         owner: &Viewer,
         band: Band,
         work: Work,
-        mut listener: Listener,
-    ) -> Result<(String, Live), ApiError> {
+        mut listener: RunListener,
+    ) -> Result<(String, RunHandle), ApiError> {
         let cancel = Cancel::new();
-        let (told, begun) = oneshot::channel();
-        let (ended, outcome) = oneshot::channel();
+        let (send_id, started) = oneshot::channel();
         let (runs, switch) = (Arc::clone(self), cancel.clone());
         let desk = self.desk(owner);
         let id = Arc::new(OnceLock::new());
-        let named = Arc::clone(&id);
+        let id_of_run = Arc::clone(&id);
         let work = tokio::spawn(async move {
-            let (seen, followed) = watch::channel(Seen::default());
-            let mut told = Some(told);
+            let (progress, followed) = watch::channel(Progress::default());
+            let mut send_id = Some(send_id);
             let resumed = work.again().map(|again| again.id().to_owned());
             let mut observer = |event: &RunEvent| {
-                let run = match &event.kind {
+                let begun = match &event.kind {
                     EventKind::RunStarted { run, .. } | EventKind::RunForked { run, .. } => Some(run),
                     EventKind::RunResumed { .. } => resumed.as_ref(),
                     _ => None,
                 };
-                if let (Some(run), true) = (run, told.is_some()) {
-                    let going = Going { cancel: switch.clone(), seen: followed.clone() };
-                    runs.lock().insert(run.clone(), going);
-                    named.get_or_init(|| run.clone());
+                if let Some((run, send_id)) = begun.zip(send_id.take_if(|_| begun.is_some())) {
+                    let active = ActiveRun { cancel: switch.clone(), progress: followed.clone() };
+                    runs.lock().insert(run.clone(), active);
+                    id_of_run.get_or_init(|| run.clone());
                     // Fails only if the client has left.
-                    let _ = told.take().map(|told| told.send(Ok(run.clone())));
+                    let _ = send_id.send(Ok(run.clone()));
                 }
                 listener(event);
-                seen.send_modify(|seen| seen.take(event));
+                progress.send_modify(|progress| progress.take(event));
             };
-            match orchestrator::work(&band, work, &desk, &mut observer, &switch).await {
-                Ok(outcome) => Some(outcome),
-                Err(error) => {
-                    let _ = told.take().map(|told| told.send(Err(error)));
-                    None
-                }
+            let done = orchestrator::work(&band, work, &desk, &mut observer, &switch).await;
+            if let (Err(error), Some(send_id)) = (done, send_id) {
+                let _ = send_id.send(Err(error));
             }
         });
         let runs = Arc::clone(self);
         tokio::spawn(async move {
             // However the run ended, it is no longer in progress.
-            let done = work.await;
+            let _ = work.await;
             id.get().map(|id: &String| runs.lock().remove(id));
-            if let Ok(Some(outcome)) = done {
-                let _ = ended.send(outcome);
-            }
         });
         // Created before the wait, so that a client that leaves during it cancels the run as well.
-        let live = Live { cancel: Some(cancel), outcome };
-        let begun: Result<String, JournalError> = begun.await.map_err(|_| {
+        let handle = RunHandle { cancel: Some(cancel) };
+        let id: Result<String, JournalError> = started.await.map_err(|_| {
             ApiError::internal(
                 "the run ended before it began: this is a bug in bandmaster; the log has the details",
             )
         })?;
-        Ok((begun?, live))
+        Ok((id?, handle))
     }
 
     /// Cancels a run; `false` if it is not in progress here.
     pub fn cancel(&self, id: &str) -> bool {
-        let going = self.lock().get(id).cloned();
-        going.is_some_and(|going| {
-            going.cancel.cancel();
+        let active = self.lock().get(id).cloned();
+        active.is_some_and(|active| {
+            active.cancel.cancel();
             true
         })
     }
 
     /// Cancels all runs. Waits up to `time_max` for them to end, then up to `record_time_max` for the record.
     pub async fn end(&self, time_max: Duration, record_time_max: Duration) {
-        let all: Vec<Going> = self.lock().values().cloned().collect();
-        all.iter().for_each(|going| going.cancel.cancel());
+        let all: Vec<ActiveRun> = self.lock().values().cloned().collect();
+        all.iter().for_each(|active| active.cancel.cancel());
         let ended = async {
-            for mut going in all {
-                while going.seen.changed().await.is_ok() {}
+            for mut active in all {
+                while active.progress.changed().await.is_ok() {}
             }
         };
         let _ = tokio::time::timeout(time_max, ended).await;
@@ -229,19 +211,19 @@ impl Runs {
 
     /// Follows a run, if it is in progress here.
     #[must_use]
-    pub fn follow(&self, id: &str) -> Option<Following> {
-        self.lock().get(id).map(|going| Following { seen: going.seen.clone(), draft: 0 })
+    pub(crate) fn follow(&self, id: &str) -> Option<RunFollower> {
+        self.lock().get(id).map(|active| RunFollower { progress: active.progress.clone(), sent: (0, 0) })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Going>> {
-        self.going.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, ActiveRun>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bandmaster_orchestrator::{BoxFuture, Call, CallError, Llm, Message, Progress, Reply, RunRequest};
+    use bandmaster_orchestrator::{self, BoxFuture, Call, CallError, Llm, Message, Reply, RunRequest};
 
     /// A model whose tokenizer panics, which a run calls before its first event.
     struct Panics;
@@ -262,7 +244,7 @@ mod tests {
         fn generate<'a>(
             &'a self,
             _: &'a Call,
-            _: &'a mut (dyn FnMut(Progress<'_>) + Send),
+            _: &'a mut (dyn FnMut(bandmaster_orchestrator::Progress<'_>) + Send),
         ) -> BoxFuture<'a, Result<Reply, CallError>> {
             panic!("on purpose")
         }

@@ -14,14 +14,15 @@ use bandmaster_journal::{Desk, Journal, JournalError};
 use bandmaster_orchestrator::{self as orchestrator, Again, AgainError, EventKind, RunState, Status, Work};
 use futures_util::stream::{self, StreamExt};
 
-use super::read;
-use super::responses::asked;
+use super::{parsed_query, read};
 use crate::error::{ApiError, ErrorResponse, INVALID_REQUEST};
-use crate::runs::{Following as Live, Listener};
+use crate::layers::RequestContext;
+use crate::runs::{RunFollower, RunListener};
+use crate::usage::Usage;
 use crate::wire::body::Json;
 use crate::wire::refusals::{BadBody, BadQuery, NoRun};
-use crate::wire::runs::{AnswerGiven, ForkAsked, Run, RunAsked, RunList, RunListed, RunsAsked, event_object};
-use crate::{App, Asker, jobs, spans, sse};
+use crate::wire::runs::{CreateRun, ForkRun, ListRuns, Run, RunAnswer, RunList, RunSummary, event_json};
+use crate::{App, jobs, spans, sse};
 
 /// How long to wait for a run that is recorded but has not started.
 const BEGIN_TIME_MAX: Duration = Duration::from_secs(30);
@@ -34,82 +35,81 @@ const READ_AGAIN: Duration = Duration::from_millis(250);
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Starts a run of the band on a goal. It continues if the client disconnects.
-#[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = RunAsked, responses(
+#[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = CreateRun, responses(
     (status = 200, description = "The run that was started", body = Run),
     (status = 404, description = "This server has no band", body = ErrorResponse),
     BadBody,
 ))]
-pub async fn begin(
+pub(crate) async fn begin(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    Json(asked): Json<RunAsked>,
+    context: RequestContext,
+    Json(request): Json<CreateRun>,
 ) -> Result<Body<Run>, ApiError> {
-    start(&app, asker, Work::New(asked.request()?)).await.map(Body)
+    start(&app, context, Work::New(request.request()?)).await.map(Body)
 }
 
-async fn start(app: &Arc<App>, asker: Asker, work: Work) -> Result<Run, ApiError> {
-    let band = app.shelf.band().await?;
+async fn start(app: &Arc<App>, context: RequestContext, work: Work) -> Result<Run, ApiError> {
+    let band = app.models.band().await?;
     let request = work.request();
     let (planner, goal) = (Arc::clone(&band.planner), request.goal.clone());
     jobs::check_size("goal", goal.len())?;
     let tokens = jobs::run(goal.len(), move |_| Ok(planner.count_tokens(&goal))).await?;
-    let context = band.planner.context_tokens();
-    if tokens >= context {
+    let context_tokens = band.planner.context_tokens();
+    if tokens >= context_tokens {
         let message = format!(
-            "the goal has {tokens} tokens, but the planner reads at most {context}: shorten it, or give its long part as a file"
+            "the goal has {tokens} tokens, but the planner reads at most {context_tokens}: shorten it, or give its long part as a file"
         );
         return Err(ApiError::invalid("goal", message));
     }
     // A client here sees its run only through the record, so the record must have room for it.
     let inputs_bytes = request.inputs.iter().map(|input| input.name.len() + input.text.len()).sum();
-    let desk = app.runs.desk(&asker.notes.viewer());
+    let desk = app.runs.desk(&context.viewer());
     desk.check_room(inputs_bytes)?;
-    let owner = asker.notes.viewer();
-    let listener = spans::followed(&asker.notes.parent().clone(), charge(asker));
+    let owner = context.viewer();
+    let listener = spans::traced(&context.parent().clone(), charging_listener(context));
     let resumes = work.again().map(|again| again.id().to_owned());
-    let (id, mut live) = app.runs.begin(&owner, band.clone(), work, listener).await?;
-    live.done();
+    let (id, mut run) = app.runs.begin(&owner, band.clone(), work, listener).await?;
+    run.detach();
     Ok(Run { object: "run", resumes, state: state(&desk, id).await? })
 }
 
 /// Counts a run as running for the API key that started it, and charges the run's tokens at its end.
-fn charge(asker: Asker) -> Listener {
-    let mut asker = Some(asker);
+fn charging_listener(context: RequestContext) -> RunListener {
+    let mut context = Some(context);
     Box::new(move |event| {
         let EventKind::RunFinished { outcome } = &event.kind else { return };
-        let Some(asker) = asker.take() else { return };
-        let tokens = outcome.usage.tokens;
-        let computed = tokens.prompt_tokens.saturating_sub(tokens.prompt_tokens_details.cached_tokens);
-        asker.notes.charge(computed + tokens.completion_tokens);
+        let Some(context) = context.take() else { return };
+        context.charge(Usage::from(outcome.usage.tokens).computed_tokens());
     })
 }
 
 /// Lists the runs, newest first, in pages.
-#[utoipa::path(get, path = "/v1/runs", tag = "runs", params(RunsAsked), responses(
+#[utoipa::path(get, path = "/v1/runs", tag = "runs", params(ListRuns), responses(
     (status = 200, description = "A page of runs", body = RunList),
     BadQuery,
 ))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    paging: Result<Query<RunsAsked>, QueryRejection>,
+    context: RequestContext,
+    paging: Result<Query<ListRuns>, QueryRejection>,
 ) -> Result<Body<RunList>, ApiError> {
     let listed = |state: RunState| {
         let RunState { id, created_ms, status, strategy, goal, damaged, .. } = state;
-        let (status, strategy) = (status.name().to_owned(), strategy.map_or("", |strategy| strategy.name()).to_owned());
-        RunListed { id, object: "run", created_ms, status, strategy, goal, damaged }
+        let strategy = strategy.map_or("", |strategy| strategy.name()).to_owned();
+        let status = status.name().to_owned();
+        RunSummary { id, object: "run", created_ms, status, strategy, goal, damaged }
     };
-    let paging = asked(paging)?;
+    let paging = parsed_query(paging)?;
     let limit = paging.limit()?;
     let after = paging.after;
-    let found = read(&app, &asker, move |journal| match orchestrator::states(journal, after.as_deref(), limit) {
+    let found = read(&app, &context, move |journal| match orchestrator::states(journal, after.as_deref(), limit) {
         Err(JournalError::UnknownRun { id }) => {
             Err(ApiError::invalid("after", format!("after is {id:?}: no run has this id")))
         }
         listed => Ok(listed?),
     });
     let (states, has_more) = found.await?;
-    let data: Vec<RunListed> = states.into_iter().map(listed).collect();
+    let data: Vec<RunSummary> = states.into_iter().map(listed).collect();
     let last_id = data.last().map_or_else(String::new, |run| run.id.clone());
     Ok(Body(RunList { object: "list", data, last_id, has_more }))
 }
@@ -121,12 +121,12 @@ pub async fn list(
         (status = 200, description = "The run", body = Run),
         NoRun,
     ))]
-pub async fn show(
+pub(crate) async fn show(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Body<Run>, ApiError> {
-    let desk = app.runs.desk(&asker.notes.viewer());
+    let desk = app.runs.desk(&context.viewer());
     Ok(Body(Run { object: "run", resumes: None, state: state(&desk, id).await? }))
 }
 
@@ -144,37 +144,36 @@ async fn state(desk: &Desk, id: String) -> Result<RunState, ApiError> {
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
         NoRun,
     ))]
-pub async fn events(
+pub(crate) async fn events(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let desk = app.runs.desk(&asker.notes.viewer());
+    let desk = app.runs.desk(&context.viewer());
     let id = find(&desk, id).await?;
-    let heard = headers.get("last-event-id").and_then(|heard| heard.to_str().ok()?.trim().parse().ok());
-    let going = going(&app, &desk, &id).await?;
-    let cut = Box::pin(app.ending.clone().cut());
-    let state = Following { desk, id, heard: heard.unwrap_or(0), going, text_sent: 0, cut, ended: false };
+    let last_seq =
+        headers.get("last-event-id").and_then(|last_seq| last_seq.to_str().ok()?.trim().parse().ok());
+    let active = active(&app, &desk, &id).await?;
+    let deadline = Box::pin(app.shutdown.clone().deadline());
+    let state = EventFollower { desk, id, last_seq: last_seq.unwrap_or(0), active, deadline, ended: false };
     let events = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
     Ok(sse::respond(events.flat_map(stream::iter)))
 }
 
 /// A client that follows a run.
-struct Following {
+struct EventFollower {
     desk: Desk,
     id: String,
     /// Number of the last event that was sent.
-    heard: u64,
-    going: Option<Live>,
-    /// Bytes of the answer's text that were sent while it is written.
-    text_sent: usize,
+    last_seq: u64,
+    active: Option<RunFollower>,
     /// Resolves when the server's shutdown cuts off streams.
-    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    deadline: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
 }
 
-impl Following {
+impl EventFollower {
     /// Waits for new events and returns them, at least one; `None` after the run's end.
     async fn next(&mut self) -> Option<Vec<SseEvent>> {
         loop {
@@ -182,35 +181,35 @@ impl Following {
                 return None;
             }
             // Checked before the events are read, so that none between the two is missed.
-            let going = self.going.as_mut().is_some_and(Live::look);
-            let (id, heard) = (self.id.clone(), self.heard);
-            let events = match self.desk.read(move |journal| journal.events(&id, heard)).await {
+            let active = self.active.as_mut().is_some_and(RunFollower::mark_seen);
+            let (id, last_seq) = (self.id.clone(), self.last_seq);
+            let events = match self.desk.read(move |journal| journal.events(&id, last_seq)).await {
                 Ok(events) => events,
                 // Events in the meantime are only delayed, not lost.
-                Err(error) if error.may_pass() && going => {
+                Err(error) if error.may_pass() && active => {
                     tokio::select! {
                         () = tokio::time::sleep(READ_AGAIN) => continue,
-                        () = &mut self.cut => return None,
+                        () = &mut self.deadline => return None,
                     }
                 }
                 Err(_) => return None,
             };
-            self.heard = events.last().map_or(self.heard, |event| event.seq);
+            self.last_seq = events.last().map_or(self.last_seq, |event| event.seq);
             // Not by `run.finished`: a run that was resumed has one before its last end.
-            self.ended = !going;
+            self.ended = !active;
             if !events.is_empty() {
                 let sent = events.iter().map(|event| {
-                    sse::data(&event_object(event)).id(event.seq.to_string()).event(event.kind.clone())
+                    sse::data(&event_json(event)).id(event.seq.to_string()).event(event.kind.clone())
                 });
                 return Some(sent.collect());
             }
-            let Some(live) = self.going.as_mut().filter(|_| !self.ended) else { continue };
-            if let Some(delta) = live.new_text(self.heard, &mut self.text_sent) {
+            let Some(follower) = self.active.as_mut().filter(|_| !self.ended) else { continue };
+            if let Some(delta) = follower.new_text(self.last_seq) {
                 return Some(vec![sse::data(&delta).event("answer.delta".to_owned())]);
             }
             tokio::select! {
-                () = live.changed() => {}
-                () = &mut self.cut => return None,
+                () = follower.changed() => {}
+                () = &mut self.deadline => return None,
             }
         }
     }
@@ -226,18 +225,18 @@ impl Following {
         (status = 409, description = "The run has already ended, or it runs in another process", body = ErrorResponse),
         NoRun,
     ))]
-pub async fn cancel(
+pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Body<Run>, ApiError> {
-    let desk = app.runs.desk(&asker.notes.viewer());
+    let desk = app.runs.desk(&context.viewer());
     let id = find(&desk, id).await?;
-    let Some(mut going) = going(&app, &desk, &id).await?.filter(|_| app.runs.cancel(&id)) else {
+    let Some(mut active) = active(&app, &desk, &id).await?.filter(|_| app.runs.cancel(&id)) else {
         return Err(nothing_to_cancel(&desk, state(&desk, id).await?).await?);
     };
     // The channel closes when the run has ended.
-    let _ = tokio::time::timeout(END_TIME_MAX, going.ended()).await;
+    let _ = tokio::time::timeout(END_TIME_MAX, active.ended()).await;
     Ok(Body(Run { object: "run", resumes: None, state: state(&desk, id).await? }))
 }
 
@@ -246,15 +245,15 @@ async fn find(desk: &Desk, id: String) -> Result<String, ApiError> {
 }
 
 /// Follows a run if it is in progress here. Waits for one that is recorded but whose inputs are still being read.
-async fn going(app: &App, desk: &Desk, id: &str) -> Result<Option<Live>, ApiError> {
+async fn active(app: &App, desk: &Desk, id: &str) -> Result<Option<RunFollower>, ApiError> {
     let began = Instant::now();
     loop {
         let run = id.to_owned();
         // A run that ends between this and `follow` is noticed in the next round.
         let begins = desk.read(move |journal| Ok::<_, ApiError>(journal.goes_on_here(&run))).await?;
-        let going = app.runs.follow(id);
-        if going.is_some() || !begins || began.elapsed() > BEGIN_TIME_MAX {
-            return Ok(going);
+        let active = app.runs.follow(id);
+        if active.is_some() || !begins || began.elapsed() > BEGIN_TIME_MAX {
+            return Ok(active);
         }
         tokio::time::sleep(BEGIN_POLL).await;
     }
@@ -273,20 +272,20 @@ async fn nothing_to_cancel(desk: &Desk, before: RunState) -> Result<ApiError, Ap
 
 /// Answers the question that a run ended with. The run goes on with the answer.
 #[utoipa::path(post, path = "/v1/runs/{id}/answer", tag = "runs", params(("id" = String, Path, description = "The run's id")),
-    request_body = AnswerGiven, responses(
+    request_body = RunAnswer, responses(
         (status = 200, description = "The run, which goes on", body = Run),
         (status = 409, description = "The run asked no question", body = ErrorResponse),
         NoRun,
         BadBody,
     ))]
-pub async fn answer(
+pub(crate) async fn answer(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    asker: Asker,
-    Json(given): Json<AnswerGiven>,
+    context: RequestContext,
+    Json(answer): Json<RunAnswer>,
 ) -> Result<Body<Run>, ApiError> {
-    let again = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, given.text);
-    take_up(&app, asker, id, again).await.map(Body)
+    let again = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, answer.text);
+    start_again(&app, context, id, again).await.map(Body)
 }
 
 /// Resumes a run that ended before it was done. Tasks with an accepted result are not done again.
@@ -296,35 +295,35 @@ pub async fn answer(
         (status = 409, description = "The run is done, or still in progress", body = ErrorResponse),
         NoRun,
     ))]
-pub async fn resume(
+pub(crate) async fn resume(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    asker: Asker,
+    context: RequestContext,
 ) -> Result<Body<Run>, ApiError> {
-    take_up(&app, asker, id, orchestrator::resume).await.map(Body)
+    start_again(&app, context, id, orchestrator::resume).await.map(Body)
 }
 
 /// Starts a new run that begins with the events of another one up to one of them, with other settings.
 #[utoipa::path(post, path = "/v1/runs/{id}/fork", tag = "runs", params(("id" = String, Path, description = "The run's id")),
-    request_body = ForkAsked, responses(
+    request_body = ForkRun, responses(
         (status = 200, description = "The new run", body = Run),
         NoRun,
         BadBody,
     ))]
-pub async fn fork(
+pub(crate) async fn fork(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    asker: Asker,
-    Json(asked): Json<ForkAsked>,
+    context: RequestContext,
+    Json(fork): Json<ForkRun>,
 ) -> Result<Body<Run>, ApiError> {
-    let again = move |journal: &Journal, id: &str| orchestrator::fork(journal, id, asked.at, asked.set);
-    take_up(&app, asker, id, again).await.map(Body)
+    let again = move |journal: &Journal, id: &str| orchestrator::fork(journal, id, fork.at, fork.set);
+    start_again(&app, context, id, again).await.map(Body)
 }
 
 /// Takes up the run `id`.
-async fn take_up(
+async fn start_again(
     app: &Arc<App>,
-    asker: Asker,
+    context: RequestContext,
     id: String,
     again: impl FnOnce(&Journal, &str) -> Result<Again, AgainError> + Send + 'static,
 ) -> Result<Run, ApiError> {
@@ -338,8 +337,8 @@ async fn take_up(
             other => conflict(other.to_string()),
         })
     };
-    let again = read(app, &asker, work).await?;
-    start(app, asker, Work::Again(Box::new(again))).await
+    let again = read(app, &context, work).await?;
+    start(app, context, Work::Again(Box::new(again))).await
 }
 
 fn conflict(message: String) -> ApiError {
