@@ -313,7 +313,9 @@ impl Config {
         if config.context_tokens.origin != Origin::Flag {
             config.context_tokens = Setting { value: models.context_tokens, origin: Origin::Run };
         }
-        if let Some(value) = settings::kv_type(&models.kv_type).filter(|_| config.kv_type.origin != Origin::Flag) {
+        if let Some(value) =
+            settings::kv_type(&models.kv_type).filter(|_| config.kv_type.origin != Origin::Flag)
+        {
             config.kv_type = Setting { value, origin: Origin::Run };
         }
         config

@@ -8,12 +8,15 @@ use serde::Serialize;
 use super::config::Config;
 use super::error::CliError;
 use super::flags::BandFlags;
-use super::screen::{Screen, View};
 use super::process_limits::runtime;
+use super::screen::{Screen, View};
 use super::{load, one_line, print, print_json, table};
 use crate::band::limits_for_band;
 use crate::journal::Journal;
-use crate::orchestrator::{Difference, EventKind, ModelFiles, Replayed, RunState, StrategyName, Verified, recorded, replay as replay_run, verify};
+use crate::orchestrator::{
+    Difference, EventKind, ModelFiles, Replayed, RunState, StrategyName, Verified, recorded,
+    replay as replay_run, verify,
+};
 
 /// Characters of a value in a table.
 const CHARS: usize = 50;
@@ -44,7 +47,8 @@ pub fn replay(
     } else {
         print(&text(&replayed, verified.as_ref()))?;
     }
-    let same = replayed.differences.is_empty() && verified.as_ref().is_none_or(|verified| verified.differences.is_empty());
+    let same = replayed.differences.is_empty()
+        && verified.as_ref().is_none_or(|verified| verified.differences.is_empty());
     Ok(ExitCode::from(u8::from(!same)))
 }
 
@@ -80,7 +84,11 @@ fn text(replayed: &Replayed, verified: Option<&Verified>) -> String {
     if let Some(Verified { outputs, differences }) = verified {
         let _ = writeln!(text, "{outputs} outputs computed again, {} differ", differences.len());
         for one in differences {
-            let _ = writeln!(text, "  {} attempt {}\n    recorded {:?}\n    computed {:?}", one.task, one.attempt, one.recorded, one.computed);
+            let _ = writeln!(
+                text,
+                "  {} attempt {}\n    recorded {:?}\n    computed {:?}",
+                one.task, one.attempt, one.recorded, one.computed
+            );
         }
     }
     let _ = writeln!(text, "\n{}", replayed.answer.trim_end());
@@ -88,7 +96,12 @@ fn text(replayed: &Replayed, verified: Option<&Verified>) -> String {
 }
 
 fn difference_text(Difference { seq, recorded, replayed }: &Difference) -> String {
-    let shown = |event: &Option<EventKind>| event.as_ref().map_or_else(|| "nothing".to_owned(), |event: &EventKind| one_line(&serde_json::to_string(event).unwrap_or_default(), CHARS));
+    let shown = |event: &Option<EventKind>| {
+        event.as_ref().map_or_else(
+            || "nothing".to_owned(),
+            |event: &EventKind| one_line(&serde_json::to_string(event).unwrap_or_default(), CHARS),
+        )
+    };
     format!("  event {seq}\n    recorded {}\n    replayed {}\n", shown(recorded), shown(replayed))
 }
 
@@ -113,13 +126,22 @@ struct Differences<'a> {
 pub fn diff(a: &RunState, b: &RunState, json: bool) -> Result<ExitCode, CliError> {
     let fields = fields(a, b);
     if json {
-        return print_json(&Differences { a: &a.id, b: &b.id, same: fields.is_empty(), differences: &fields });
+        return print_json(&Differences {
+            a: &a.id,
+            b: &b.id,
+            same: fields.is_empty(),
+            differences: &fields,
+        });
     }
     if fields.is_empty() {
         return print(&format!("{} and {} are the same\n", a.id, b.id));
     }
     let mut rows = vec![vec![String::new(), a.id.clone(), b.id.clone()]];
-    rows.extend(fields.into_iter().map(|field| vec![field.name, one_line(&field.a, CHARS), one_line(&field.b, CHARS)]));
+    rows.extend(
+        fields
+            .into_iter()
+            .map(|field| vec![field.name, one_line(&field.a, CHARS), one_line(&field.b, CHARS)]),
+    );
     print(&table(&rows))
 }
 
@@ -130,7 +152,8 @@ fn fields(a: &RunState, b: &RunState) -> Vec<Field> {
             fields.push(Field { name, a, b });
         }
     };
-    let budget = |run: &RunState| format!("{:?} tokens, {:?} s", run.asked.budget_tokens, run.asked.budget_seconds);
+    let budget =
+        |run: &RunState| format!("{:?} tokens, {:?} s", run.asked.budget_tokens, run.asked.budget_seconds);
     let band = |run: &RunState| serde_json::to_string(&run.band).unwrap_or_default();
     let strategy = |run: &RunState| run.strategy.map_or("", StrategyName::name).to_owned();
     compare("goal".to_owned(), a.goal.clone(), b.goal.clone());

@@ -260,7 +260,11 @@ fn task_text(task: &TaskState) -> String {
         let _ = write!(
             text,
             "\n== attempt {} · {} on {} · sampling {} · usage {}\n",
-            attempt.attempt, attempt.worker, attempt.model, attempt.sampling, json!(attempt.usage)
+            attempt.attempt,
+            attempt.worker,
+            attempt.model,
+            attempt.sampling,
+            json!(attempt.usage)
         );
         let _ = write!(
             text,

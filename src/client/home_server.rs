@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bandmaster_orchestrator::{Again, Cancel, How, EventKind, Outcome, RunEvent, RunRequest};
+use bandmaster_orchestrator::{Again, Cancel, EventKind, How, Outcome, RunEvent, RunRequest};
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};

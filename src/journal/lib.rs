@@ -197,7 +197,8 @@ impl Journal {
             return Err(JournalError::GoesOn { id: run.to_owned(), holder: Holder { pid: None } });
         }
         // Read after it is locked, so that nobody adds an event in between.
-        let last = "SELECT max(coalesce(max(seq), 0), (SELECT coalesce(parent_seq, 0) FROM runs WHERE id = ?1))
+        let last =
+            "SELECT max(coalesce(max(seq), 0), (SELECT coalesce(parent_seq, 0) FROM runs WHERE id = ?1))
                     FROM events WHERE run = ?1";
         let seq = self.with(|db| db.query_row(last, [run], |row| Ok(number(row, 0))))?;
         let number = unwritten.reopen(run, self.viewer.name().map(str::to_owned), seq, hold);

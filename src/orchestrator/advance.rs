@@ -85,7 +85,8 @@ impl Core {
 
     fn of_tasks(&self) -> Vec<EventKind> {
         let tasks = &self.state.tasks;
-        let mut room = IN_FLIGHT_MAX.saturating_sub(tasks.iter().filter(|task| task.running().is_some()).count());
+        let mut room =
+            IN_FLIGHT_MAX.saturating_sub(tasks.iter().filter(|task| task.running().is_some()).count());
         let mut events = Vec::new();
         for task in tasks.iter().filter(|task| !task.has_ended() && task.running().is_none()) {
             events.extend(match unjudged(task) {
@@ -108,7 +109,8 @@ impl Core {
     /// A task is ready when all that it needs has ended. If one of these has no result, the task is skipped, unless it
     /// can do with what there is.
     fn make_ready(&self, task: &TaskState) -> Option<EventKind> {
-        let needs: Vec<&TaskState> = task.task.needs.iter().filter_map(|need| self.state.task(need)).collect();
+        let needs: Vec<&TaskState> =
+            task.task.needs.iter().filter_map(|need| self.state.task(need)).collect();
         if needs.iter().any(|need| !need.has_ended()) {
             return None;
         }
@@ -163,7 +165,9 @@ impl Core {
             vec![failed(task, attempt, FailureClass::Content, why, kept, doubtful)]
         };
         match verdict {
-            Verdict::Doubt(output) if !is_top => fail("a second opinion is needed".to_owned(), Some(output), true),
+            Verdict::Doubt(output) if !is_top => {
+                fail("a second opinion is needed".to_owned(), Some(output), true)
+            }
             Verdict::Accept(output) | Verdict::Doubt(output) => {
                 // If the check removed a loop at the end of the reply, the limit cut off nothing else.
                 let cut = ladder::is_cut(attempt) && output.trim() == attempt.output.trim();
@@ -227,7 +231,8 @@ impl Core {
             return Err(Waits::ForCalls);
         }
         let name = self.state.strategy.unwrap_or(StrategyName::Other);
-        let error = Some(format!("the strategy {name} waits although no task is in progress: this is a bug in it"));
+        let error =
+            Some(format!("the strategy {name} waits although no task is in progress: this is a bug in it"));
         Ok(vec![self.end(Ended { error, ..Ended::default() }, ms)])
     }
 
@@ -236,8 +241,10 @@ impl Core {
             let error = Some(format!("the plan can't be carried out: {error}"));
             return vec![self.end(Ended { error, ..Ended::default() }, ms)];
         }
-        let mut events: Vec<EventKind> = proposed.map(|slots| EventKind::PlanProposed { slots }).into_iter().collect();
-        let (own, of_plan): (Vec<Task>, Vec<Task>) = tasks.into_iter().partition(|task| task.job.is_planners());
+        let mut events: Vec<EventKind> =
+            proposed.map(|slots| EventKind::PlanProposed { slots }).into_iter().collect();
+        let (own, of_plan): (Vec<Task>, Vec<Task>) =
+            tasks.into_iter().partition(|task| task.job.is_planners());
         if !of_plan.is_empty() && self.state.plan.is_none() {
             match Plan::new(of_plan) {
                 Ok(plan) => events.push(EventKind::PlanAccepted { plan }),

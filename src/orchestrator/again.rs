@@ -59,7 +59,11 @@ pub enum How {
     /// With the user's answer to its question.
     Answered(String),
     /// As a new run that begins with the events of run `from` up to event `at`.
-    Forked { from: String, at: u64, set: BTreeMap<String, String> },
+    Forked {
+        from: String,
+        at: u64,
+        set: BTreeMap<String, String>,
+    },
 }
 
 impl Again {
@@ -223,7 +227,11 @@ pub fn fork(
 }
 
 fn set_one(again: &mut Again, name: &str, value: &str) -> Result<(), AgainError> {
-    let wrong = |why: &str| AgainError::Setting { name: name.to_owned(), value: value.to_owned(), why: why.to_owned() };
+    let wrong = |why: &str| AgainError::Setting {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        why: why.to_owned(),
+    };
     let Again { request, state, .. } = again;
     match (name, name.strip_prefix("output.")) {
         ("goal", _) if !value.trim().is_empty() => value.clone_into(&mut request.goal),
@@ -245,7 +253,9 @@ fn set_one(again: &mut Again, name: &str, value: &str) -> Result<(), AgainError>
         (_, Some(task)) if state.result(task).is_some() => {}
         (_, Some(_)) => return Err(wrong("no task of this name has a result at this event")),
         _ => {
-            return Err(wrong("the settings are seed, goal, budget-tokens, budget-seconds, strategy, output.TASK"));
+            return Err(wrong(
+                "the settings are seed, goal, budget-tokens, budget-seconds, strategy, output.TASK",
+            ));
         }
     }
     Ok(())

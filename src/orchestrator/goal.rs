@@ -169,8 +169,12 @@ impl WorkerInfo {
 #[cfg(test)]
 pub(super) fn plain_goal(text: &str) -> Goal {
     let request = RunRequest::new(text);
-    let planner =
-        WorkerInfo { worker: PLANNER.to_owned(), model: "big".to_owned(), context_tokens: 4096, skills: Vec::new() };
+    let planner = WorkerInfo {
+        worker: PLANNER.to_owned(),
+        model: "big".to_owned(),
+        context_tokens: 4096,
+        skills: Vec::new(),
+    };
     Goal::new(&request, Facts::default(), BandInfo { planner, workers: Vec::new() })
 }
 

@@ -24,8 +24,13 @@ pub enum Next {
         wait_ms: u64,
     },
     /// The best result there is.
-    Accept { output: String, cut: bool },
-    Fail { error: String },
+    Accept {
+        output: String,
+        cut: bool,
+    },
+    Fail {
+        error: String,
+    },
 }
 
 /// How a task is sampled in its next attempt.
@@ -64,7 +69,8 @@ pub fn next(task: &TaskState, band: &BandInfo) -> Next {
     let top = task.task.ladder.len().checked_sub(1).map(&model);
     // A doubtful result is left to the last model on the ladder, which forms its own opinion.
     let skipped = |rung: usize| {
-        (doubtful.is_some() && Some(model(rung)) != top) || (repeats == 0 && without_room.contains(&model(rung)))
+        (doubtful.is_some() && Some(model(rung)) != top)
+            || (repeats == 0 && without_room.contains(&model(rung)))
     };
     match (rung..task.task.ladder.len()).find(|rung| !skipped(*rung)) {
         Some(rung) => Next::Try { rung, wait_ms },

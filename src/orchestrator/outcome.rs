@@ -5,8 +5,8 @@ use std::fmt::{self, Write as _};
 use serde::{Deserialize, Serialize};
 
 use super::band::CallUsage;
-use super::request::StrategyName;
 use super::choice::why::StrategyWhy;
+use super::request::StrategyName;
 
 /// Status of a run or of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -141,7 +141,8 @@ impl Replayed {
 
     /// Keeps a call that got a reply, as it was planned.
     fn note_call(&mut self, event: &EventKind, planned: &[Planned]) {
-        let EventKind::TaskOutput { task, attempt, output, sampling, end: CallEnd::Reply(_), .. } = event else {
+        let EventKind::TaskOutput { task, attempt, output, sampling, end: CallEnd::Reply(_), .. } = event
+        else {
             return;
         };
         let found = planned.iter().find(|planned| planned.task == *task && planned.attempt == *attempt);

@@ -272,7 +272,8 @@ impl<'a> Worker<'a> {
         // Checks and prompts read whole inputs, so they must not run on the threads that serve everybody.
         let (returned, events, waits, calls) = aside(move || {
             let (events, waits) = core.advance(ms);
-            let calls = core.calls(&|task, attempt| known.iter().any(|(id, number)| id == task && *number == attempt));
+            let calls = core
+                .calls(&|task, attempt| known.iter().any(|(id, number)| id == task && *number == attempt));
             (core, events, waits, calls)
         })
         .await;

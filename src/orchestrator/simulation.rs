@@ -26,7 +26,9 @@ fn worlds(mut play: impl FnMut(u64)) {
     for seed in first..first + count {
         let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(seed)));
         if let Err(panic) = played {
-            eprintln!("the world of seed {seed} failed: BANDMASTER_SIMULATION_FIRST={seed} BANDMASTER_SIMULATIONS=1");
+            eprintln!(
+                "the world of seed {seed} failed: BANDMASTER_SIMULATION_FIRST={seed} BANDMASTER_SIMULATIONS=1"
+            );
             std::panic::resume_unwind(panic);
         }
     }
@@ -102,7 +104,8 @@ fn a_stopped_run_that_is_resumed_ends_as_it_would_have_unless_something_had_fail
         let outcome = driver.run();
         // What had failed is tried again after the end.
         let failed = driver.record.iter().any(|event| {
-            event.kind == "task.finished" && matches!(event.body["status"].as_str(), Some("failed" | "skipped"))
+            event.kind == "task.finished"
+                && matches!(event.body["status"].as_str(), Some("failed" | "skipped"))
         });
         if driver.happened.stops == 1 && !failed {
             stops += 1;

@@ -421,7 +421,9 @@ impl RunState {
                 self.missing.clone_from(&outcome.missing);
                 self.outcome = Some(outcome.clone());
             }
-            EventKind::PlanProposed { .. } | EventKind::ReplanStarted { .. } | EventKind::TaskProgress { .. } => {}
+            EventKind::PlanProposed { .. }
+            | EventKind::ReplanStarted { .. }
+            | EventKind::TaskProgress { .. } => {}
             of_task => self.apply_to_task(ms, of_task),
         }
     }

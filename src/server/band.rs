@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use bandmaster_orchestrator::{EventKind, Llm, Outcome, RunEvent, RunRequest, Status, StrategyName, Work, choose};
+use bandmaster_orchestrator::{
+    EventKind, Llm, Outcome, RunEvent, RunRequest, Status, StrategyName, Work, choose,
+};
 use bandmaster_text::{Message, Part, Role, StopFilter};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;

@@ -1,6 +1,7 @@
 //! Whole runs against scripted models: what is answered and what is recorded.
 
 mod again;
+mod answered;
 mod outside;
 mod own_words;
 mod scripted;
@@ -10,8 +11,8 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bandmaster::orchestrator::{Attempt, 
-    BoxFuture, Call, Cancel, Embed, Input, RunRequest, Status, StrategyName, state,
+use bandmaster::orchestrator::{
+    Attempt, BoxFuture, Call, Cancel, Embed, Input, RunRequest, Status, StrategyName, state,
 };
 use serde_json::json;
 

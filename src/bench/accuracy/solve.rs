@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bandmaster_journal::Desk;
 use bandmaster_orchestrator::{
-    Band, Budget, Call, Cancel, RunEvent, RunRequest, Status, StrategyName, StrategyError, TaskReport, choose,
-    direct_prompt, run,
+    Band, Budget, Call, Cancel, RunEvent, RunRequest, Status, StrategyError, StrategyName, TaskReport,
+    choose, direct_prompt, run,
 };
 
 use super::suite::{Item, Kind};

@@ -170,8 +170,10 @@ fn by_nearness(facts: &Facts, possible: &[StrategyName], mut nearest: Vec<Neares
     };
     let scored: Vec<(StrategyName, f32)> =
         possible.iter().map(|strategy| (*strategy, score(*strategy))).collect();
-    let best =
-        scored.iter().max_by(|a, b| a.1.total_cmp(&b.1)).map_or(StrategyName::Direct, |(strategy, _)| *strategy);
+    let best = scored
+        .iter()
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map_or(StrategyName::Direct, |(strategy, _)| *strategy);
     let shown: Vec<String> =
         scored.iter().map(|(strategy, score)| format!("{strategy} {score:.2}")).collect();
     nearest.truncate(NEAREST_SHOWN);

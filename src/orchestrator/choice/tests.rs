@@ -49,7 +49,9 @@ fn facts_gate_what_nearness_may_choose() {
         assert_eq!(possible(&Facts { speaks_of_attachment, ..said.clone() }), [StrategyName::Direct]);
     }
     // If something is attached, there is nothing to ask for.
-    assert!(!possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(1) }).contains(&StrategyName::Ask));
+    assert!(
+        !possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(1) }).contains(&StrategyName::Ask)
+    );
 }
 
 #[test]

@@ -333,7 +333,8 @@ impl<'a> Driver<'a> {
         self.replay();
         super::audit::audit(&self.record);
         let length = self.record.len();
-        let lost = if self.random.one_in(2) { self.random.below(length) } else { self.random.below(8.min(length)) };
+        let lost =
+            if self.random.one_in(2) { self.random.below(length) } else { self.random.below(8.min(length)) };
         // A run whose end is recorded was not killed.
         let lost = if kills && is_over { lost.max(1) } else { lost };
         let kept = (length - lost).max(1);

@@ -73,14 +73,16 @@ fn task(goal: &Goal, number: usize, form: &Form) -> Task {
 impl Strategy for Graph {
     fn next(&self, goal: &Goal, state: &RunState) -> Move {
         let form = Form::of(goal.seed);
-        let tasks = |from: usize, count: usize| (from..from + count).map(|at| task(goal, at, &form)).collect();
+        let tasks =
+            |from: usize, count: usize| (from..from + count).map(|at| task(goal, at, &form)).collect();
         if state.tasks.is_empty() {
             return Move::Add { tasks: tasks(0, form.first), proposed: None };
         }
         let open: Vec<&TaskState> = state.tasks.iter().filter(|task| !task.has_ended()).collect();
         if form.decides.is_some_and(|at| state.task(&id(at)).is_some_and(TaskState::has_ended)) {
             let unneeded = (0..form.first).step_by(form.unneeded).map(id);
-            let unneeded: Vec<String> = unneeded.filter(|id| open.iter().any(|task| task.id == *id)).collect();
+            let unneeded: Vec<String> =
+                unneeded.filter(|id| open.iter().any(|task| task.id == *id)).collect();
             if !unneeded.is_empty() {
                 return Move::Drop { tasks: unneeded, why: "nobody needs it".to_owned() };
             }

@@ -11,9 +11,8 @@ fn mix(number: u64) -> u64 {
 /// One number for a list of texts and numbers.
 pub fn hash(seed: u64, texts: &[&str], numbers: &[u64]) -> u64 {
     let bytes = texts.iter().flat_map(|text| text.bytes().chain([0xff]));
-    let text = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let text = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     numbers.iter().fold(mix(seed ^ mix(text)), |sum, number| mix(sum ^ mix(*number)))
 }
 

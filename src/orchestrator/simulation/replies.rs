@@ -18,8 +18,8 @@ pub struct Replied {
 }
 
 const WORDS: [&str; 12] = [
-    "barley", "meadow", "tractor", "winter", "harvest", "river", "market", "fence", "orchard", "cattle", "honey",
-    "straw",
+    "barley", "meadow", "tractor", "winter", "harvest", "river", "market", "fence", "orchard", "cattle",
+    "honey", "straw",
 ];
 
 /// The reply to a call. In a world that is not pure it depends on `calls`, the number of calls before it, as well.
@@ -29,9 +29,8 @@ pub fn reply(world: &World, band: &BandInfo, planned: &Planned, calls: u64) -> R
     let numbers = [u64::from(planned.attempt), planned.call.seed, calls];
     let mut random = Random::new(hash(world.seed, &[&planned.task, &prompt], &numbers));
     let info = band.get(&planned.worker);
-    let room = info.is_some_and(|info| {
-        tokens(&prompt) + (planned.call.tokens_min as usize) < info.context_tokens
-    });
+    let room =
+        info.is_some_and(|info| tokens(&prompt) + (planned.call.tokens_min as usize) < info.context_tokens);
     let bad = info.is_some_and(|info| random.below(100) < world.trouble(&info.model) as usize);
     let good = plausible(world, &prompt, planned.call.schema.as_ref(), &mut random);
     let (output, end) = match info {
@@ -89,11 +88,13 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
     } else if has("answer") {
         reading(prompt, &fields["answer"])
     } else if has("sections") {
-        let section = |title: &str| json!({"title": title, "instruction": format!("about {title} of the farm")});
+        let section =
+            |title: &str| json!({"title": title, "instruction": format!("about {title} of the farm")});
         let sections = ["Animals", "Machines", "Harvest"].map(section);
         json!({"sections": sections}).to_string()
     } else {
-        let steps = ["Find out which farm keeps the most sheep.", "Say who owns the farm.", "Say what it grows."];
+        let steps =
+            ["Find out which farm keeps the most sheep.", "Say who owns the farm.", "Say what it grows."];
         let steps = &steps[..2 + random.below(2)];
         json!({"steps": steps}).to_string()
     }
@@ -118,9 +119,8 @@ fn reading(prompt: &str, answer: &Value) -> String {
     } else {
         json!(after("The farm keeps ").map(|_| "The farm keeps sheep and grows barley."))
     };
-    let subject = after("Farm number ").map_or(String::new(), |rest| {
-        format!("Farm number {}", rest.split(' ').next().unwrap_or_default())
-    });
+    let subject = after("Farm number ")
+        .map_or(String::new(), |rest| format!("Farm number {}", rest.split(' ').next().unwrap_or_default()));
     json!({"subject": subject, "answer": found}).to_string()
 }
 

@@ -35,7 +35,8 @@ pub const MAPS: [(&str, &str); 6] = [
 ];
 
 /// Goals of the other strategies.
-const SEQUENCE: &str = "Find out which farm keeps the most sheep, then say who owns it, and then what it grows.";
+const SEQUENCE: &str =
+    "Find out which farm keeps the most sheep, then say who owns it, and then what it grows.";
 const PARALLEL: &str = "Describe the life on a farm in sections.";
 const ASPECTS: [&str; 3] = ["animals", "machines", "harvest"];
 
@@ -87,7 +88,8 @@ fn farm(number: usize, long: bool, random: &mut Random) -> Input {
             let _ = write!(text, "The farm was founded on 1987-03-{day:02}. ");
             let _ = write!(text, "The farm grows barley and oats.\n\n");
         } else {
-            let _ = write!(text, "Paragraph {paragraph} speaks of the weather, the road and the neighbours.\n\n");
+            let _ =
+                write!(text, "Paragraph {paragraph} speaks of the weather, the road and the neighbours.\n\n");
         }
     }
     Input { name: format!("farm{number}.md"), text }

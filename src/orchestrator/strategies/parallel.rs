@@ -252,9 +252,7 @@ fn check_outline(text: &str, named: &[String], topic: &Topic) -> Verdict {
             Verdict::reject(format!("the goal asks for {} too", left_out.map_or("more", String::as_str)))
         }
         Some(section) => Verdict::reject(format!("the section {} comes twice", section.title)),
-        None if outline.sections.len() < 2 => {
-            Verdict::reject("there must be two sections or more")
-        }
+        None if outline.sections.len() < 2 => Verdict::reject("there must be two sections or more"),
         None => Verdict::Accept(text.to_owned()),
     }
 }

@@ -138,9 +138,9 @@ fn end(done: &[&TaskState], results: String, answer: Option<&TaskState>) -> Ende
     }
     for step in done.iter().filter(|step| step.cut) {
         let instruction = &step.task.instruction;
-        ended.missing.push(format!(
-            "what the step \"{instruction}\" found was cut off at {STEP_TOKENS_MAX} tokens"
-        ));
+        ended
+            .missing
+            .push(format!("what the step \"{instruction}\" found was cut off at {STEP_TOKENS_MAX} tokens"));
     }
     ended.failed_tasks = ended.missing.len();
     if !results.is_empty() {
@@ -182,7 +182,7 @@ Goal: {}",
 
 /// Accepts two or more steps that were not cut off and are about the goal.
 fn check_steps(reply: &Reply, topic: &Topic) -> Verdict {
-        if reply.finish == Finish::Length {
+    if reply.finish == Finish::Length {
         return Verdict::reject("it was cut off at its limit");
     }
     match serde_json::from_str::<Steps>(&reply.text) {

@@ -27,9 +27,16 @@ impl Strategy for Vote {
     fn next(&self, goal: &Goal, state: &RunState) -> Move {
         let ballots: Vec<&TaskState> = state.plan_tasks().collect();
         if ballots.is_empty() {
-            return Move::Add { tasks: (0..BALLOTS).map(|number| ballot(goal, number)).collect(), proposed: None };
+            return Move::Add {
+                tasks: (0..BALLOTS).map(|number| ballot(goal, number)).collect(),
+                proposed: None,
+            };
         }
-        if ballots.iter().all(|ballot| ballot.has_ended()) { Move::Answer(count(&ballots)) } else { Move::Wait }
+        if ballots.iter().all(|ballot| ballot.has_ended()) {
+            Move::Answer(count(&ballots))
+        } else {
+            Move::Wait
+        }
     }
 
     fn prompt(&self, _: &Task, goal: &Goal, _: &RunState) -> Prompt {

@@ -102,12 +102,13 @@ pub(crate) async fn list(
     let paging = parsed_query(paging)?;
     let limit = paging.limit()?;
     let after = paging.after;
-    let found = read(&app, &context, move |journal| match orchestrator::states(journal, after.as_deref(), limit) {
-        Err(JournalError::UnknownRun { id }) => {
-            Err(ApiError::invalid("after", format!("after is {id:?}: no run has this id")))
-        }
-        listed => Ok(listed?),
-    });
+    let found =
+        read(&app, &context, move |journal| match orchestrator::states(journal, after.as_deref(), limit) {
+            Err(JournalError::UnknownRun { id }) => {
+                Err(ApiError::invalid("after", format!("after is {id:?}: no run has this id")))
+            }
+            listed => Ok(listed?),
+        });
     let (states, has_more) = found.await?;
     let data: Vec<RunSummary> = states.into_iter().map(listed).collect();
     let last_id = data.last().map_or_else(String::new, |run| run.id.clone());

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bandmaster::journal::{Desk, Event, Journal};
 use bandmaster::orchestrator::{
-    Again, Band, Cancel, Draw, Ended, Goal, Job, Llm, Move, Outcome, Prompt, Reply, RunRequest, RunState, Skill,
-    Status, Strategy, StrategyName, Task, Verdict, Worker, go_on_with, recorded, replay, resume, run_with,
+    Again, Band, Cancel, Draw, Ended, Goal, Job, Llm, Move, Outcome, Prompt, Reply, RunRequest, RunState,
+    Skill, Status, Strategy, StrategyName, Task, Verdict, Worker, go_on_with, recorded, replay, resume,
+    run_with,
 };
 
 use super::scripted::*;
@@ -31,7 +32,8 @@ impl Strategy for Shorter {
             };
             let needs = vec!["draft0".to_owned(), "draft1".to_owned()];
             let worker = goal.band.calculator().to_owned();
-            let choice = Task { id: "choice".to_owned(), job: Job::Calculate, worker, needs, ..Task::default() };
+            let choice =
+                Task { id: "choice".to_owned(), job: Job::Calculate, worker, needs, ..Task::default() };
             return Move::Add { tasks: vec![draft(0), draft(1), choice], proposed: None };
         };
         if !choice.has_ended() {
@@ -51,7 +53,10 @@ impl Strategy for Shorter {
 
     fn calculate(&self, task: &Task, _: &Goal, state: &RunState) -> Result<String, String> {
         let drafts = task.needs.iter().filter_map(|need| state.result(need));
-        drafts.min_by_key(|draft| draft.len()).map(str::to_owned).ok_or_else(|| "there is no draft".to_owned())
+        drafts
+            .min_by_key(|draft| draft.len())
+            .map(str::to_owned)
+            .ok_or_else(|| "there is no draft".to_owned())
     }
 }
 

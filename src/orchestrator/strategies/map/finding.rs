@@ -6,11 +6,11 @@ use bandmaster_tools::calculator::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::slots::Slots;
 use crate::band::{Finish, Message, Reply, Role};
 use crate::checks::{before_repetition, check_text, mostly_in, numbers_in, sentences, words};
 use crate::plan::{AnswerIs, Slice};
 use crate::strategy::Verdict;
-use super::slots::Slots;
 
 /// What an input answers to the question.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -154,10 +154,9 @@ fn parts(
     if bytes <= tokens_max {
         return Some(std::iter::once(0..bytes).collect());
     }
-    let found = state
-        .splits
-        .iter()
-        .find(|split| split.input == input && split.worker == worker.worker && split.tokens_max == tokens_max);
+    let found = state.splits.iter().find(|split| {
+        split.input == input && split.worker == worker.worker && split.tokens_max == tokens_max
+    });
     found.map(|split| split.parts.clone())
 }
 

@@ -6,11 +6,11 @@ use bandmaster_tools::calculator::{Aggregate, Decimal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::finding::{Answer, Finding, Raw};
+use super::slots::Slots;
 use crate::checks::{stands_in, words};
 use crate::plan::{AnswerIs, Slice};
 use crate::request::Input;
-use super::finding::{Answer, Finding, Raw};
-use super::slots::Slots;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {

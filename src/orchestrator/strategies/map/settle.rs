@@ -3,10 +3,10 @@
 
 use bandmaster_tools::calculator::Aggregate;
 
-use crate::checks::words;
-use crate::plan::AnswerIs;
 use super::orders::{Field, Order, Relation, is_order_word, may_order, mentions, orders};
 use super::slots::{Combine, Slots};
+use crate::checks::words;
+use crate::plan::AnswerIs;
 
 /// Words of a goal that ask for a figure. The largest and the smallest are found by [`orders`].
 const CUES: [(Aggregate, &[&str]); 3] = [

@@ -1,11 +1,11 @@
 use bandmaster_tools::calculator::Aggregate;
 use proptest::prelude::*;
 
-use crate::band::{CallUsage, Finish};
-use crate::request::Input;
 use super::reduce::{calculate, merge};
 use super::slots::Combine;
 use super::*;
+use crate::band::{CallUsage, Finish};
+use crate::request::Input;
 
 fn reply(text: &str) -> Reply {
     Reply { text: text.to_owned(), finish: Finish::Stop, usage: CallUsage::default() }
