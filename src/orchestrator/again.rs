@@ -287,13 +287,14 @@ fn again(journal: &Journal, run: &RecordedRun, how: How) -> Result<Again, AgainE
         How::Answered(answer) => Some(answer),
         _ => None,
     };
-    let answers = state.answers.iter().map(|(_, answer)| answer).chain(answer);
-    let answers = answers.map(|text| Input { name: "answer".to_owned(), text: text.clone() });
+    let answers: Vec<&String> = state.answers.iter().map(|(_, answer)| answer).chain(answer).collect();
+    // If it asked again, it would never end.
+    let strategy = asked.strategy.filter(|strategy| answers.is_empty() || *strategy != StrategyName::Ask);
+    let answers = answers.into_iter().map(|text| Input { name: "answer".to_owned(), text: text.clone() });
     let request = RunRequest {
         inputs: recorded.chain(answers).collect(),
         conversation: asked.conversation,
-        // If it asked again, it would never end.
-        strategy: asked.strategy.filter(|strategy| answer.is_none() || *strategy != StrategyName::Ask),
+        strategy,
         seed: asked.seed,
         budget: Budget { tokens: asked.budget_tokens, time },
         models: asked.models,

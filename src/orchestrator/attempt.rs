@@ -81,8 +81,10 @@ pub struct Label {
 }
 
 /// How a call went.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Called {
+    /// Most tokens that it was allowed; `None` if the call was not made.
+    pub tokens_max: Option<u32>,
     /// The prompt after the chat template; empty if the call failed before it was rendered.
     pub prompt: String,
     /// Counted for failed calls too.
@@ -203,6 +205,7 @@ pub async fn attempt(context: &Context, label: Label, llm: &Arc<dyn Llm>, mut ca
     if let Some(left) = context.meter.left() {
         call.tokens_max = call.tokens_max.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1);
     }
+    let tokens_max = Some(call.tokens_max);
     let watched = Arc::new(Watched::new(context.clone(), label));
     let (model, theirs) = (Arc::clone(llm), Arc::clone(&watched));
     let mut work = tokio::spawn(async move {
@@ -229,8 +232,10 @@ pub async fn attempt(context: &Context, label: Label, llm: &Arc<dyn Llm>, mut ca
     let mut state = watched.state();
     let prompt = std::mem::take(&mut state.prompt);
     match result {
-        Ok(reply) => Called { prompt, usage, output: reply.text, end: CallEnd::Reply(reply.finish) },
-        Err(end) => Called { prompt, usage, output: std::mem::take(&mut state.text), end },
+        Ok(reply) => {
+            Called { tokens_max, prompt, usage, output: reply.text, end: CallEnd::Reply(reply.finish) }
+        }
+        Err(end) => Called { tokens_max, prompt, usage, output: std::mem::take(&mut state.text), end },
     }
 }
 

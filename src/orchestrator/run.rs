@@ -202,8 +202,6 @@ impl<'a> Worker<'a> {
         let request = Arc::new(request);
         let band = BandInfo::of(self.band);
         let counts = count(&self.band.planner, &request).await;
-        // With an answer to its question, a run may be worked on in another way.
-        let asked_anew = matches!(how, How::Answered(_)) && state.strategy == Some(StrategyName::Ask);
         let run = self.recorder.recording.id().to_owned();
         let event = match how {
             How::New => started(&request, &counts, &band, run),
@@ -215,8 +213,8 @@ impl<'a> Worker<'a> {
         };
         self.note(&mut state, event).await;
         let facts = match &state.strategy_why {
-            Some(why) if !asked_anew => why.facts.clone(),
-            _ => {
+            Some(why) => why.facts.clone(),
+            None => {
                 let (strategy, why) = choose_counted(self.band, &request, &counts).await;
                 let facts = why.facts.clone();
                 self.note(&mut state, EventKind::StrategyChosen { strategy, why }).await;
@@ -345,20 +343,22 @@ impl<'a> Worker<'a> {
 fn missing(worker: &str) -> Called {
     let error = format!("there is no worker {worker}");
     let end = CallEnd::Failed { class: FailureClass::Resource, error };
-    Called { prompt: String::new(), usage: Default::default(), output: String::new(), end }
+    Called { end, ..Called::default() }
 }
 
 /// A call whose own code panicked; models are walled off in attempts.
 fn broken() -> Called {
     let error = "the call stopped unexpectedly".to_owned();
     let end = CallEnd::Failed { class: FailureClass::Stalled, error };
-    Called { prompt: String::new(), usage: Default::default(), output: String::new(), end }
+    Called { end, ..Called::default() }
 }
 
 fn output_event(core: &Core, planned: Planned, called: Called) -> EventKind {
     let attempt = core.state.task(&planned.task).and_then(|task| task.running());
     let model = attempt.map_or_else(String::new, |attempt| attempt.model.clone());
     let call = planned.call;
+    // A budget may have left fewer tokens than were planned.
+    let tokens_max = called.tokens_max.unwrap_or(call.tokens_max);
     EventKind::TaskOutput {
         task: planned.task,
         attempt: planned.attempt,
@@ -366,7 +366,7 @@ fn output_event(core: &Core, planned: Planned, called: Called) -> EventKind {
         model,
         prompt: called.prompt,
         sampling: json!({
-            "temperature": call.temperature, "seed": call.seed, "tokens_max": call.tokens_max, "schema": call.schema,
+            "temperature": call.temperature, "seed": call.seed, "tokens_max": tokens_max, "schema": call.schema,
         }),
         output: called.output,
         usage: TokenUsage::from(&called.usage),

@@ -462,6 +462,10 @@ impl RunState {
     fn resume(&mut self, answer: Option<&str>, band: &BandInfo, changed: &[InputInfo]) {
         if let Some(answer) = answer {
             self.answers.push((self.answer.clone(), answer.to_owned()));
+            if self.strategy == Some(StrategyName::Ask) {
+                // With the answer, the goal may be worked on in another way.
+                (self.strategy, self.strategy_why) = (None, None);
+            }
         }
         let mut changed_at = Vec::new();
         for input in changed {
