@@ -15,12 +15,10 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use bandmaster::orchestrator::RunEvent;
-use bandmaster::server::answer::Spent;
-use bandmaster::server::error::ApiError;
-use bandmaster::server::layers::{Hosts, Layers, Notes, Origins, around};
-use bandmaster::server::metrics::Metrics;
-use bandmaster::server::serve::{Listen, bind};
-use bandmaster::server::spans::{Endpoint, Export, Parent, followed};
+use bandmaster::server::{
+    ApiError, Hosts, Layers, Listen, Metrics, Origins, OtlpEndpoint, RequestContext, SpanExport, SpanParent,
+    Usage, bind, traced, with_layers,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -135,7 +133,7 @@ fn served<T, F: Future<Output = T>>(
     router: Router,
     asking: impl FnOnce(String) -> F,
 ) -> (T, Duration) {
-    let export = Export::start(&Endpoint::new(collector, true).unwrap()).unwrap();
+    let export = SpanExport::start(&OtlpEndpoint::new(collector, true).unwrap()).unwrap();
     let taking = tracing_subscriber::registry().with(export.layer());
     // The runtime has one thread, so that the subscriber also sees the server's tasks.
     let guard = tracing::subscriber::set_default(taking);
@@ -145,9 +143,9 @@ fn served<T, F: Future<Output = T>>(
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             socket: None,
             header_timeout: PATIENCE,
-            taking_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
             headers_max: 64,
-            drain: Duration::from_secs(1),
+            drain_timeout: Duration::from_secs(1),
             connections_max: 64,
             per_address_max: None,
         };
@@ -160,8 +158,9 @@ fn served<T, F: Future<Output = T>>(
             hosts: Arc::new(Hosts::default()),
         };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving =
-            tokio::spawn(bound.serve(around(router, &layers), Router::new(), async { drop(stopped.await) }));
+        let serving = tokio::spawn(
+            bound.serve(with_layers(router, &layers), Router::new(), async { drop(stopped.await) }),
+        );
         let given = asking(url).await;
         stop.send(()).unwrap();
         serving.await.unwrap();
@@ -174,14 +173,19 @@ fn served<T, F: Future<Output = T>>(
 }
 
 /// Answers like a model, or not at all.
-async fn chat(notes: axum::Extension<Notes>, body: String) -> Result<String, ApiError> {
+async fn chat(context: axum::Extension<RequestContext>, body: String) -> Result<String, ApiError> {
     tracing::error!("{body}");
     if body.contains("break") {
         return Err(ApiError::internal(format!("no answer to {body}")));
     }
-    notes.answered_by("tiny");
-    notes.first_token(Duration::from_millis(250));
-    notes.spent(Spent { prompt_tokens: 12, cached_tokens: 4, completion_tokens: 3, ..Spent::default() });
+    context.set_model("tiny");
+    context.first_token(Duration::from_millis(250));
+    context.set_usage(Usage {
+        prompt_tokens: 12,
+        cached_tokens: 4,
+        completion_tokens: 3,
+        ..Usage::default()
+    });
     Ok(body)
 }
 
@@ -316,7 +320,7 @@ fn run_events() -> Vec<RunEvent> {
 #[test]
 fn attempts_lie_below_their_run() {
     let collector = Collector::start();
-    let export = Export::start(&Endpoint::new(&collector.url(), true).unwrap()).unwrap();
+    let export = SpanExport::start(&OtlpEndpoint::new(&collector.url(), true).unwrap()).unwrap();
     let taking = tracing_subscriber::registry().with(export.layer());
     let heard = tracing::subscriber::with_default(taking, || {
         let mut headers = HeaderMap::new();
@@ -324,7 +328,7 @@ fn attempts_lie_below_their_run() {
         let heard = Arc::new(Mutex::new(0));
         let count = Arc::clone(&heard);
         let listener = Box::new(move |_: &RunEvent| *count.lock().unwrap() += 1);
-        let listener = followed(&Parent::told(&headers), listener);
+        let listener = traced(&SpanParent::from_headers(&headers), listener);
         run_events().iter().for_each(listener);
         *heard.lock().unwrap()
     });

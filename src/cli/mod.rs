@@ -46,7 +46,7 @@ use error::CliError;
 use flags::{BandFlags, Cli, Command, ServeFlags};
 use settings::serve::LogFormat;
 
-use crate::server::spans;
+use crate::server::SPAN_TARGET;
 
 /// Parses the command line, runs the command and returns the exit status.
 #[must_use]
@@ -105,7 +105,7 @@ type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 fn start_log(verbose: u8, format: LogFormat, spans: Option<SpanLayer>) {
     let level = ["warn", "bandmaster=info,warn", "bandmaster=debug,info"][usize::from(verbose.min(2))];
-    let filter = EnvFilter::new(format!("{level},{}=off", spans::TARGET));
+    let filter = EnvFilter::new(format!("{level},{SPAN_TARGET}=off"));
     // If stderr can't be written, don't report that on stderr: it would panic.
     let log = tracing_subscriber::fmt::layer().with_writer(|| terminal::Log).log_internal_errors(false);
     let all = tracing_subscriber::registry().with(spans);

@@ -19,21 +19,16 @@ use crate::client::SOCKET;
 use crate::engine::{EngineConfig, EngineHandle};
 use crate::hub::{Hub, LocalModel, Role, format_memory_size};
 use crate::journal::Desk;
-use crate::server::auth::Keys;
-use crate::server::budget::freed;
-use crate::server::forget::forget_responses;
-use crate::server::layers::{Hosts, Layers, Origins, around};
-use crate::server::metrics::Metrics;
-use crate::server::runs::Runs;
-use crate::server::serve::{Bound, Listen, bind, descriptors};
-use crate::server::shelf::{Alias, Loaders, Shelf};
-use crate::server::spans::{Endpoint, Export};
-use crate::server::{App, Ending, router};
+use crate::server::{
+    Alias, ApiKeys, App, BoundServer, Hosts, Layers, Listen, Loaders, Metrics, ModelRegistry, Origins,
+    OtlpEndpoint, Runs, Shutdown, SpanExport, bind, delete_old_responses, descriptors_needed, memory_freed,
+    router, with_layers,
+};
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
 /// A client that accepts no bytes of its answer for this long is disconnected.
-const TAKING_TIME_MAX: Duration = Duration::from_secs(60);
+const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 const HEADERS_MAX: usize = 100;
 /// Open files that are not connections: models, the record, listening sockets, and the runtime's own.
 const OTHER_FILES: u64 = 32;
@@ -45,7 +40,7 @@ const RECORD_TIME_MAX: Duration = Duration::from_secs(10);
 /// Time for exporting the last spans, even if the drain time is used up: these spans include the answers that were cut.
 const SPANS_TIME_MIN: Duration = Duration::from_secs(1);
 
-const GIVE_BACK_AFTER: Duration = Duration::from_millis(500);
+const RETURN_MEMORY_AFTER: Duration = Duration::from_millis(500);
 
 /// Serves until Ctrl-C or SIGTERM.
 ///
@@ -56,7 +51,7 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
     let (origins, hosts) = origins_and_hosts(settings)?;
     let export = export(config)?;
     // A server logs one level more than other commands, because the log is all that its owner sees of it.
-    start_log(verbose + 1, settings.log.value, export.as_ref().map(Export::layer));
+    start_log(verbose + 1, settings.log.value, export.as_ref().map(SpanExport::layer));
     let keys = keys(settings)?;
     let hub = config.hub();
     let named = named(&hub, &settings.models.value)?;
@@ -69,9 +64,9 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
         address: SocketAddr::new(settings.host.value, settings.port.value),
         socket: (!settings.standalone.value).then(|| state_dir.join(SOCKET)),
         header_timeout: HEADER_TIME_MAX,
-        taking_timeout: TAKING_TIME_MAX,
+        write_timeout: WRITE_TIME_MAX,
         headers_max: HEADERS_MAX,
-        drain,
+        drain_timeout: drain,
         connections_max: connections(settings.max_connections.value, open_files()),
         per_address_max: settings.max_connections_per_address.as_ref().map(|most| most.value),
     };
@@ -82,19 +77,19 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
     let band = band.filter(|band| fits_into_memory(band, &memory));
     let (engine, loaders) = engine(config, &memory)?;
     let metrics = Arc::new(Metrics::new());
-    let ending = Ending::new(bound.drain(), drain);
-    let shelf = Shelf::new(hub, named.clone(), band, loaders).with_aliases(aliases);
+    let shutdown = Shutdown::new(bound.shutdown_signal(), drain);
+    let registry = ModelRegistry::new(hub, named.clone(), band, loaders).with_aliases(aliases);
     // The record belongs to the other server if this one is standalone, so it deletes nothing from it.
     if let (Retention::For(age), false) = (settings.keep_responses.value, settings.standalone.value) {
-        runtime.spawn(forget_responses(desk.clone(), age));
+        runtime.spawn(delete_old_responses(desk.clone(), age));
     }
-    let app = Arc::new(App::new(shelf, Runs::new(desk), engine.clone(), Arc::clone(&metrics), ending));
+    let app = Arc::new(App::new(registry, Runs::new(desk), engine.clone(), Arc::clone(&metrics), shutdown));
     let layers = Layers { metrics, keys, origins, hosts };
     print(&format!("listening on http://{}\n", bound.address()))?;
-    runtime.spawn(give_back());
-    let ending = bound.drain();
+    runtime.spawn(return_freed_memory());
+    let signal = bound.shutdown_signal();
     let shutdown_began = runtime.spawn(async move {
-        ending.begun().await;
+        signal.wait().await;
         Instant::now()
     });
     let result = runtime.block_on(run(&app, bound, &layers, named));
@@ -111,10 +106,10 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
 }
 
 /// Returns memory of large requests to the system, after a pause in which the next request may reuse it.
-async fn give_back() {
+async fn return_freed_memory() {
     loop {
-        freed().await;
-        tokio::time::sleep(GIVE_BACK_AFTER).await;
+        memory_freed().await;
+        tokio::time::sleep(RETURN_MEMORY_AFTER).await;
         let _ = tokio::task::spawn_blocking(heap::give_back).await;
     }
 }
@@ -139,17 +134,18 @@ fn origins_and_hosts(settings: &ServeSettings) -> Result<(Arc<Origins>, Arc<Host
 }
 
 /// The API keys that are accepted; `None` accepts requests without a key.
-fn keys(settings: &ServeSettings) -> Result<Option<Arc<Keys>>, CliError> {
+fn keys(settings: &ServeSettings) -> Result<Option<Arc<ApiKeys>>, CliError> {
     let Some(file) = &settings.api_key_file else { return Ok(None) };
     let keys =
-        Keys::read(&file.value).map_err(|error| CliError::usage(format!("--api-key-file: {error}")))?;
+        ApiKeys::read(&file.value).map_err(|error| CliError::usage(format!("--api-key-file: {error}")))?;
     Ok(Some(Arc::new(keys)))
 }
 
 /// The exporter of spans, if a collector is configured.
-fn export(config: &Config) -> Result<Option<Export>, CliError> {
+fn export(config: &Config) -> Result<Option<SpanExport>, CliError> {
     let Some(collector) = &config.serve.otlp_endpoint else { return Ok(None) };
-    let export = Endpoint::new(&collector.value, config.offline.value).and_then(|to| Export::start(&to));
+    let export =
+        OtlpEndpoint::new(&collector.value, config.offline.value).and_then(|to| SpanExport::start(&to));
     export.map(Some).map_err(|problem| {
         let place = collector.origin.describe(&specs::OTLP_ENDPOINT.about, &collector.value);
         CliError::usage(format!("{place}: {problem}"))
@@ -158,7 +154,7 @@ fn export(config: &Config) -> Result<Option<Export>, CliError> {
 
 async fn run(
     app: &Arc<App>,
-    bound: Bound,
+    bound: BoundServer,
     layers: &Layers,
     named: Vec<LocalModel>,
 ) -> Result<ExitCode, CliError> {
@@ -167,8 +163,8 @@ async fn run(
         tokio::spawn(async move {
             for model in named {
                 let loaded = match model.role {
-                    Role::Embeddings => app.shelf.embedder(&model.name).await.map(drop),
-                    _ => app.shelf.model(&model.name).await.map(drop),
+                    Role::Embeddings => app.models.embedder(&model.name).await.map(drop),
+                    _ => app.models.model(&model.name).await.map(drop),
                 };
                 loaded.map_err(|error| error.message)?;
             }
@@ -203,7 +199,8 @@ async fn run(
             std::process::exit(i32::from(INTERRUPTED));
         });
     };
-    let result = bound.serve(around(routes.clone(), layers), around(routes, &trusted), shutdown).await;
+    let result =
+        bound.serve(with_layers(routes.clone(), layers), with_layers(routes, &trusted), shutdown).await;
     if let Ok(why) = failure.await {
         return Err(CliError::Failed(anyhow::anyhow!(why)));
     }
@@ -293,14 +290,14 @@ fn fits_into_memory(band: &BandFiles, memory: &MemoryLimits) -> bool {
 fn connections(wanted: usize, files: Option<u64>) -> usize {
     let Some(files) = files else { return wanted };
     let room = files.saturating_sub(OTHER_FILES) / 2;
-    let fits = |places: &usize| descriptors(*places) as u64 <= room;
-    let places = (1..=wanted).rev().find(fits).unwrap_or(1);
-    if places < wanted {
+    let fits = |connections_max: &usize| descriptors_needed(*connections_max) as u64 <= room;
+    let connections_max = (1..=wanted).rev().find(fits).unwrap_or(1);
+    if connections_max < wanted {
         tracing::warn!(
-            "{places} connections at a time, since {files} files may be open: raise that limit (ulimit -n)"
+            "{connections_max} connections at a time, since {files} files may be open: raise that limit (ulimit -n)"
         );
     }
-    places
+    connections_max
 }
 
 fn engine(config: &Config, memory: &MemoryLimits) -> Result<(EngineHandle, Loaders), CliError> {

@@ -1,9 +1,11 @@
 //! Parses what a user types for a model: a catalog name, a path to a GGUF file, `hf:OWNER/REPO[:QUANT|FILE][@REV]`, or
 //! a huggingface.co address of a repository or file.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 
 use super::digest::hex;
@@ -240,20 +242,14 @@ fn with_quant<'a>(files: &[&'a String], quant: &str) -> Vec<&'a String> {
 
 /// Decodes `%41` and similar; `None` if a `%` is malformed or the result is not UTF-8.
 fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        let digit = |digit: u8| char::from(digit).to_digit(16);
-        bytes.push(u8::try_from(16 * digit(digits[0])? + digit(digits[1])?).ok()?);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
+    let is_escape = |(at, _): (usize, &str)| {
+        let digits = text.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    // The decoder leaves malformed escapes as they are.
+    let is_well_formed = text.match_indices('%').all(is_escape);
+    let decoded = percent_decode_str(text).decode_utf8().ok().filter(|_| is_well_formed);
+    decoded.map(Cow::into_owned)
 }
 
 /// `(stem, part, parts)` of `stem-00001-of-00003.gguf`.

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -36,6 +37,10 @@ const DISK_SPARE_BYTES: u64 = 1 << 30;
 /// Pause before the first retry; later ones wait longer.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const REDIRECTS_MAX: u32 = 5;
+/// What is escaped within one segment of a URL's path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// What is escaped in a path of several segments.
+const PATH: &AsciiSet = &SEGMENT.remove(b'/');
 
 /// Where files come from, and with which access rights. [`Remote::from_env`] reads it from the environment once.
 #[derive(Debug, Clone)]
@@ -135,7 +140,7 @@ impl<'a> HubClient<'a> {
             "{}/api/models/{}/revision/{}",
             self.remote.endpoint,
             reference.repo,
-            quoted(&reference.rev, false)
+            utf8_percent_encode(&reference.rev, SEGMENT)
         );
         let request = self.authorised(self.agent.get(&url));
         let request = request.config().timeout_global(Some(ANSWER_MAX)).build();
@@ -153,8 +158,12 @@ impl<'a> HubClient<'a> {
     /// Asks about a file without downloading it.
     pub(super) fn head(&self, repo: &str, rev: &str, file: &str) -> Result<RemoteFile, HubError> {
         let what = format!("hf:{repo}:{file}");
-        let mut url =
-            format!("{}/{repo}/resolve/{}/{}", self.remote.endpoint, quoted(rev, false), quoted(file, true));
+        let mut url = format!(
+            "{}/{repo}/resolve/{}/{}",
+            self.remote.endpoint,
+            utf8_percent_encode(rev, SEGMENT),
+            utf8_percent_encode(file, PATH)
+        );
         for _ in 0..=REDIRECTS_MAX {
             let request = self.authorised(self.agent.head(&url)).config().max_redirects(0);
             let request = request.timeout_global(Some(ANSWER_MAX)).build();
@@ -381,17 +390,4 @@ fn remote_file(headers: &HeaderMap, url: &str) -> Option<RemoteFile> {
         sha256: is_sha256.then(|| etag.to_lowercase()),
         etag,
     })
-}
-
-/// Percent-encodes characters not allowed in a path; `keep_slashes` keeps the slashes of a file's path.
-fn quoted(text: &str, keep_slashes: bool) -> String {
-    let mut quoted = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || (keep_slashes && byte == b'/') {
-            quoted.push(char::from(byte));
-        } else {
-            quoted.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    quoted
 }

@@ -58,9 +58,7 @@ fn is_cut(call: &Call, finish: Finish, completion_tokens: u64) -> bool {
 
 fn call_error(error: &SessionError) -> CallError {
     let kind = match error {
-        SessionError::Failed(_)
-        | SessionError::AlreadyEnded
-        | SessionError::Rejected(Rejected::QueueFull { .. }) => CallErrorKind::Transient,
+        SessionError::Rejected(Rejected::QueueFull { .. }) => CallErrorKind::Transient,
         _ => CallErrorKind::Resource,
     };
     CallError { kind, message: error.to_string() }

@@ -4,19 +4,20 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bandmaster_text::{
     Cancellation, Class, ClientGrammar, FinishReason, Generation, GenerationOptions, LoadedModel, Message,
     Output, OutputConstraint, OutputParser, Part, Piece, Priority, Prompt, RenderOptions, Sampling, Score,
-    SessionError, Tool, ToolChoice, Usage,
+    SessionError, Tool, ToolChoice, Usage as EngineUsage,
 };
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
 
 use super::error::ApiError;
 use super::jobs;
-use super::weight::Weight;
+use super::prompt_size::PromptSize;
+use super::usage::Usage;
 
 /// A request for one or more answers to a conversation.
 #[derive(Debug, Clone)]
@@ -33,9 +34,17 @@ pub struct Question {
     /// The request field that set the format, for errors.
     pub format_field: &'static str,
     pub rendering: RenderOptions,
-    pub draws: Draws,
+    pub params: SamplingParams,
     /// How many answers to generate.
     pub choices: u32,
+}
+
+impl Question {
+    /// Whether the answer may contain tool calls.
+    #[must_use]
+    pub fn may_call_tools(&self) -> bool {
+        !self.tools.is_empty() && self.choice != ToolChoice::None
+    }
 }
 
 /// The format that an answer is constrained to.
@@ -63,10 +72,10 @@ impl Format {
 
 /// How tokens are sampled, when an answer ends, and what is reported with it.
 #[derive(Debug, Clone)]
-pub struct Draws {
+pub struct SamplingParams {
     pub sampling: Sampling,
     /// Most tokens to generate; `None` allows as many as the context has room for.
-    pub max_tokens: Option<u32>,
+    pub tokens_max: Option<u32>,
     pub min_tokens: u32,
     /// Whether generation continues past the end-of-sequence token.
     pub ignore_eos: bool,
@@ -82,10 +91,10 @@ pub struct Draws {
     /// Prefix cache entries are only shared between requests with the same salt; 0 is the common one.
     pub cache_salt: u64,
     /// Names of the fields in the request that have no effect when the band answers.
-    pub named: Vec<&'static str>,
+    pub ignored_by_band: Vec<&'static str>,
 }
 
-impl Draws {
+impl SamplingParams {
     /// Checks the stop tokens against the model's vocabulary.
     ///
     /// # Errors
@@ -108,7 +117,7 @@ impl Draws {
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Finish {
+pub(crate) enum Finish {
     /// The model ended its answer, or a stop sequence was generated.
     Stop,
     /// The answer reached `max_tokens` or the end of the context.
@@ -117,68 +126,38 @@ pub enum Finish {
     ToolCalls,
 }
 
-/// Tokens and time that answers took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Spent {
-    pub prompt_tokens: u64,
-    /// Prompt tokens that came from the prefix cache.
-    pub cached_tokens: u64,
-    pub completion_tokens: u64,
-    /// Part of the completion spent on reasoning; approximate.
-    pub reasoning_tokens: u64,
-    /// From the request to the first token.
-    pub prompt_time: Duration,
-    /// From the first token to the end.
-    pub answer_time: Duration,
-}
-
-impl Spent {
-    /// Adds another answer to the same prompt. The prompt is not counted again; the longest times count.
-    pub fn add_choice(&mut self, other: Self) {
-        // Later answers find in the cache what the first computed, so the lowest count is the true one.
-        let first = self.prompt_tokens == 0;
-        self.cached_tokens =
-            if first { other.cached_tokens } else { self.cached_tokens.min(other.cached_tokens) };
-        self.prompt_tokens = self.prompt_tokens.max(other.prompt_tokens);
-        self.completion_tokens += other.completion_tokens;
-        self.reasoning_tokens += other.reasoning_tokens;
-        self.prompt_time = self.prompt_time.max(other.prompt_time);
-        self.answer_time = self.answer_time.max(other.answer_time);
-    }
-}
-
 /// One item of the stream that is an answer.
 #[derive(Debug, Clone)]
-pub enum Update {
+pub(crate) enum Update {
     /// The ids of the prompt's tokens; comes before all other updates.
     Prompt(Arc<[u32]>),
     /// The engine has begun to compute the prompt.
-    Begun,
+    PrefillStarted,
     /// The scores of the prompt's tokens, except for the first, which has none.
     PromptScores(Vec<Score>),
     /// More of the answer, and the scores of the tokens since the last update.
     Parts(Vec<Part>, Vec<Score>),
     /// The answer is complete.
-    End(Finish, Spent),
+    End(Finish, Usage),
     /// The answer failed; nothing follows.
     Failed(ApiError),
 }
 
 /// Updates of all answers to a request, each with the answer's number. Dropping the stream cancels the generation.
-pub type Answers = Pin<Box<dyn Stream<Item = (u32, Update)> + Send>>;
+pub(crate) type Answers = Pin<Box<dyn Stream<Item = (u32, Update)> + Send>>;
 
 /// Asks one model. The prompt is rendered and the grammar compiled on blocking threads.
 ///
 /// # Errors
 /// 400 for what the model's template, vocabulary or context refuse; 429 when the queue is full.
-pub async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers, ApiError> {
-    let weight = Weight::of(&question.messages, &question.tools, &question.rendering.variables);
-    let bytes = weight.check(&model)?;
-    Ok(merge(begin(bytes, move |cancellation| prepare(model, question, cancellation)).await?))
+pub(crate) async fn ask(model: Arc<LoadedModel>, question: Question) -> Result<Answers, ApiError> {
+    let size = PromptSize::of(&question.messages, &question.tools, &question.rendering.variables);
+    let bytes = size.check(&model)?;
+    Ok(merge(start(bytes, move |cancellation| prepare(model, question, cancellation)).await?))
 }
 
 /// A request that is ready to run once its grammar is compiled.
-pub struct Prepared {
+pub(crate) struct Prepared {
     pub model: Arc<LoadedModel>,
     /// The prompts, each with its options. The output's constraint is not among the options; it is in `output`.
     pub prompts: Vec<(Prompt, GenerationOptions)>,
@@ -201,24 +180,26 @@ pub struct Prepared {
 ///
 /// # Errors
 /// Those of `prepare`, the grammar and the engine; 429 and 503 under overload.
-pub async fn begin(
+pub(crate) async fn start(
     bytes: usize,
     prepare: impl FnOnce(&Cancellation) -> Result<Prepared, ApiError> + Send + 'static,
 ) -> Result<Vec<Choice>, ApiError> {
-    enum Begun {
-        Now(Vec<Choice>),
-        Later(Box<Prepared>),
+    enum Step {
+        Started(Vec<Choice>),
+        CompileGrammar(Box<Prepared>),
     }
     let work = move |cancellation: &Cancellation| {
         let prepared = prepare(cancellation)?;
         Ok(match prepared.model.cached_constraint(&prepared.output) {
-            Some(constraint) => Begun::Now(prepared.ask(&constraint)?),
-            None => Begun::Later(Box::new(prepared)),
+            Some(constraint) => Step::Started(prepared.start(&constraint)?),
+            None => Step::CompileGrammar(Box::new(prepared)),
         })
     };
     match jobs::run(bytes, work).await? {
-        Begun::Now(choices) => Ok(choices),
-        Begun::Later(prepared) => jobs::make(move |cancellation| prepared.make(cancellation)).await,
+        Step::Started(choices) => Ok(choices),
+        Step::CompileGrammar(prepared) => {
+            jobs::compile_grammar(move |cancellation| prepared.compile_grammar(cancellation)).await
+        }
     }
 }
 
@@ -227,26 +208,27 @@ impl Prepared {
         ApiError::of_session(error, self.prompt_field, self.output_field)
     }
 
-    fn make(self: Box<Self>, cancellation: &Cancellation) -> Result<Vec<Choice>, ApiError> {
+    fn compile_grammar(self: Box<Self>, cancellation: &Cancellation) -> Result<Vec<Choice>, ApiError> {
         let constraint =
             self.model.constraint_for(&self.output, cancellation).map_err(|error| self.refused(&error))?;
-        self.ask(&constraint)
+        self.start(&constraint)
     }
 
-    fn ask(&self, constraint: &OutputConstraint) -> Result<Vec<Choice>, ApiError> {
-        let mut begun = Vec::new();
+    /// Starts all choices of all prompts.
+    fn start(&self, constraint: &OutputConstraint) -> Result<Vec<Choice>, ApiError> {
+        let mut choices = Vec::new();
         for (prompt, options) in &self.prompts {
             for number in 0..self.choices {
-                let options =
-                    GenerationOptions { sampling: nth(&options.sampling, number), ..options.clone() };
+                let sampling = sampling_of_choice(&options.sampling, number);
+                let options = GenerationOptions { sampling, ..options.clone() };
                 let parser = self.tools.as_ref().map(|tools| self.model.parser(prompt, tools));
                 let generation = self.model.generate_constrained(prompt.clone(), options, constraint);
                 let generation = generation.map_err(|error| self.refused(&error))?;
                 let choice = Choice::new(generation, parser, self.output_field);
-                begun.push(Choice { must_call: self.must_call, ..choice });
+                choices.push(Choice { must_call: self.must_call, ..choice });
             }
         }
-        Ok(begun)
+        Ok(choices)
     }
 }
 
@@ -255,16 +237,16 @@ fn prepare(
     question: Question,
     cancellation: &Cancellation,
 ) -> Result<Prepared, ApiError> {
-    let calls = !question.tools.is_empty() && question.choice != ToolChoice::None;
-    let output_field = if calls { "tools" } else { question.format_field };
+    let may_call = question.may_call_tools();
+    let output_field = if may_call { "tools" } else { question.format_field };
     let refused = |error: &_| ApiError::of_session(error, "messages", output_field);
-    let tools: &[Tool] = if calls { &question.tools } else { &[] };
-    question.draws.check(&model)?;
+    let tools: &[Tool] = if may_call { &question.tools } else { &[] };
+    question.params.check(&model)?;
     let limits = model.render_limits(cancellation.clone());
     let prompt = model.rendered_prompt(&question.messages, tools, &question.rendering, &limits);
     let prompt = prompt.map_err(|error| refused(&error))?;
     let output = match question.format {
-        format if calls => Output::Calls {
+        format if may_call => Output::Calls {
             tools: tools.to_vec(),
             choice: question.choice.clone(),
             // A client that names a tool wants one call of it.
@@ -284,7 +266,7 @@ fn prepare(
         },
         format => format.output(),
     };
-    let options = GenerationOptions { parsed: true, ..generation_options(&model, &prompt, question.draws) };
+    let options = GenerationOptions { parsed: true, ..generation_options(&model, &prompt, question.params) };
     Ok(Prepared {
         prompts: vec![(prompt, options)],
         output,
@@ -292,7 +274,7 @@ fn prepare(
         prompt_field: "messages",
         output_field,
         tools: Some(tools.to_vec()),
-        must_call: calls && question.choice != ToolChoice::Auto,
+        must_call: may_call && question.choice != ToolChoice::Auto,
         model,
     })
 }
@@ -302,33 +284,37 @@ const INTERACTIVE: Priority = Priority { class: Class::Interactive, run: None, c
 
 /// The options of an answer to `prompt`, except for its format. Without `max_tokens` it may fill the context.
 #[must_use]
-pub fn generation_options(model: &LoadedModel, prompt: &Prompt, draws: Draws) -> GenerationOptions {
+pub(crate) fn generation_options(
+    model: &LoadedModel,
+    prompt: &Prompt,
+    params: SamplingParams,
+) -> GenerationOptions {
     let room = model.context_tokens().saturating_sub(prompt.ids.len()).max(1);
     let room = u32::try_from(room).unwrap_or(u32::MAX);
     GenerationOptions {
-        sampling: draws.sampling,
-        min_tokens: draws.min_tokens,
-        ignore_eos: draws.ignore_eos,
-        stop: draws.stop,
-        stop_in_text: draws.stop_in_text,
-        stop_tokens: draws.stop_token_ids,
-        cache_salt: draws.cache_salt,
-        top_logprobs: draws.top_logprobs.or(draws.token_ids.then_some(0)),
+        sampling: params.sampling,
+        min_tokens: params.min_tokens,
+        ignore_eos: params.ignore_eos,
+        stop: params.stop,
+        stop_in_text: params.stop_in_text,
+        stop_tokens: params.stop_token_ids,
+        cache_salt: params.cache_salt,
+        top_logprobs: params.top_logprobs.or(params.token_ids.then_some(0)),
         priority: INTERACTIVE,
-        ..GenerationOptions::new(draws.max_tokens.unwrap_or(room).min(room))
+        ..GenerationOptions::new(params.tokens_max.unwrap_or(room).min(room))
     }
 }
 
 /// The sampling settings of answer `number` to a request: they differ in the seed, which is derived from the first.
 #[must_use]
-pub fn nth(sampling: &Sampling, number: u32) -> Sampling {
+pub(crate) fn sampling_of_choice(sampling: &Sampling, number: u32) -> Sampling {
     let seed = sampling.seed.wrapping_add(u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     Sampling { seed, ..sampling.clone() }
 }
 
 /// Merges several answers into one stream, in the order in which updates arrive.
 #[must_use]
-pub fn merge(choices: Vec<Choice>) -> Answers {
+pub(crate) fn merge(choices: Vec<Choice>) -> Answers {
     let numbered = (0u32..).zip(choices).map(|(number, choice)| {
         Box::pin(stream::unfold(choice, move |mut choice| async move {
             let update = choice.next().await?;
@@ -339,12 +325,12 @@ pub fn merge(choices: Vec<Choice>) -> Answers {
 }
 
 #[must_use]
-pub fn failing(error: ApiError) -> Answers {
+pub(crate) fn failing(error: ApiError) -> Answers {
     stream::once(async move { (0, Update::Failed(error)) }).boxed()
 }
 
 /// One answer while it is generated.
-pub struct Choice {
+pub(crate) struct Choice {
     generation: Generation,
     /// `None` if the answer is plain text.
     parser: Option<OutputParser>,
@@ -353,16 +339,20 @@ pub struct Choice {
     must_call: bool,
     /// Updates that are ready to be returned.
     pending: VecDeque<Update>,
-    begun: bool,
+    prefill_started: bool,
     ended: bool,
-    asked: Instant,
-    first: Option<Instant>,
+    started_at: Instant,
+    first_token_at: Option<Instant>,
 }
 
 impl Choice {
     /// Wraps a generation. `parser` separates reasoning and tool calls from the text.
     #[must_use]
-    pub fn new(generation: Generation, parser: Option<OutputParser>, output_field: &'static str) -> Self {
+    pub(crate) fn new(
+        generation: Generation,
+        parser: Option<OutputParser>,
+        output_field: &'static str,
+    ) -> Self {
         let prompt = Update::Prompt(generation.prompt_ids().into());
         Self {
             generation,
@@ -371,21 +361,21 @@ impl Choice {
             reasoning_tokens: 0,
             must_call: false,
             pending: VecDeque::from([prompt]),
-            begun: false,
+            prefill_started: false,
             ended: false,
-            asked: Instant::now(),
-            first: None,
+            started_at: Instant::now(),
+            first_token_at: None,
         }
     }
 
     #[must_use]
-    pub fn prompt(&self) -> Prompt {
+    pub(crate) fn prompt(&self) -> Prompt {
         let Self { generation, .. } = self;
         Prompt { text: generation.rendered_prompt().to_owned(), ids: generation.prompt_ids().to_vec() }
     }
 
     /// The next update; `None` after the end.
-    pub async fn next(&mut self) -> Option<Update> {
+    pub(crate) async fn next(&mut self) -> Option<Update> {
         while self.pending.is_empty() && !self.ended {
             let piece = self.generation.next().await?;
             let prompt_scores = self.generation.take_prompt_scores();
@@ -393,9 +383,9 @@ impl Choice {
                 self.pending.push_back(Update::PromptScores(prompt_scores));
             }
             match piece {
-                Piece::Prefill { .. } if !self.begun => {
-                    self.begun = true;
-                    self.pending.push_back(Update::Begun);
+                Piece::Prefill { .. } if !self.prefill_started => {
+                    self.prefill_started = true;
+                    self.pending.push_back(Update::PrefillStarted);
                 }
                 Piece::Prefill { .. } => {}
                 Piece::Text(text) => self.take_text(text),
@@ -411,7 +401,7 @@ impl Choice {
     }
 
     fn take_text(&mut self, text: String) {
-        self.first.get_or_insert_with(Instant::now);
+        self.first_token_at.get_or_insert_with(Instant::now);
         let parts = match &mut self.parser {
             Some(parser) => parser.push(&text),
             None => vec![Part::Content(text)],
@@ -429,7 +419,7 @@ impl Choice {
         }
     }
 
-    fn end(&mut self, finish: FinishReason, usage: Usage) {
+    fn end(&mut self, finish: FinishReason, usage: EngineUsage) {
         self.ended = true;
         let mut rest = self.parser.as_mut().map(OutputParser::finish).unwrap_or_default();
         if self.must_call {
@@ -448,14 +438,14 @@ impl Choice {
                 return self.pending.push_back(Update::Failed(why));
             }
         };
-        let spent = Spent {
+        let usage = Usage {
             prompt_tokens: u64::from(usage.prompt_tokens),
             cached_tokens: u64::from(usage.cached_tokens),
             completion_tokens: u64::from(usage.completion_tokens),
             reasoning_tokens: self.reasoning_tokens,
-            prompt_time: self.first.unwrap_or_else(Instant::now) - self.asked,
-            answer_time: self.first.map(|first| first.elapsed()).unwrap_or_default(),
+            prompt_time: self.first_token_at.unwrap_or_else(Instant::now) - self.started_at,
+            answer_time: self.first_token_at.map(|first| first.elapsed()).unwrap_or_default(),
         };
-        self.pending.push_back(Update::End(finish, spent));
+        self.pending.push_back(Update::End(finish, usage));
     }
 }

@@ -3,13 +3,12 @@
 //! Each line is a key: `KEY [name=NAME] [admin] [requests_per_minute=N] [tokens_per_minute=N] [concurrent=N]`. Keys are
 //! kept as SHA-256 digests and never shown. What a request asks for is not known here.
 
-mod guesses;
 #[cfg(test)]
 mod tests;
+mod wrong_keys;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,10 +16,11 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, header};
 use bandmaster_journal::Viewer;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
-use super::serve::Who;
+use super::serve::ClientAddress;
 
-pub use guesses::{Guesses, Waiting};
+use wrong_keys::{Delay, WrongKeys};
 
 /// Bytes of the digest that identify a key without a name in the record: enough to tell keys apart.
 const OWNER_BYTES: usize = 8;
@@ -28,9 +28,9 @@ const OWNER_BYTES: usize = 8;
 const CONCURRENT_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub struct Keys {
+pub struct ApiKeys {
     keys: Vec<Arc<Key>>,
-    guesses: Arc<Guesses>,
+    wrong_keys: Arc<WrongKeys>,
 }
 
 #[derive(Debug)]
@@ -42,19 +42,19 @@ struct Key {
     is_admin: bool,
     digest: [u8; 32],
     concurrent_max: Option<u64>,
-    used: Mutex<Used>,
+    limits: Mutex<LimitState>,
 }
 
 /// Current use against the key's limits; `None` without a limit.
 #[derive(Debug)]
-struct Used {
+struct LimitState {
     running: u64,
     requests: Option<Bucket>,
     tokens: Option<Bucket>,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum KeysError {
+pub enum ApiKeysError {
     #[error("{}: {problem}", path.display())]
     Unreadable { path: PathBuf, problem: String },
     #[error(
@@ -72,7 +72,7 @@ pub enum KeysError {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
+pub enum AuthError {
     #[error("an API key is needed: send it as `Authorization: Bearer KEY`")]
     Missing,
     #[error("the API key is wrong: send one that this server was started with")]
@@ -94,17 +94,17 @@ pub enum Denied {
 
 /// A request that was accepted. It counts as running for its key until this is dropped.
 #[derive(Debug)]
-pub struct Admitted {
+pub struct Permit {
     key: Arc<Key>,
 }
 
-impl Keys {
+impl ApiKeys {
     /// Reads a file of keys. Logs a warning if other users may read it.
     ///
     /// # Errors
-    /// [`KeysError`] names the file, the line and what is wrong with it, but never a key.
-    pub fn read(path: &Path) -> Result<Self, KeysError> {
-        let unreadable = |problem: String| KeysError::Unreadable { path: path.to_owned(), problem };
+    /// [`ApiKeysError`] names the file, the line and what is wrong with it, but never a key.
+    pub fn read(path: &Path) -> Result<Self, ApiKeysError> {
+        let unreadable = |problem: String| ApiKeysError::Unreadable { path: path.to_owned(), problem };
         let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
         #[cfg(unix)]
         {
@@ -118,7 +118,7 @@ impl Keys {
         Self::parse(&text, path, Instant::now())
     }
 
-    fn parse(text: &str, path: &Path, now: Instant) -> Result<Self, KeysError> {
+    fn parse(text: &str, path: &Path, now: Instant) -> Result<Self, ApiKeysError> {
         let mut keys: Vec<Arc<Key>> = Vec::new();
         let mut names = BTreeSet::new();
         for (at, line) in text.lines().enumerate() {
@@ -138,13 +138,13 @@ impl Keys {
                 }
                 Ok(key)
             });
-            let broken = |problem| KeysError::Line { path: path.to_owned(), line: at + 1, problem };
+            let broken = |problem| ApiKeysError::Line { path: path.to_owned(), line: at + 1, problem };
             keys.push(Arc::new(key.map_err(broken)?));
         }
         if keys.is_empty() {
-            return Err(KeysError::Empty { path: path.to_owned() });
+            return Err(ApiKeysError::Empty { path: path.to_owned() });
         }
-        Ok(Self { keys, guesses: Arc::default() })
+        Ok(Self { keys, wrong_keys: Arc::default() })
     }
 
     /// The key in a request's headers: `Authorization: Bearer KEY`, else `x-api-key: KEY`, else `api-key: KEY`.
@@ -158,29 +158,29 @@ impl Keys {
         bearer.or_else(|| text("x-api-key")).or_else(|| text("api-key"))
     }
 
-    /// How long to wait before checking a key from `who`; `None` unless many wrong keys came from there.
+    /// How long to wait before checking a key from `client`; `None` unless many wrong keys came from there.
     ///
     /// # Errors
-    /// [`Denied::TooManyWrong`].
-    pub fn arrive(&self, who: Who) -> Result<Option<Waiting>, Denied> {
-        let arrived = self.guesses.arrive(who, Instant::now());
-        arrived.map_err(|retry_after| Denied::TooManyWrong { retry_after })
+    /// [`AuthError::TooManyWrong`].
+    pub fn delay_for(&self, client: ClientAddress) -> Result<Option<Delay>, AuthError> {
+        let delay = self.wrong_keys.delay_for(client, Instant::now());
+        delay.map_err(|retry_after| AuthError::TooManyWrong { retry_after })
     }
 
-    /// Counts a wrong key from `who`.
-    pub fn guessed(&self, who: Who) {
-        self.guesses.failed(who, Instant::now());
+    /// Counts a wrong key from `client`.
+    pub fn record_wrong_key(&self, client: ClientAddress) {
+        self.wrong_keys.record(client, Instant::now());
     }
 
     /// Checks a key and its limits. An accepted request counts against them.
-    pub fn admit(&self, presented: Option<&str>) -> Result<Admitted, Denied> {
+    pub fn admit(&self, presented: Option<&str>) -> Result<Permit, AuthError> {
         self.admit_at(presented, Instant::now())
     }
 
-    fn admit_at(&self, presented: Option<&str>, now: Instant) -> Result<Admitted, Denied> {
-        let key = self.find(presented.ok_or(Denied::Missing)?).ok_or(Denied::Wrong)?;
+    fn admit_at(&self, presented: Option<&str>, now: Instant) -> Result<Permit, AuthError> {
+        let key = self.find(presented.ok_or(AuthError::Missing)?).ok_or(AuthError::Wrong)?;
         key.take(now)?;
-        Ok(Admitted { key: Arc::clone(key) })
+        Ok(Permit { key: Arc::clone(key) })
     }
 
     /// Compares with all keys even after a match, so that the time taken reveals nothing about the keys.
@@ -188,18 +188,12 @@ impl Keys {
         let digest = sha256(presented);
         let mut found = None;
         for key in &self.keys {
-            if same(&digest, &key.digest) {
+            if bool::from(digest.ct_eq(&key.digest)) {
                 found = Some(key);
             }
         }
         found
     }
-}
-
-/// Compares in constant time.
-fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    let difference = a.iter().zip(b).fold(0, |sum, (a, b)| black_box(sum | (a ^ b)));
-    difference == 0
 }
 
 fn sha256(key: &str) -> [u8; 32] {
@@ -247,7 +241,7 @@ fn parse_line(line: &str, number: usize, now: Instant) -> Result<Key, String> {
         is_admin,
         digest,
         concurrent_max,
-        used: Mutex::new(Used { running: 0, requests: bucket(requests), tokens: bucket(tokens) }),
+        limits: Mutex::new(LimitState { running: 0, requests: bucket(requests), tokens: bucket(tokens) }),
     })
 }
 
@@ -258,25 +252,25 @@ fn limit(field: &str, value: &str) -> Result<u64, String> {
 }
 
 impl Key {
-    fn used(&self) -> MutexGuard<'_, Used> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    fn limits(&self) -> MutexGuard<'_, LimitState> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a request if all limits allow it. A refused request uses up nothing.
-    fn take(&self, now: Instant) -> Result<(), Denied> {
-        let mut used = self.used();
-        let Used { running, requests, tokens } = &mut *used;
+    fn take(&self, now: Instant) -> Result<(), AuthError> {
+        let mut limits = self.limits();
+        let LimitState { running, requests, tokens } = &mut *limits;
         if let Some(concurrent) = self.concurrent_max.filter(|max| *running >= *max) {
-            return Err(Denied::TooManyAtOnce { concurrent, retry_after: CONCURRENT_WAIT });
+            return Err(AuthError::TooManyAtOnce { concurrent, retry_after: CONCURRENT_WAIT });
         }
         if let Some(tokens) = tokens
             && let Some(retry_after) = tokens.wait(now)
         {
-            return Err(Denied::TooManyTokens { per_minute: tokens.per_minute, retry_after });
+            return Err(AuthError::TooManyTokens { per_minute: tokens.per_minute, retry_after });
         }
         if let Some(requests) = requests {
             if let Some(retry_after) = requests.wait(now) {
-                return Err(Denied::TooManyRequests { per_minute: requests.per_minute, retry_after });
+                return Err(AuthError::TooManyRequests { per_minute: requests.per_minute, retry_after });
             }
             requests.level -= 1.0;
         }
@@ -285,7 +279,7 @@ impl Key {
     }
 }
 
-impl Admitted {
+impl Permit {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.key.name
@@ -303,16 +297,16 @@ impl Admitted {
     }
 
     fn charge_at(&self, tokens: u64, now: Instant) {
-        if let Some(bucket) = &mut self.key.used().tokens {
+        if let Some(bucket) = &mut self.key.limits().tokens {
             bucket.fill(now);
             bucket.level -= tokens as f64;
         }
     }
 }
 
-impl Drop for Admitted {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.key.used().running -= 1;
+        self.key.limits().running -= 1;
     }
 }
 

@@ -4,99 +4,97 @@
 use std::sync::Arc;
 
 use bandmaster_orchestrator::{EventKind, Llm, Outcome, RunEvent, RunRequest, Status, Strategy, choose};
-use bandmaster_text::{Message, Part, Role, StopFilter, ToolChoice};
+use bandmaster_text::{Message, Part, Role, StopFilter};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 
-use super::answer::{Answers, Finish, Format, Question, Spent, Update, ask as ask_model, failing};
+use super::answer::{Answers, Finish, Format, Question, Update, ask as ask_model, failing};
 use super::error::ApiError;
-use super::layers::Notes;
-use super::runs::{Live, Runs};
-use super::shelf::Shelf;
+use super::layers::RequestContext;
+use super::prompt_size::PromptSize;
+use super::registry::ModelRegistry;
+use super::runs::{RunHandle, Runs};
 use super::spans;
-use super::weight::Weight;
+use super::usage::Usage;
 
 /// Asks the band. `strategy` is the part of the model's id after `bandmaster:`.
 ///
 /// # Errors
 /// 400 for a field that a band does not support, and for a conversation without a goal.
-pub async fn ask(
-    shelf: &Arc<Shelf>,
+pub(crate) async fn ask(
+    models: &Arc<ModelRegistry>,
     runs: &Arc<Runs>,
-    notes: &Notes,
+    context: &RequestContext,
     strategy: Option<&str>,
     question: Question,
 ) -> Result<Answers, ApiError> {
     check(&question)?;
-    Weight::of(&question.messages, &question.tools, &question.rendering.variables).check_looked_at()?;
+    PromptSize::of(&question.messages, &question.tools, &question.rendering.variables)
+        .check_without_model()?;
     let strategy = strategy.filter(|name| *name != "auto").map(str::parse::<Strategy>).transpose();
     let strategy = strategy.map_err(|error| ApiError::invalid("model", error.to_string()))?;
-    let band = shelf.band().await?;
+    let band = models.band().await?;
     let mut request = request(&question, strategy)?;
-    let shaped = question.format != Format::Text || calls(&question);
-    if shaped && strategy.is_none() {
+    let is_constrained = question.format != Format::Text || question.may_call_tools();
+    if is_constrained && strategy.is_none() {
         // If one call is enough for the goal, the tools go into that call.
         request.strategy = Some(choose(band, &request).await.0);
     }
-    let direct = request.strategy == Some(Strategy::Direct);
-    let after_tool = question.messages.last().is_some_and(|message| message.role == Role::Tool);
-    if shaped && (direct || after_tool) {
-        let planner = shelf.planner().await?;
+    let is_direct = request.strategy == Some(Strategy::Direct);
+    let follows_tool = question.messages.last().is_some_and(|message| message.role == Role::Tool);
+    if is_constrained && (is_direct || follows_tool) {
+        let planner = models.planner().await?;
         return ask_model(planner, question).await;
     }
-    let (events, heard) = mpsc::unbounded_channel();
-    let listener = Box::new(move |event: &RunEvent| drop(events.send(event.kind.clone())));
-    let listener = spans::followed(notes.parent(), listener);
-    let (_, live) = runs.begin(&notes.viewer(), band.clone(), request, listener).await?;
-    let listening = Listening { live, heard, said: String::new(), deltas: 0, finished: None };
-    if shaped {
-        return Ok(shape(Arc::clone(shelf), listening, question));
+    let (sender, events) = mpsc::unbounded_channel();
+    let listener = Box::new(move |event: &RunEvent| drop(sender.send(event.kind.clone())));
+    let listener = spans::traced(context.parent(), listener);
+    let (_, run) = runs.begin(&context.viewer(), band.clone(), request, listener).await?;
+    let run_stream = RunStream { run, events, streamed: String::new(), deltas: 0, finished: None };
+    if is_constrained {
+        return Ok(answer_after_run(Arc::clone(models), run_stream, question));
     }
-    let stop = question.draws.stop.clone();
-    let limit = question.draws.max_tokens.map(|tokens| (Arc::clone(&band.planner), tokens));
-    let next = move |mut listening: Listening| {
+    let stop = question.params.stop.clone();
+    let limit = question.params.tokens_max.map(|tokens| (Arc::clone(&band.planner), tokens));
+    let next = move |mut run_stream: RunStream| {
         let limit = limit.clone();
         async move {
-            let update = listening.next(limit.as_ref()).await?;
-            Some(((0, update), listening))
+            let update = run_stream.next(limit.as_ref()).await?;
+            Some(((0, update), run_stream))
         }
     };
-    Ok(stopped(stream::unfold(listening, next).boxed(), stop))
+    Ok(with_stop_sequences(stream::unfold(run_stream, next).boxed(), stop))
 }
 
 /// Ends an answer at the first stop sequence. The text after it is dropped, but the run continues to its end, so that
 /// the record of it is complete.
-fn stopped(answers: Answers, stop: Vec<String>) -> Answers {
+fn with_stop_sequences(answers: Answers, stop: Vec<String>) -> Answers {
     if stop.is_empty() {
         return answers;
     }
     let mut filter = StopFilter::new(stop);
     let updates = answers.flat_map(move |(number, update)| {
-        let told = match update {
+        let updates = match update {
             Update::Parts(parts, scores) => {
-                let cut = |part| match part {
+                let before_stop = |part| match part {
                     Part::Content(text) => Part::Content(filter.push(&text)),
                     part => part,
                 };
-                let parts = parts.into_iter().map(cut);
-                let said = |part: &Part| !matches!(part, Part::Content(text) if text.is_empty());
-                vec![Update::Parts(parts.filter(said).collect(), scores)]
+                let parts = parts.into_iter().map(before_stop);
+                let has_text = |part: &Part| !matches!(part, Part::Content(text) if text.is_empty());
+                vec![Update::Parts(parts.filter(has_text).collect(), scores)]
             }
-            Update::End(finish, spent) => {
+            Update::End(finish, usage) => {
                 let rest = filter.finish();
                 let finish = if filter.stopped() { Finish::Stop } else { finish };
                 let rest = (!rest.is_empty()).then(|| Update::Parts(vec![Part::Content(rest)], Vec::new()));
-                rest.into_iter().chain([Update::End(finish, spent)]).collect()
+                rest.into_iter().chain([Update::End(finish, usage)]).collect()
             }
             update => vec![update],
         };
-        stream::iter(told.into_iter().map(move |update| (number, update)))
+        stream::iter(updates.into_iter().map(move |update| (number, update)))
     });
     updates.boxed()
-}
-
-fn calls(question: &Question) -> bool {
-    !question.tools.is_empty() && question.choice != ToolChoice::None
 }
 
 fn check(question: &Question) -> Result<(), ApiError> {
@@ -108,14 +106,14 @@ fn check(question: &Question) -> Result<(), ApiError> {
     };
     match question {
         question if question.choices > 1 => refuse("n"),
-        question if question.draws.top_logprobs.is_some() => refuse("logprobs"),
-        question if question.draws.token_ids => refuse("return_token_ids"),
+        question if question.params.top_logprobs.is_some() => refuse("logprobs"),
+        question if question.params.token_ids => refuse("return_token_ids"),
         question if question.rendering.continue_final_message => refuse("continue_final_message"),
-        question if !question.draws.stop_token_ids.is_empty() => refuse("stop_token_ids"),
-        question if question.draws.stop_in_text => refuse("include_stop_str_in_output"),
-        question if question.draws.ignore_eos => refuse("ignore_eos"),
-        question if question.draws.min_tokens > 0 => refuse("min_tokens"),
-        question if !question.draws.sampling.logit_bias.is_empty() => refuse("logit_bias"),
+        question if !question.params.stop_token_ids.is_empty() => refuse("stop_token_ids"),
+        question if question.params.stop_in_text => refuse("include_stop_str_in_output"),
+        question if question.params.ignore_eos => refuse("ignore_eos"),
+        question if question.params.min_tokens > 0 => refuse("min_tokens"),
+        question if !question.params.sampling.logit_bias.is_empty() => refuse("logit_bias"),
         _ => Ok(()),
     }
 }
@@ -127,39 +125,39 @@ fn request(question: &Question, strategy: Option<Strategy>) -> Result<RunRequest
     };
     Ok(RunRequest {
         strategy,
-        seed: question.draws.sampling.seed,
+        seed: question.params.sampling.seed,
         conversation: question.messages[..last].to_vec(),
         ..RunRequest::new(question.messages[last].content.trim())
     })
 }
 
 /// A run and the events it sends.
-struct Listening {
+struct RunStream {
     /// Dropping it cancels the run.
-    live: Live,
-    heard: mpsc::UnboundedReceiver<EventKind>,
+    run: RunHandle,
+    events: mpsc::UnboundedReceiver<EventKind>,
     /// The part of the answer that was already streamed.
-    said: String,
-    /// The number of deltas in `said`, about a token each.
+    streamed: String,
+    /// The number of deltas in `streamed`, about a token each.
     deltas: u32,
     finished: Option<Update>,
 }
 
-impl Listening {
+impl RunStream {
     /// The next update of the answer. `limit` is the planner, whose tokens count, and the most the answer may have.
     async fn next(&mut self, limit: Option<&(Arc<dyn Llm>, u32)>) -> Option<Update> {
         if let Some(end) = self.finished.take() {
-            self.live.done();
-            self.heard.close();
+            self.run.detach();
+            self.events.close();
             return Some(end);
         }
         loop {
-            match self.heard.recv().await? {
+            match self.events.recv().await? {
                 // A delta is about a token; those beyond the limit are dropped.
                 EventKind::AnswerDelta { .. } if limit.is_some_and(|(_, tokens)| self.deltas >= *tokens) => {}
                 EventKind::AnswerDelta { text } => {
                     self.deltas += 1;
-                    self.said.push_str(&text);
+                    self.streamed.push_str(&text);
                     return Some(Update::Parts(vec![Part::Content(text)], Vec::new()));
                 }
                 EventKind::RunFinished { outcome } => return Some(self.end(*outcome, limit)),
@@ -173,10 +171,10 @@ impl Listening {
     }
 
     fn end(&mut self, outcome: Outcome, limit: Option<&(Arc<dyn Llm>, u32)>) -> Update {
-        let spent = spent(&outcome);
+        let usage = Usage::from(outcome.usage.tokens);
         if let Some(error) = failure(&outcome) {
-            self.live.done();
-            self.heard.close();
+            self.run.detach();
+            self.events.close();
             return Update::Failed(error);
         }
         let (answer, cut) = match limit {
@@ -186,14 +184,14 @@ impl Listening {
         let cut = cut || limit.is_some_and(|(_, tokens)| self.deltas >= *tokens);
         let finish = if cut || outcome.status == Status::Incomplete { Finish::Length } else { Finish::Stop };
         // A streamed draft that was rejected later can't be taken back; the final answer follows it in full.
-        let rest = match answer.trim().strip_prefix(self.said.trim()) {
-            Some(rest) if self.said.is_empty() => rest.to_owned(),
+        let rest = match answer.trim().strip_prefix(self.streamed.trim()) {
+            Some(rest) if self.streamed.is_empty() => rest.to_owned(),
             Some(rest) => rest.trim_end().to_owned(),
             // The streamed text and the answer were both cut, at different characters.
             None if cut => String::new(),
             None => format!("\n\n{answer}"),
         };
-        self.finished = Some(Update::End(finish, spent));
+        self.finished = Some(Update::End(finish, usage));
         match rest.is_empty() {
             true => self.finished.take().expect("it was just put there"),
             false => Update::Parts(vec![Part::Content(rest)], Vec::new()),
@@ -215,16 +213,6 @@ fn progress(event: &EventKind) -> Option<String> {
             Some(format!("The budget of {limit} {which} is reached."))
         }
         _ => None,
-    }
-}
-
-fn spent(outcome: &Outcome) -> Spent {
-    let tokens = outcome.usage.tokens;
-    Spent {
-        prompt_tokens: tokens.prompt_tokens,
-        cached_tokens: tokens.prompt_tokens_details.cached_tokens,
-        completion_tokens: tokens.completion_tokens,
-        ..Spent::default()
     }
 }
 
@@ -254,17 +242,17 @@ fn shorten(text: &str, planner: &dyn Llm, tokens_max: usize) -> (String, bool) {
 }
 
 /// Waits for the run, then asks the planner once more, with the result and the client's tools or output format.
-fn shape(shelf: Arc<Shelf>, listening: Listening, question: Question) -> Answers {
-    let found = async move {
-        let mut listening = listening;
+fn answer_after_run(models: Arc<ModelRegistry>, run_stream: RunStream, question: Question) -> Answers {
+    let answers = async move {
+        let mut run_stream = run_stream;
         let outcome = loop {
-            match listening.heard.recv().await {
+            match run_stream.events.recv().await {
                 Some(EventKind::RunFinished { outcome }) => break *outcome,
                 Some(_) => {}
                 None => return failing(ApiError::internal("the run ended without a result")),
             }
         };
-        listening.live.done();
+        run_stream.run.detach();
         if let Some(error) = failure(&outcome) {
             return failing(error);
         }
@@ -272,38 +260,30 @@ fn shape(shelf: Arc<Shelf>, listening: Listening, question: Question) -> Answers
         let last = question.messages.iter().rposition(|message| message.role == Role::User);
         if let Some(last) = last {
             let goal = &question.messages[last].content;
-            let told =
+            let content =
                 format!("{goal}\n\nThis was found out for it and is correct:\n{}", outcome.answer.trim());
-            question.messages[last] = Message { content: told, ..question.messages[last].clone() };
+            question.messages[last] = Message { content, ..question.messages[last].clone() };
         }
-        match last_call(&shelf, question).await {
+        match last_call(&models, question).await {
             Ok(answers) => {
-                let before = spent(&outcome);
-                answers.map(move |(number, update)| (number, with(before, update))).boxed()
+                let of_run = Usage::from(outcome.usage.tokens);
+                answers.map(move |(number, update)| (number, add_usage(of_run, update))).boxed()
             }
             Err(error) => failing(error),
         }
     };
-    stream::once(found).flatten().boxed()
+    stream::once(answers).flatten().boxed()
 }
 
-async fn last_call(shelf: &Arc<Shelf>, question: Question) -> Result<Answers, ApiError> {
-    let planner = shelf.planner().await?;
+async fn last_call(models: &Arc<ModelRegistry>, question: Question) -> Result<Answers, ApiError> {
+    let planner = models.planner().await?;
     ask_model(planner, question).await
 }
 
-/// Adds the run's usage to that of the last call.
-fn with(before: Spent, update: Update) -> Update {
+/// Adds the run's tokens to those of the last call.
+fn add_usage(of_run: Usage, update: Update) -> Update {
     match update {
-        Update::End(finish, spent) => Update::End(
-            finish,
-            Spent {
-                prompt_tokens: before.prompt_tokens + spent.prompt_tokens,
-                cached_tokens: before.cached_tokens + spent.cached_tokens,
-                completion_tokens: before.completion_tokens + spent.completion_tokens,
-                ..spent
-            },
-        ),
+        Update::End(finish, usage) => Update::End(finish, usage.with_tokens_of(of_run)),
         update => update,
     }
 }
@@ -313,14 +293,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_answer_ends_before_a_stop_string_wherever_it_was_cut() {
+    async fn an_answer_ends_before_a_stop_sequence_wherever_it_was_split() {
         let check = async |pieces: &[&str], stop: &[&str], expected: &str, ends: Finish| {
             let part = |text: &&str| (0, Update::Parts(vec![Part::Content((*text).to_owned())], Vec::new()));
-            let end = (0, Update::End(Finish::Length, Spent::default()));
+            let end = (0, Update::End(Finish::Length, Usage::default()));
             let updates: Vec<(u32, Update)> = pieces.iter().map(part).chain([end]).collect();
             let stop = stop.iter().map(|stop| (*stop).to_owned()).collect();
             let (mut said, mut finish) = (String::new(), None);
-            let mut updates = stopped(stream::iter(updates).boxed(), stop);
+            let mut updates = with_stop_sequences(stream::iter(updates).boxed(), stop);
             while let Some((_, update)) = updates.next().await {
                 match update {
                     Update::Parts(parts, _) => parts.into_iter().for_each(|part| match part {

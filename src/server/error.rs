@@ -13,11 +13,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// `type` of errors that the client can fix.
-pub const INVALID_REQUEST: &str = "invalid_request_error";
+pub(crate) const INVALID_REQUEST: &str = "invalid_request_error";
 /// `type` of errors from rate limits and full queues.
-pub const RATE_LIMIT: &str = "rate_limit_error";
+pub(crate) const RATE_LIMIT: &str = "rate_limit_error";
 /// `type` of errors that are not the client's fault.
-pub const SERVER_ERROR: &str = "server_error";
+pub(crate) const SERVER_ERROR: &str = "server_error";
 
 /// A response that is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Put into the extensions of an error response for the metrics: its `code`, or its `type` if it has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ErrorKind(pub &'static str);
+pub(crate) struct ErrorKind(pub &'static str);
 
 impl ApiError {
     #[must_use]
@@ -91,8 +91,8 @@ impl ApiError {
     }
 
     #[must_use]
-    pub fn no_model(name: &str, there: &[String]) -> Self {
-        let error = Self::not_found(format!("no model {name:?}; available models: {}", there.join(", ")));
+    pub fn no_model(name: &str, available: &[String]) -> Self {
+        let error = Self::not_found(format!("no model {name:?}; available models: {}", available.join(", ")));
         Self { param: Some("model".into()), ..error.code("model_not_found") }
     }
 
@@ -105,7 +105,7 @@ impl ApiError {
 
     /// For a job that ends early because its client has left; nobody receives it.
     #[must_use]
-    pub fn left() -> Self {
+    pub fn client_left() -> Self {
         Self::unavailable("the client left")
     }
 
@@ -116,7 +116,7 @@ impl ApiError {
         match error {
             SessionError::Cancelled
             | SessionError::Template(TemplateError::Cancelled)
-            | SessionError::Grammar(GrammarError::Cancelled) => ApiError::left(),
+            | SessionError::Grammar(GrammarError::Cancelled) => ApiError::client_left(),
             SessionError::Template(TemplateError::TooLong { .. }) => {
                 Self::invalid(prompt, message).code("context_length_exceeded")
             }
@@ -129,7 +129,6 @@ impl ApiError {
             }
             SessionError::Grammar(_) => Self::invalid(output, message),
             SessionError::Rejected(rejected) => Self::of_rejected(rejected, prompt),
-            SessionError::Failed(failure) => Self::of_failure(failure, output),
             _ => Self::internal(message),
         }
     }
@@ -357,8 +356,6 @@ mod tests {
     fn every_failure_of_a_generation_has_its_status_field_and_code() {
         let check = |failure: Failure, status, param, message: &str| {
             is(&ApiError::of_failure(&failure, "response_format"), status, param, None, message);
-            let session = SessionError::Failed(failure);
-            is(&ApiError::of_session(&session, "messages", "response_format"), status, param, None, message);
         };
         let (model, why) = (|| "m".to_owned(), || "out of luck".to_owned());
         let stuck = "the output can't be constrained as requested: grammar: out of luck";
@@ -385,7 +382,5 @@ mod tests {
             "generation failed: the prompt has no tokens",
         );
         check(Failure::Stopped, 500, None, "generation failed: the engine has stopped");
-        let ended = "generation failed: the answer has already ended";
-        is(&ApiError::of_session(&SessionError::AlreadyEnded, "messages", "f"), 500, None, None, ended);
     }
 }

@@ -20,42 +20,42 @@ use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::auth::Keys;
-use super::layers::{Hosts, Layers, Origins, around};
+use super::auth::ApiKeys;
+use super::layers::{Hosts, Layers, Origins, with_layers};
 use super::metrics::Metrics;
+use super::registry::{Alias, LoadModel, Loaders, ModelRegistry};
 use super::runs::Runs;
-use super::serve::{Bound, Drain, Ended, Listen, bind};
-use super::shelf::{Alias, LoadModel, Loaders, Shelf};
-use super::{App, Ending, router};
+use super::serve::{BoundServer, Listen, ShutdownReport, ShutdownSignal, bind};
+use super::{App, Shutdown, router};
 
 /// Limits that no test reaches.
-pub fn listen() -> Listen {
+pub(crate) fn listen() -> Listen {
     Listen {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         socket: None,
         header_timeout: Duration::from_secs(20),
-        taking_timeout: Duration::from_secs(20),
+        write_timeout: Duration::from_secs(20),
         headers_max: 64,
-        drain: Duration::from_secs(20),
+        drain_timeout: Duration::from_secs(20),
         connections_max: 64,
         per_address_max: None,
     }
 }
 
 /// A server that runs in the background of a test.
-pub struct Server {
+pub(crate) struct Server {
     pub address: SocketAddr,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<Ended>,
+    serving: JoinHandle<ShutdownReport>,
 }
 
 impl Server {
-    pub async fn start(listen: &Listen, router: Router) -> Self {
+    pub(crate) async fn start(listen: &Listen, router: Router) -> Self {
         let bound = bind(listen).await.expect("a free port");
         Self::serve(bound, router.clone(), router)
     }
 
-    pub fn serve(bound: Bound, tcp: Router, socket: Router) -> Self {
+    pub(crate) fn serve(bound: BoundServer, tcp: Router, socket: Router) -> Self {
         let address = bound.address();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
@@ -65,14 +65,14 @@ impl Server {
     }
 
     /// Requests shutdown; the handle resolves when the server has ended.
-    pub fn stop(self) -> JoinHandle<Ended> {
+    pub(crate) fn stop(self) -> JoinHandle<ShutdownReport> {
         self.stop.send(()).expect("it runs");
         self.serving
     }
 }
 
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     /// The names are in lower case.
     headers: Vec<(String, String)>,
@@ -95,17 +95,17 @@ impl Answer {
         (body.len() == promised || body.is_empty()).then_some(answer)
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
 /// Reads until the other side closes.
-pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+pub(crate) async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     // A reset counts as the end, too.
     let _ = stream.read_to_end(&mut bytes).await;
@@ -113,7 +113,7 @@ pub async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 /// Sends a head such as `GET /path`, perhaps followed by header lines, unchanged, and reads until the end.
-pub async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> Option<Answer> {
+pub(crate) async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> Option<Answer> {
     let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
     let mut request = format!("{line} HTTP/1.1\r\nconnection: close\r\n");
     if !headers.to_lowercase().contains("host: ") {
@@ -127,41 +127,41 @@ pub async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &st
     Answer::read(&rest(&mut stream).await)
 }
 
-pub async fn ask(address: SocketAddr, head: &str) -> Answer {
+pub(crate) async fn ask(address: SocketAddr, head: &str) -> Answer {
     let stream = TcpStream::connect(address).await.expect("it listens");
     ask_over(stream, head).await.expect("an answer")
 }
 
 /// A server whose only model always gives the same answer.
-pub fn running(says: &str) -> Running {
+pub(crate) fn running(says: &str) -> Running {
     let model = parrot(says);
     Running::new(Box::new(move |_| Ok(Arc::clone(&model))))
 }
 
 /// All routes with one model, called without a socket.
-pub struct Running {
+pub(crate) struct Running {
     pub router: Router,
     pub desk: Desk,
     /// Sending true begins the shutdown.
-    pub drain: watch::Sender<bool>,
+    pub start_shutdown: watch::Sender<bool>,
 }
 
 impl Running {
     /// Its model is called `parrot`; `load` is called at the first request for it.
-    pub fn new(load: LoadModel) -> Self {
+    pub(crate) fn new(load: LoadModel) -> Self {
         Self::with_aliases(load, Vec::new())
     }
 
-    pub fn with_aliases(load: LoadModel, aliases: Vec<Alias>) -> Self {
+    pub(crate) fn with_aliases(load: LoadModel, aliases: Vec<Alias>) -> Self {
         Self::of(Desk::in_memory().expect("a record"), load, None, aliases)
     }
 
     /// Uses the given record. With `keys`, only those are accepted.
-    pub fn on(desk: Desk, load: LoadModel, keys: Option<Arc<Keys>>) -> Self {
+    pub(crate) fn on(desk: Desk, load: LoadModel, keys: Option<Arc<ApiKeys>>) -> Self {
         Self::of(desk, load, keys, Vec::new())
     }
 
-    fn of(desk: Desk, load: LoadModel, keys: Option<Arc<Keys>>, aliases: Vec<Alias>) -> Self {
+    fn of(desk: Desk, load: LoadModel, keys: Option<Arc<ApiKeys>>, aliases: Vec<Alias>) -> Self {
         let found = LocalModel {
             name: "parrot".into(),
             role: Role::Worker,
@@ -173,27 +173,27 @@ impl Running {
         let folder = tempfile::tempdir().expect("a folder");
         let hub = Hub::new(Home::under(folder.path()), true);
         let metrics = Arc::new(Metrics::new());
-        let (drain, begun) = Drain::channel();
-        let shelf = Shelf::new(hub, vec![found], None, loaders).with_aliases(aliases);
+        let (start_shutdown, signal) = ShutdownSignal::channel();
+        let models = ModelRegistry::new(hub, vec![found], None, loaders).with_aliases(aliases);
         let runs = Runs::new(desk.clone());
-        let ending = Ending::new(begun, Duration::from_secs(1));
-        let app = Arc::new(App::new(shelf, runs, engine(), Arc::clone(&metrics), ending));
+        let shutdown = Shutdown::new(signal, Duration::from_secs(1));
+        let app = Arc::new(App::new(models, runs, engine(), Arc::clone(&metrics), shutdown));
         app.set_ready();
         let origins = Arc::new(Origins::parse(&[]).expect("none is fine"));
         let hosts = Arc::new(
             Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)).expect("none is fine"),
         );
-        let router = around(router(app), &Layers { metrics, keys, origins, hosts });
-        Self { router, desk, drain }
+        let router = with_layers(router(app), &Layers { metrics, keys, origins, hosts });
+        Self { router, desk, start_shutdown }
     }
 
     /// Sends a request and returns the response without waiting for its body.
-    pub async fn begin(&self, method: &str, path: &str, body: &Value) -> Response {
+    pub(crate) async fn begin(&self, method: &str, path: &str, body: &Value) -> Response {
         self.begin_as("", method, path, body).await
     }
 
     /// As [`Running::begin`], with an API key.
-    pub async fn begin_as(&self, key: &str, method: &str, path: &str, body: &Value) -> Response {
+    pub(crate) async fn begin_as(&self, key: &str, method: &str, path: &str, body: &Value) -> Response {
         let request = Request::builder()
             .method(method)
             .header("authorization", format!("Bearer {key}"))
@@ -205,11 +205,17 @@ impl Running {
         TowerToHyperService::new(self.router.clone()).call(request).await.expect("routers always answer")
     }
 
-    pub async fn respond(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
+    pub(crate) async fn respond(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
         self.respond_to("", method, path, body).await
     }
 
-    pub async fn respond_to(&self, key: &str, method: &str, path: &str, body: &Value) -> (u16, String) {
+    pub(crate) async fn respond_to(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> (u16, String) {
         let response = self.begin_as(key, method, path, body).await;
         let status = response.status().as_u16();
         let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a whole body");
@@ -217,7 +223,7 @@ impl Running {
     }
 
     /// Sends a request, checks that the status is `expected`, and returns the body.
-    pub async fn call(&self, expected: u16, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) async fn call(&self, expected: u16, method: &str, path: &str, body: Value) -> Value {
         let (status, text) = self.respond(method, path, &body).await;
         assert_eq!(status, expected, "{method} {path} {body}: {text}");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))

@@ -17,7 +17,7 @@ use super::error::ApiError;
 /// Jobs on more bytes than this are large.
 const LARGE_BYTES: usize = 256 << 10;
 /// Most bytes of a text that is not sent to a model, e.g. one to tokenize. Prompts have the limit of their model.
-pub const TEXT_BYTES_MAX: usize = 8 << 20;
+pub(crate) const TEXT_BYTES_MAX: usize = 8 << 20;
 /// How long a job may wait for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How long a job may run before its client gets an error.
@@ -28,21 +28,21 @@ static LARGE: Semaphore = Semaphore::const_new(2);
 /// Grammars have a queue of their own: compiling one may take seconds, and prompts should not wait for it.
 static GRAMMARS: Semaphore = Semaphore::const_new(8);
 /// Most requests that compile a grammar or wait to.
-const GRAMMARS_ASKED_MAX: usize = 64;
-static GRAMMARS_ASKED: AtomicUsize = AtomicUsize::new(0);
+const GRAMMARS_PENDING_MAX: usize = 64;
+static GRAMMARS_PENDING: AtomicUsize = AtomicUsize::new(0);
 /// After a job that took at least this long, freed memory is returned to the system.
-const LONG: Duration = Duration::from_millis(50);
+const LONG_JOB: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 thread_local! {
     /// Counts the jobs requested on this thread.
-    pub static ASKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    pub static JOBS_STARTED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// Tells the job when it is dropped that its client no longer waits.
-struct Waiter(Cancellation);
+struct CancelOnDrop(Cancellation);
 
-impl Drop for Waiter {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
     }
@@ -52,70 +52,71 @@ impl Drop for Waiter {
 ///
 /// # Errors
 /// Those of `work`; 503 if it gets no turn in time, 413 if it takes too long.
-pub async fn run<T: Send + 'static>(
+pub(crate) async fn run<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce(&Cancellation) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     #[cfg(test)]
-    ASKED.set(ASKED.get() + 1);
-    let turns = if bytes <= LARGE_BYTES { &SMALL } else { &LARGE };
-    run_within(turns, (WAIT_MAX, TIME_MAX), work).await
+    JOBS_STARTED.set(JOBS_STARTED.get() + 1);
+    let semaphore = if bytes <= LARGE_BYTES { &SMALL } else { &LARGE };
+    run_within(semaphore, (WAIT_MAX, TIME_MAX), work).await
 }
 
 /// Runs `work` that compiles a grammar.
 ///
 /// # Errors
 /// As [`run`], and 429 when too many grammars are requested at once.
-pub async fn make<T: Send + 'static>(
+pub(crate) async fn compile_grammar<T: Send + 'static>(
     work: impl FnOnce(&Cancellation) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let _asked = Asked::among(&GRAMMARS_ASKED, GRAMMARS_ASKED_MAX)?;
+    let _pending = PendingGrammar::count_in(&GRAMMARS_PENDING, GRAMMARS_PENDING_MAX)?;
     run_within(&GRAMMARS, (WAIT_MAX, TIME_MAX), work).await
 }
 
 /// Counts one request for a grammar until it is dropped.
-struct Asked<'a>(&'a AtomicUsize);
+struct PendingGrammar<'a>(&'a AtomicUsize);
 
-impl<'a> Asked<'a> {
-    fn among(count: &'a AtomicUsize, most: usize) -> Result<Self, ApiError> {
-        let asked = Self(count);
+impl<'a> PendingGrammar<'a> {
+    fn count_in(count: &'a AtomicUsize, most: usize) -> Result<Self, ApiError> {
+        let pending = Self(count);
         if count.fetch_add(1, Ordering::Relaxed) < most {
-            return Ok(asked);
+            return Ok(pending);
         }
         let message = "too many grammars are being compiled: try again later";
         Err(ApiError::too_many(message, Duration::from_secs(1)).code("queue_full"))
     }
 }
 
-impl Drop for Asked<'_> {
+impl Drop for PendingGrammar<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 async fn run_within<T: Send + 'static>(
-    turns: &'static Semaphore,
+    semaphore: &'static Semaphore,
     (wait_max, time_max): (Duration, Duration),
     work: impl FnOnce(&Cancellation) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let turn = tokio::time::timeout(wait_max, turns.acquire()).await.map_err(|_| {
+    let permit = tokio::time::timeout(wait_max, semaphore.acquire()).await.map_err(|_| {
         ApiError::unavailable("other requests are being prepared: try again later").code("queue_full")
     })?;
-    let waiter = Waiter(Cancellation::default());
-    let cancellation = waiter.0.clone();
+    let cancel_on_drop = CancelOnDrop(Cancellation::default());
+    let cancellation = cancel_on_drop.0.clone();
     let working = tokio::task::spawn_blocking(move || {
         // Held by the work itself, so that an abandoned job counts until it has ended.
-        let _turn = turn;
+        let _permit = permit;
         let began = Instant::now();
-        let done = if !cancellation.is_cancelled() { work(&cancellation) } else { Err(ApiError::left()) };
-        if began.elapsed() >= LONG {
-            budget::give_back();
+        let result =
+            if cancellation.is_cancelled() { Err(ApiError::client_left()) } else { work(&cancellation) };
+        if began.elapsed() >= LONG_JOB {
+            budget::report_freed();
         }
-        done
+        result
     });
     match tokio::time::timeout(time_max, working).await {
-        Ok(done) => {
-            done.map_err(|error| ApiError::internal(format!("the text could not be read: {error}")))?
+        Ok(result) => {
+            result.map_err(|error| ApiError::internal(format!("the text could not be read: {error}")))?
         }
         Err(_) => Err(ApiError::new(
             axum::http::StatusCode::PAYLOAD_TOO_LARGE,
@@ -129,7 +130,7 @@ async fn run_within<T: Send + 'static>(
 ///
 /// # Errors
 /// 413 naming the field and the limit.
-pub fn check_size(field: &str, bytes: usize) -> Result<(), ApiError> {
+pub(crate) fn check_size(field: &str, bytes: usize) -> Result<(), ApiError> {
     if bytes <= TEXT_BYTES_MAX {
         return Ok(());
     }

@@ -1,25 +1,27 @@
 //! The OpenAI-compatible endpoint: the only room that knows HTTP and OpenAI's JSON.
 //!
 //! How a model computes, and which sequences share a batch, is not known here.
+#![warn(unreachable_pub)]
 
-pub mod answer;
-pub mod auth;
-pub mod band;
-pub mod budget;
-pub mod error;
-pub mod forget;
-pub mod jobs;
-pub mod layers;
-pub mod metrics;
-pub mod routes;
-pub mod runs;
-pub mod serve;
-pub mod shelf;
-pub mod spans;
-pub mod sse;
-pub mod track;
-pub mod weight;
-pub mod wire;
+mod answer;
+mod auth;
+mod band;
+mod budget;
+mod error;
+mod jobs;
+mod layers;
+mod metrics;
+mod prompt_size;
+mod registry;
+mod retention;
+mod routes;
+mod runs;
+mod serve;
+mod spans;
+mod sse;
+mod tracker;
+mod usage;
+mod wire;
 
 #[cfg(test)]
 mod fixtures;
@@ -29,59 +31,68 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use bandmaster_text::{EngineHandle, LoadedModel};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes as at;
 
+pub use auth::ApiKeys;
+pub use budget::memory_freed;
+pub use error::ApiError;
+pub use layers::{Hosts, Layers, Origins, RequestContext, with_layers};
+pub use metrics::Metrics;
+pub use registry::{Alias, BAND, Loaders, ModelRegistry};
+pub use retention::delete_old_responses;
+pub use runs::Runs;
+pub use serve::{BoundServer, Listen, bind, descriptors_needed};
+pub use spans::{OtlpEndpoint, SPAN_TARGET, SpanExport, SpanParent, traced};
+pub use usage::Usage;
+// Fuzzing reads bodies as the routes do.
+pub use wire::body::parse as parse_body;
+pub use wire::chat::ChatRequest;
+pub use wire::completions::CompletionRequest;
+pub use wire::responses::request::CreateResponse;
+
 use answer::{Answers, Question};
-use error::ApiError;
-use layers::Notes;
-use metrics::Metrics;
-use runs::Runs;
-use serve::Drain;
-use shelf::{BAND, Shelf};
+use serve::ShutdownSignal;
 
 /// The end of the drain time that is reserved for streams to send their final error event.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const DRAIN_RESERVE: Duration = Duration::from_millis(500);
 
 /// The state shared by all routes.
 pub struct App {
-    pub shelf: Arc<Shelf>,
+    pub models: Arc<ModelRegistry>,
     pub runs: Arc<Runs>,
     /// Asked only for its statistics, which `/metrics` reports.
-    pub engine: EngineHandle,
-    pub metrics: Arc<Metrics>,
-    pub ending: Ending,
+    engine: EngineHandle,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
     ready: AtomicBool,
 }
 
 /// Tells streams when the server shuts down and when they must stop.
 #[derive(Debug, Clone)]
-pub struct Ending {
-    drain: Drain,
-    /// Answers still running this long after the drain began are cut off.
-    after: Duration,
+pub struct Shutdown {
+    signal: ShutdownSignal,
+    /// Answers still running this long after the signal are cut off.
+    cut_after: Duration,
 }
 
-impl Ending {
+impl Shutdown {
     #[must_use]
-    pub fn new(drain: Drain, drain_time: Duration) -> Self {
-        Self { drain, after: drain_time.saturating_sub(LAST_WORDS) }
+    pub fn new(signal: ShutdownSignal, drain_time: Duration) -> Self {
+        Self { signal, cut_after: drain_time.saturating_sub(DRAIN_RESERVE) }
     }
 
     /// Whether shutdown has begun, so that new requests are refused.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.drain.has_begun()
+    fn is_draining(&self) -> bool {
+        self.signal.is_set()
     }
 
     /// Waits until the moment when answers that are still running must stop.
-    pub async fn cut(self) {
-        self.drain.begun().await;
-        tokio::time::sleep(self.after).await;
+    async fn deadline(self) {
+        self.signal.wait().await;
+        tokio::time::sleep(self.cut_after).await;
     }
 }
 
@@ -89,18 +100,18 @@ impl App {
     /// Builds the state; requests are refused until [`App::set_ready`] is called.
     #[must_use]
     pub fn new(
-        shelf: Shelf,
+        models: ModelRegistry,
         runs: Runs,
         engine: EngineHandle,
         metrics: Arc<Metrics>,
-        ending: Ending,
+        shutdown: Shutdown,
     ) -> Self {
         Self {
-            shelf: Arc::new(shelf),
+            models: Arc::new(models),
             runs: Arc::new(runs),
             engine,
             metrics,
-            ending,
+            shutdown,
             ready: AtomicBool::new(false),
         }
     }
@@ -110,8 +121,7 @@ impl App {
         self.ready.store(true, Ordering::Release);
     }
 
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
+    fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
 
@@ -119,31 +129,37 @@ impl App {
     ///
     /// # Errors
     /// 503 until [`App::set_ready`] was called.
-    pub fn check_ready(&self) -> Result<(), ApiError> {
+    fn check_ready(&self) -> Result<(), ApiError> {
         match self.is_ready() {
             true => Ok(()),
             false => Err(ApiError::unavailable("the models are loading: /health says when they are ready")),
         }
     }
 
-    /// The id of the model that answers a request with `said` in its `model` field. If that is not the model that was
-    /// asked for, a response header says so.
+    /// The id of the model that answers a request for the model `requested`. If another model answers in its place, a
+    /// response header says so.
     ///
     /// # Errors
     /// 400 if no model was named and there are several to choose from.
-    pub fn id(&self, notes: &Notes, said: Option<&str>, embeds: bool) -> Result<String, ApiError> {
-        let meant = self.shelf.meant(said, embeds)?;
-        if meant.instead {
-            notes.answers_instead(&meant.id);
+    fn model_id(
+        &self,
+        context: &RequestContext,
+        requested: Option<&str>,
+        embeddings: bool,
+    ) -> Result<String, ApiError> {
+        let model = self.models.resolve(requested, embeddings)?;
+        if model.substituted {
+            context.set_substitute(&model.id);
         }
-        Ok(meant.id)
+        Ok(model.id)
     }
 
     /// Records the fields of a question that the band ignores, since its strategies choose the sampling.
-    pub fn name_unused(&self, notes: &Notes, id: &str, question: &Question) {
+    fn report_ignored(&self, context: &RequestContext, id: &str, question: &Question) {
         if id.split(':').next() == Some(BAND) {
             let kwargs = (!question.rendering.variables.is_empty()).then_some("chat_template_kwargs");
-            notes.ignored(question.draws.named.iter().copied().chain(kwargs).map(str::to_owned));
+            let fields = question.params.ignored_by_band.iter().copied().chain(kwargs);
+            context.add_ignored(fields.map(str::to_owned));
         }
     }
 
@@ -151,9 +167,9 @@ impl App {
     ///
     /// # Errors
     /// 404 for an unknown model; 400 for a request that the model can't serve; 429 when the queue is full.
-    pub async fn ask(
+    async fn ask(
         &self,
-        notes: &Notes,
+        context: &RequestContext,
         id: &str,
         question: Question,
     ) -> Result<(Answers, Option<Arc<LoadedModel>>), ApiError> {
@@ -162,27 +178,11 @@ impl App {
             _ => (id, None),
         };
         if name == BAND {
-            return Ok((band::ask(&self.shelf, &self.runs, notes, strategy, question).await?, None));
+            return Ok((band::ask(&self.models, &self.runs, context, strategy, question).await?, None));
         }
-        let model = self.shelf.model(id).await?;
+        let model = self.models.model(id).await?;
         let answers = answer::ask(Arc::clone(&model), question).await?;
         Ok((answers, Some(model)))
-    }
-}
-
-/// Extractor for the [`Notes`] of the request.
-pub struct Asker {
-    pub notes: Notes,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Asker {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let notes = parts.extensions.get::<Notes>().cloned();
-        notes
-            .map(|notes| Self { notes })
-            .ok_or_else(|| ApiError::internal("the middleware did not run for this request"))
     }
 }
 
@@ -214,7 +214,11 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(at!(routes::responses::input_items))
         .routes(at!(routes::responses::cancel))
         .routes(at!(routes::conversations::begin))
-        .routes(at!(routes::conversations::show, routes::conversations::note, routes::conversations::remove))
+        .routes(at!(
+            routes::conversations::show,
+            routes::conversations::update,
+            routes::conversations::remove
+        ))
         .routes(at!(routes::conversations::items, routes::conversations::append))
         .routes(at!(routes::conversations::item, routes::conversations::remove_item))
         .routes(at!(routes::embeddings::embeddings))

@@ -16,17 +16,20 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::usage::Usage;
+
 /// `Content-Type` of [`Metrics::render`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 const PREFIX: &str = "bandmaster";
 
 /// Bounds of the histograms of waiting times (time to first token, time in the queue), in seconds.
-const WAITS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+const WAIT_BOUNDS_S: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 /// Bounds of the histogram of the time between two tokens of an answer, in seconds.
-const GAPS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
+const TOKEN_GAP_BOUNDS_S: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
 /// Bounds of the histograms of whole requests and answers, in seconds.
-const WHOLES: [f64; 14] =
+const DURATION_BOUNDS_S: [f64; 14] =
     [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 1200.0];
 
 type Labels<const N: usize> = [(&'static str, String); N];
@@ -67,23 +70,23 @@ impl Default for Metrics {
     }
 }
 
-fn waits() -> Histogram {
-    Histogram::new(WAITS)
+fn wait_histogram() -> Histogram {
+    Histogram::new(WAIT_BOUNDS_S)
 }
 
-fn gaps() -> Histogram {
-    Histogram::new(GAPS)
+fn token_gap_histogram() -> Histogram {
+    Histogram::new(TOKEN_GAP_BOUNDS_S)
 }
 
-fn wholes() -> Histogram {
-    Histogram::new(WHOLES)
+fn duration_histogram() -> Histogram {
+    Histogram::new(DURATION_BOUNDS_S)
 }
 
 fn histograms<const N: usize>(make: fn() -> Histogram) -> Histograms<N> {
     Family::new_with_constructor(make)
 }
 
-fn of(model: &str) -> Labels<1> {
+fn model_label(model: &str) -> Labels<1> {
     [("model", model.to_owned())]
 }
 
@@ -94,11 +97,11 @@ impl Metrics {
             registry: Registry::with_prefix(PREFIX),
             in_flight: Gauge::default(),
             requests: Family::default(),
-            request_time: histograms(wholes),
-            first_token: histograms(waits),
-            between_tokens: histograms(gaps),
-            end_to_end: histograms(wholes),
-            queue: histograms(waits),
+            request_time: histograms(duration_histogram),
+            first_token: histograms(wait_histogram),
+            between_tokens: histograms(token_gap_histogram),
+            end_to_end: histograms(duration_histogram),
+            queue: histograms(wait_histogram),
             prompt_tokens: Family::default(),
             cached_tokens: Family::default(),
             completion_tokens: Family::default(),
@@ -159,7 +162,7 @@ impl Metrics {
     /// The metrics of a model. Only for names of existing models, because every name is kept until the process ends.
     #[must_use]
     pub fn model(&self, model: &str) -> ModelMetrics {
-        let labels = of(model);
+        let labels = model_label(model);
         ModelMetrics {
             first_token: self.first_token.get_or_create_owned(&labels),
             between_tokens: self.between_tokens.get_or_create_owned(&labels),
@@ -173,20 +176,20 @@ impl Metrics {
 
     /// Counts a failed request. `model` is empty if none was found; `kind` is one of a small fixed set.
     pub fn error(&self, model: &str, kind: &str) {
-        let [model] = of(model);
+        let [model] = model_label(model);
         self.errors.get_or_create(&[model, ("kind", kind.to_owned())]).inc();
     }
 
     /// Counts a request whose client left before the end. `model` is empty if none was found.
     pub fn cancelled(&self, model: &str) {
-        self.cancelled.get_or_create(&of(model)).inc();
+        self.cancelled.get_or_create(&model_label(model)).inc();
     }
 
     /// All metrics as OpenMetrics text, including the engine's; to be sent as [`CONTENT_TYPE`].
     #[must_use]
     pub fn render(&self, stats: &EngineStats) -> String {
         let mut engine = Registry::with_prefix(PREFIX);
-        engine.register_collector(Box::new(engine::Numbers(stats.clone())));
+        engine.register_collector(Box::new(engine::EngineCollector(stats.clone())));
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &engine))
@@ -210,11 +213,11 @@ impl ModelMetrics {
         self.between_tokens.observe(after.as_secs_f64());
     }
 
-    /// Records the time from a request's arrival to its last token, and its usage; `prompt` includes `cached`.
-    pub fn ended(&self, after: Duration, prompt: u64, cached: u64, completion: u64) {
+    /// Records the time from a request's arrival to its last token, and its usage.
+    pub fn ended(&self, after: Duration, usage: Usage) {
         self.end_to_end.observe(after.as_secs_f64());
-        self.prompt_tokens.inc_by(prompt);
-        self.cached_tokens.inc_by(cached);
-        self.completion_tokens.inc_by(completion);
+        self.prompt_tokens.inc_by(usage.prompt_tokens);
+        self.cached_tokens.inc_by(usage.cached_tokens);
+        self.completion_tokens.inc_by(usage.completion_tokens);
     }
 }

@@ -6,48 +6,40 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bandmaster_journal::{Desk, Viewer};
-use bandmaster_orchestrator::{Band, Cancel, EventKind, Outcome, RunEvent, RunRequest, run};
+use bandmaster_orchestrator::{Band, Cancel, EventKind, RunEvent, RunRequest, run};
 use tokio::sync::{oneshot, watch};
 
 use super::error::ApiError;
 
 /// Called with each event of a run.
-pub type Listener = Box<dyn FnMut(&RunEvent) + Send>;
+pub(crate) type RunListener = Box<dyn FnMut(&RunEvent) + Send>;
 
 pub struct Runs {
     desk: Desk,
-    going: Mutex<HashMap<String, Going>>,
+    active: Mutex<HashMap<String, ActiveRun>>,
 }
 
 /// A run in progress.
 #[derive(Clone)]
-struct Going {
+struct ActiveRun {
     cancel: Cancel,
     /// Number of the run's last event.
     seq: watch::Receiver<u64>,
 }
 
-/// A run that is cancelled when this is dropped, unless [`Live::done`] was called.
-pub struct Live {
+/// A run that is cancelled when this is dropped, unless [`RunHandle::detach`] was called.
+pub struct RunHandle {
     cancel: Option<Cancel>,
-    outcome: oneshot::Receiver<Outcome>,
 }
 
-impl Live {
+impl RunHandle {
     /// The run has ended, or may continue without its client.
-    pub fn done(&mut self) {
+    pub fn detach(&mut self) {
         self.cancel = None;
     }
-
-    /// Waits for the run's end; `None` if it panicked.
-    pub async fn outcome(mut self) -> Option<Outcome> {
-        let outcome = (&mut self.outcome).await.ok();
-        self.done();
-        outcome
-    }
 }
 
-impl Drop for Live {
+impl Drop for RunHandle {
     fn drop(&mut self) {
         if let Some(cancel) = &self.cancel {
             cancel.cancel();
@@ -58,7 +50,7 @@ impl Drop for Live {
 impl Runs {
     #[must_use]
     pub fn new(desk: Desk) -> Self {
-        Self { desk, going: Mutex::default() }
+        Self { desk, active: Mutex::default() }
     }
 
     #[must_use]
@@ -75,25 +67,24 @@ impl Runs {
         owner: &Viewer,
         band: Band,
         request: RunRequest,
-        mut listener: Listener,
-    ) -> Result<(String, Live), ApiError> {
+        mut listener: RunListener,
+    ) -> Result<(String, RunHandle), ApiError> {
         let cancel = Cancel::new();
-        let (told, begun) = oneshot::channel();
-        let (ended, outcome) = oneshot::channel();
+        let (send_id, started) = oneshot::channel();
         let (runs, switch) = (Arc::clone(self), cancel.clone());
         let desk = self.desk(owner);
         let id = Arc::new(OnceLock::new());
-        let named = Arc::clone(&id);
+        let id_of_run = Arc::clone(&id);
         let work = tokio::spawn(async move {
-            let (seq, heard) = watch::channel(0);
-            let mut told = Some(told);
+            let (seq, last_seq) = watch::channel(0);
+            let mut send_id = Some(send_id);
             let mut observer = |event: &RunEvent| {
-                if let (EventKind::RunStarted { run, .. }, Some(told)) = (&event.kind, told.take()) {
-                    let going = Going { cancel: switch.clone(), seq: heard.clone() };
-                    runs.lock().insert(run.clone(), going);
-                    named.get_or_init(|| run.clone());
+                if let (EventKind::RunStarted { run, .. }, Some(send_id)) = (&event.kind, send_id.take()) {
+                    let active = ActiveRun { cancel: switch.clone(), seq: last_seq.clone() };
+                    runs.lock().insert(run.clone(), active);
+                    id_of_run.get_or_init(|| run.clone());
                     // Fails only if the client has left.
-                    let _ = told.send(run.clone());
+                    let _ = send_id.send(run.clone());
                 }
                 listener(event);
                 seq.send_replace(event.seq);
@@ -103,38 +94,35 @@ impl Runs {
         let runs = Arc::clone(self);
         tokio::spawn(async move {
             // However the run ended, it is no longer in progress.
-            let done = work.await;
+            let _ = work.await;
             id.get().map(|id: &String| runs.lock().remove(id));
-            if let Ok(outcome) = done {
-                let _ = ended.send(outcome);
-            }
         });
         // Created before the wait, so that a client that leaves during it cancels the run as well.
-        let live = Live { cancel: Some(cancel), outcome };
-        let id = begun.await.map_err(|_| {
+        let handle = RunHandle { cancel: Some(cancel) };
+        let id = started.await.map_err(|_| {
             ApiError::internal(
                 "the run ended before it began: this is a bug in bandmaster; the log has the details",
             )
         })?;
-        Ok((id, live))
+        Ok((id, handle))
     }
 
     /// Cancels a run; `false` if it is not in progress here.
     pub fn cancel(&self, id: &str) -> bool {
-        let going = self.lock().get(id).cloned();
-        going.is_some_and(|going| {
-            going.cancel.cancel();
+        let active = self.lock().get(id).cloned();
+        active.is_some_and(|active| {
+            active.cancel.cancel();
             true
         })
     }
 
     /// Cancels all runs. Waits up to `time_max` for them to end, then up to `record_time_max` for the record.
     pub async fn end(&self, time_max: Duration, record_time_max: Duration) {
-        let all: Vec<Going> = self.lock().values().cloned().collect();
-        all.iter().for_each(|going| going.cancel.cancel());
+        let all: Vec<ActiveRun> = self.lock().values().cloned().collect();
+        all.iter().for_each(|active| active.cancel.cancel());
         let ended = async {
-            for mut going in all {
-                while going.seq.changed().await.is_ok() {}
+            for mut active in all {
+                while active.seq.changed().await.is_ok() {}
             }
         };
         let _ = tokio::time::timeout(time_max, ended).await;
@@ -151,11 +139,11 @@ impl Runs {
     /// Follows a run in progress: the number of its last event, which changes with each event and closes at the end.
     #[must_use]
     pub fn follow(&self, id: &str) -> Option<watch::Receiver<u64>> {
-        self.lock().get(id).map(|going| going.seq.clone())
+        self.lock().get(id).map(|active| active.seq.clone())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Going>> {
-        self.going.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, ActiveRun>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,15 +3,15 @@
 //!
 //! The content of requests and responses is not known here.
 
-mod answered;
-mod body;
-mod left;
-mod places;
+mod disconnect;
+mod request_body;
+mod response_body;
+mod slots;
 #[cfg(unix)]
 mod socket;
-mod taken;
 #[cfg(test)]
 mod tests;
+mod write_timeout;
 
 use std::convert::Infallible;
 use std::io;
@@ -30,23 +30,27 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use left::{Shared, Socket};
-pub use places::{Crowded, Guest, Who, descriptors};
-use places::{Doing, Place, Places};
+use disconnect::{RequestState, SharedSocket, Socket};
+use request_body::RequestBody;
+use response_body::ResponseBody;
+pub use slots::descriptors_needed;
+pub(crate) use slots::{ClientAddress, Connection, ConnectionLimit};
+use slots::{ConnectionState, Slot, Slots};
+use write_timeout::WriteTimeout;
 
 /// Most bytes of a request's first line and headers together; larger heads get 431.
-pub const HEAD_BYTES_MAX: usize = 64 << 10;
+pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Size of the TCP send buffer. Once it is full, unsent data waits in the response body, where a client that does not
 /// read is noticed. Without this limit the kernel buffers megabytes for a client that reads nothing.
-const UNTAKEN_BYTES_MAX: u32 = 256 << 10;
+const SEND_BUFFER_BYTES: u32 = 256 << 10;
 /// Connections that the kernel queues until they are accepted; large enough for a burst.
 const BACKLOG: u32 = 1024;
 /// First and longest pause after a failed accept; the pause doubles from one to the next.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Shortest time between two log lines about connections that can't be accepted.
-const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
+const WARN_EVERY: Duration = Duration::from_secs(10);
 /// Time that a connection in the reserve has to send its request head.
-const CROWDED_HEAD_MAX: Duration = Duration::from_secs(2);
+const RESERVE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for connections to close after they were cut off.
 const CUT_MAX: Duration = Duration::from_secs(1);
 
@@ -62,11 +66,11 @@ pub struct Listen {
     pub header_timeout: Duration,
     /// How long a TCP client may read nothing of its response before it is disconnected and its request cancelled.
     /// There is no such limit on the Unix socket.
-    pub taking_timeout: Duration,
+    pub write_timeout: Duration,
     /// Most headers in a request; more get 431.
     pub headers_max: usize,
     /// How long running requests may take to finish after shutdown was requested.
-    pub drain: Duration,
+    pub drain_timeout: Duration,
     /// Most connections at a time, for TCP and the Unix socket separately. Beyond it, connections that are not being
     /// answered are closed to make room; if there are none, the new one gets an error.
     pub connections_max: usize,
@@ -114,10 +118,10 @@ pub enum Peer {
 
 /// Tells streams that shutdown was requested, so that they can end properly.
 #[derive(Debug, Clone)]
-pub struct Drain(watch::Receiver<bool>);
+pub struct ShutdownSignal(watch::Receiver<bool>);
 
-impl Drain {
-    /// The drain begins when the sender sends true or is dropped.
+impl ShutdownSignal {
+    /// The signal is set when the sender sends true or is dropped.
     #[must_use]
     pub fn channel() -> (watch::Sender<bool>, Self) {
         let (sender, receiver) = watch::channel(false);
@@ -125,59 +129,59 @@ impl Drain {
     }
 
     #[must_use]
-    pub fn has_begun(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Waits until the drain begins.
-    pub async fn begun(&self) {
+    /// Waits until shutdown is requested.
+    pub async fn wait(&self) {
         let mut receiver = self.0.clone();
-        // An error means that the sender is gone, which also begins the drain.
-        let _ = receiver.wait_for(|begun| *begun).await;
+        // An error means that the sender is gone, which also requests shutdown.
+        let _ = receiver.wait_for(|is_set| *is_set).await;
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
+pub struct ShutdownReport {
     /// Connections that did not end within the drain time and were cut off.
     pub cut: usize,
 }
 
-/// A listening server: connections wait until [`Bound::serve`]. Dropping it releases the address and the socket.
+/// A listening server: connections wait until [`BoundServer::serve`]. Dropping it releases the address and the socket.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundServer {
     tcp: TcpListener,
     address: SocketAddr,
     #[cfg(unix)]
     socket: Option<(tokio::net::UnixListener, socket::SocketFile)>,
     listen: Listen,
-    draining: watch::Sender<bool>,
-    drain: Drain,
+    start_drain: watch::Sender<bool>,
+    signal: ShutdownSignal,
 }
 
 /// Listens on the address and the private socket.
 ///
 /// # Errors
 /// [`ServeError`] says what is taken or not allowed, and which flag chooses another.
-pub async fn bind(listen: &Listen) -> Result<Bound, ServeError> {
+pub async fn bind(listen: &Listen) -> Result<BoundServer, ServeError> {
     // The socket first: "a server is already running" helps more than "the port is taken".
     #[cfg(unix)]
     let socket = listen.socket.as_deref().map(socket::bind).transpose()?;
-    let asked = listen.address;
+    let requested = listen.address;
     let refused = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => ServeError::PortTaken { address: asked },
-        io::ErrorKind::PermissionDenied => ServeError::NotAllowed { address: asked },
-        io::ErrorKind::AddrNotAvailable => ServeError::NotHere { address: asked },
-        _ => ServeError::Address { address: asked, problem: error.to_string() },
+        io::ErrorKind::AddrInUse => ServeError::PortTaken { address: requested },
+        io::ErrorKind::PermissionDenied => ServeError::NotAllowed { address: requested },
+        io::ErrorKind::AddrNotAvailable => ServeError::NotHere { address: requested },
+        _ => ServeError::Address { address: requested, problem: error.to_string() },
     };
-    let tcp = listen_on(asked).map_err(refused)?;
+    let tcp = listen_on(requested).map_err(refused)?;
     let address = tcp.local_addr().map_err(refused)?;
-    let (draining, drain) = Drain::channel();
+    let (start_drain, signal) = ShutdownSignal::channel();
     let listen = listen.clone();
     #[cfg(unix)]
-    return Ok(Bound { tcp, address, socket, listen, draining, drain });
+    return Ok(BoundServer { tcp, address, socket, listen, start_drain, signal });
     #[cfg(not(unix))]
-    return Ok(Bound { tcp, address, listen, draining, drain });
+    return Ok(BoundServer { tcp, address, listen, start_drain, signal });
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
@@ -186,12 +190,12 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     // Accepted connections inherit the listener's buffer size.
-    socket.set_send_buffer_size(UNTAKEN_BYTES_MAX)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-impl Bound {
+impl BoundServer {
     /// The address, with the actual port if port 0 was asked for.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -199,23 +203,28 @@ impl Bound {
     }
 
     #[must_use]
-    pub fn drain(&self) -> Drain {
-        self.drain.clone()
+    pub fn shutdown_signal(&self) -> ShutdownSignal {
+        self.signal.clone()
     }
 
     /// Serves `tcp` and `socket` until `shutdown` resolves. Then no connection is accepted any more, idle connections
     /// are closed, and running requests get the drain time before they are cut off.
-    pub async fn serve(self, tcp: Router, socket: Router, shutdown: impl Future<Output = ()>) -> Ended {
-        let tcp_door = Door::new(&self.listen, tcp, Some(self.listen.taking_timeout));
+    pub async fn serve(
+        self,
+        tcp: Router,
+        socket: Router,
+        shutdown: impl Future<Output = ()>,
+    ) -> ShutdownReport {
+        let tcp_listener = Listener::new(&self.listen, tcp, Some(self.listen.write_timeout));
         // A command on the socket may pause its output for as long as its user likes.
-        let socket_door = Door::new(&self.listen, socket, None);
+        let socket_listener = Listener::new(&self.listen, socket, None);
         let (cut, _) = watch::channel(());
         let graceful = GracefulShutdown::new();
         let accepting = async {
-            let tcp = tcp_door.accept(&self.tcp, &graceful, &cut);
+            let tcp = tcp_listener.accept(&self.tcp, &graceful, &cut);
             #[cfg(unix)]
             if let Some((listener, _)) = &self.socket {
-                tokio::join!(tcp, socket_door.accept(listener, &graceful, &cut));
+                tokio::join!(tcp, socket_listener.accept(listener, &graceful, &cut));
                 return;
             }
             tcp.await;
@@ -228,34 +237,34 @@ impl Bound {
         drop(self.tcp);
         #[cfg(unix)]
         let _file = self.socket.map(|(_listener, file)| file);
-        self.draining.send_replace(true);
+        self.start_drain.send_replace(true);
         let mut ending = std::pin::pin!(graceful.shutdown());
-        if tokio::time::timeout(self.listen.drain, &mut ending).await.is_ok() {
-            return Ended { cut: 0 };
+        if tokio::time::timeout(self.listen.drain_timeout, &mut ending).await.is_ok() {
+            return ShutdownReport { cut: 0 };
         }
-        let left = tcp_door.open() + socket_door.open();
+        let open = tcp_listener.open() + socket_listener.open();
         cut.send_replace(());
         // Connections end at their next poll; one whose handler blocks its thread is not waited for.
         let _ = tokio::time::timeout(CUT_MAX, ending).await;
-        Ended { cut: left }
+        ShutdownReport { cut: open }
     }
 }
 
 /// One listener, TCP or the socket: its connections are counted together and served alike.
-struct Door {
+struct Listener {
     router: Router,
     http: http1::Builder,
     /// Used for connections in the reserve: no keep-alive, and a shorter timeout for the head.
-    crowded: http1::Builder,
+    reserve_http: http1::Builder,
     body_timeout: Duration,
-    taking_timeout: Option<Duration>,
-    places: Arc<Places>,
+    write_timeout: Option<Duration>,
+    slots: Arc<Slots>,
     /// One permit for each connection that still holds a file descriptor.
     descriptors: Arc<Semaphore>,
 }
 
-impl Door {
-    fn new(listen: &Listen, router: Router, taking_timeout: Option<Duration>) -> Self {
+impl Listener {
+    fn new(listen: &Listen, router: Router, write_timeout: Option<Duration>) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(listen.header_timeout)
@@ -263,43 +272,43 @@ impl Door {
             // A client that has closed its sending side still gets its answer.
             .half_close(true)
             .max_header_size(HEAD_BYTES_MAX);
-        let mut crowded = http.clone();
-        crowded.keep_alive(false).header_read_timeout(listen.header_timeout.min(CROWDED_HEAD_MAX));
-        let places_max = listen.connections_max.clamp(1, Semaphore::MAX_PERMITS / 2);
+        let mut reserve_http = http.clone();
+        reserve_http.keep_alive(false).header_read_timeout(listen.header_timeout.min(RESERVE_HEAD_TIMEOUT));
+        let slots_max = listen.connections_max.clamp(1, Semaphore::MAX_PERMITS / 2);
         Self {
             router,
             http,
-            crowded,
+            reserve_http,
             body_timeout: listen.header_timeout,
-            taking_timeout,
-            places: Places::new(places_max, listen.per_address_max),
-            descriptors: Arc::new(Semaphore::new(descriptors(places_max))),
+            write_timeout,
+            slots: Slots::new(slots_max, listen.per_address_max),
+            descriptors: Arc::new(Semaphore::new(descriptors_needed(slots_max))),
         }
     }
 
     fn open(&self) -> usize {
-        self.places.open()
+        self.slots.open()
     }
 
     async fn accept<A: Accept>(&self, listener: &A, graceful: &GracefulShutdown, cut: &watch::Sender<()>) {
         let mut pause = BACKOFF.0;
-        let mut complained: Option<Instant> = None;
+        let mut warned: Option<Instant> = None;
         loop {
             let descriptor = Arc::clone(&self.descriptors).acquire_owned().await;
             let descriptor = descriptor.expect("nobody closes the semaphore");
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     pause = BACKOFF.0;
-                    let place = self.places.enter(peer);
-                    self.serve(stream, (place, descriptor), graceful, cut);
+                    let slot = self.slots.acquire(peer);
+                    self.serve(stream, (slot, descriptor), graceful, cut);
                 }
                 // The client disconnected before it was accepted.
-                Err(error) if left_early(&error) => {}
+                Err(error) if is_client_gone(&error) => {}
                 // Out of descriptors or memory: others must end first, and retrying at once would only burn time.
                 Err(error) => {
-                    let shed = self.places.shed();
-                    if complained.is_none_or(|when| when.elapsed() >= COMPLAINT_EVERY) {
-                        complained = Some(Instant::now());
+                    let shed = self.slots.shed();
+                    if warned.is_none_or(|when| when.elapsed() >= WARN_EVERY) {
+                        warned = Some(Instant::now());
                         tracing::warn!(
                             %error,
                             idle_connection_closed = shed,
@@ -316,7 +325,7 @@ impl Door {
     fn serve<I>(
         &self,
         stream: I,
-        held: (Place, OwnedSemaphorePermit),
+        held: (Slot, OwnedSemaphorePermit),
         graceful: &GracefulShutdown,
         cut: &watch::Sender<()>,
     ) where
@@ -324,46 +333,48 @@ impl Door {
     {
         let router = TowerToHyperService::new(self.router.clone());
         let timeout = self.body_timeout;
-        let guest = Arc::clone(held.0.guest());
-        let peer = guest.peer;
-        let http = if guest.crowded().is_some() { &self.crowded } else { &self.http };
-        let asked = Arc::clone(&guest);
-        let request_now = Arc::new(left::Request::default());
-        let noted = Arc::clone(&request_now);
+        let connection = Arc::clone(held.0.connection());
+        let peer = connection.peer;
+        let http = if connection.over_limit().is_some() { &self.reserve_http } else { &self.http };
+        let request_state = Arc::new(RequestState::default());
+        let (served, served_request) = (Arc::clone(&connection), Arc::clone(&request_state));
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            let (guest, noted) = (Arc::clone(&asked), Arc::clone(&noted));
-            noted.begins(request.version());
-            guest.does(if request.body().is_end_stream() { Doing::Answer } else { Doing::Body });
+            let (connection, request_state) = (Arc::clone(&served), Arc::clone(&served_request));
+            request_state.begin(request.version());
+            let has_body = !request.body().is_end_stream();
+            connection.set_state(if has_body { ConnectionState::Body } else { ConnectionState::Answer });
             request.extensions_mut().insert(peer);
-            request.extensions_mut().insert(Arc::clone(&guest));
-            let answer = router.call(request.map(|body| body::Timed::new(body, timeout, Arc::clone(&guest))));
+            request.extensions_mut().insert(Arc::clone(&connection));
+            let response =
+                router.call(request.map(|body| RequestBody::new(body, timeout, Arc::clone(&connection))));
             async move {
-                let response = answer.await.unwrap_or_else(|never| match never {});
-                noted.answers();
-                guest.does(Doing::Answer);
-                Ok::<_, Infallible>(response.map(|body| answered::Answered::new(body, guest)))
+                let response = response.await.unwrap_or_else(|never| match never {});
+                request_state.answered();
+                connection.set_state(ConnectionState::Answer);
+                Ok::<_, Infallible>(response.map(|body| ResponseBody::new(body, connection)))
             }
         });
-        let socket = Shared::new(stream);
-        let stream = taken::Taken::new(socket.clone(), self.taking_timeout, Arc::clone(&guest));
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
-        let ending = socket.clone();
-        let connection = async move {
-            let ended = connection.await;
-            ending.linger().await;
+        let socket = SharedSocket::new(stream);
+        let stream = WriteTimeout::new(socket.clone(), self.write_timeout, Arc::clone(&connection));
+        let serving = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let lingering = socket.clone();
+        let serving = async move {
+            let ended = serving.await;
+            lingering.linger().await;
             ended
         };
         let mut cut = cut.subscribe();
         tokio::spawn(async move {
             tokio::select! {
-                ended = connection => {
+                ended = serving => {
                     if let Err(error) = ended {
                         tracing::debug!(%error, ?peer, "connection ended early");
                     }
                 }
-                () = socket.left(&request_now, &guest) => tracing::debug!(?peer, "the client left"),
-                () = guest.must_leave() => tracing::debug!(?peer, "connection closed: others need its place"),
+                () = socket.disconnected(&request_state, &connection) => {
+                    tracing::debug!(?peer, "the client left");
+                }
+                () = connection.evicted() => tracing::debug!(?peer, "connection closed: others need its place"),
                 // Also resolves when the server was dropped.
                 _ = cut.changed() => {}
             }
@@ -372,7 +383,7 @@ impl Door {
     }
 }
 
-fn left_early(error: &io::Error) -> bool {
+fn is_client_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

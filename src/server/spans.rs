@@ -20,15 +20,15 @@ use tracing::Span;
 use tracing::field::Empty;
 
 #[cfg(not(feature = "otel"))]
-pub use none::{Export, Parent};
+pub use none::{SpanExport, SpanParent};
 #[cfg(feature = "otel")]
-pub use otlp::{Export, Parent};
-pub use run::followed;
+pub use otlp::{SpanExport, SpanParent};
+pub use run::traced;
 
-use super::answer::Spent;
+use super::usage::Usage;
 
 /// Target of all spans that are exported.
-pub const TARGET: &str = "otel";
+pub const SPAN_TARGET: &str = "otel";
 /// Value of `gen_ai.provider.name`.
 const PROVIDER: &str = "bandmaster";
 /// Paths are cut to this many characters, since a client may send very long ones.
@@ -38,12 +38,12 @@ const TRACES_PATH: &str = "/v1/traces";
 
 /// The address of an OpenTelemetry collector.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct OtlpEndpoint {
     /// Ends in `/v1/traces`.
     url: String,
 }
 
-impl Endpoint {
+impl OtlpEndpoint {
     /// `url` is the collector's base address, e.g. `http://127.0.0.1:4318`, with or without `/v1/traces`. With
     /// `offline`, it must be on this machine.
     ///
@@ -66,7 +66,7 @@ impl Endpoint {
         if parsed.query().is_some() || parsed.fragment().is_some() {
             return wrong("it has a query or a fragment");
         }
-        if offline && !parsed.host_str().is_some_and(is_here) {
+        if offline && !parsed.host_str().is_some_and(is_loopback) {
             return Err(format!(
                 "{url}: --offline forbids it; only a collector on this machine (127.0.0.1, localhost) is allowed"
             ));
@@ -81,17 +81,17 @@ impl Endpoint {
     }
 }
 
-fn is_here(host: &str) -> bool {
+fn is_loopback(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[derive(Debug)]
-pub struct RequestSpan(Span);
+pub(crate) struct RequestSpan(Span);
 
 /// What is known of a request when it arrives.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub(crate) struct RequestStart<'a> {
     /// `GET` and the like; `other` for an unknown method.
     pub method: &'static str,
     /// The pattern of the matched route; `None` if no route matched.
@@ -105,38 +105,38 @@ pub struct Asked<'a> {
 
 /// What is known of a request at its end.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Told<'a> {
+pub(crate) struct RequestEnd<'a> {
     /// The response's status; `None` if the client left before it.
     pub status: Option<u16>,
     /// Value of `error.type`, one of a small fixed set.
     pub error: Option<&'static str>,
     /// Whether the response failed after its status was sent.
-    pub broke: bool,
+    pub is_stream_error: bool,
     pub model: Option<&'a str>,
     /// Time from the request's arrival to the first token.
     pub first_token: Option<Duration>,
-    pub spent: Option<Spent>,
+    pub usage: Option<Usage>,
 }
 
 impl RequestSpan {
     #[must_use]
-    pub fn begin(asked: Asked<'_>) -> Self {
-        let method = if asked.method == "other" { "_OTHER" } else { asked.method };
-        let operation = asked.route.and_then(operation);
+    pub(crate) fn begin(start: RequestStart<'_>) -> Self {
+        let method = if start.method == "other" { "_OTHER" } else { start.method };
+        let operation = start.route.and_then(operation);
         let span = tracing::info_span!(
-            target: TARGET,
+            target: SPAN_TARGET,
             parent: None,
             "request",
-            otel.name = name(method, asked.route),
+            otel.name = name(method, start.route),
             otel.kind = "server",
             otel.status_code = Empty,
             http.request.method = method,
-            http.route = asked.route,
+            http.route = start.route,
             http.response.status_code = Empty,
             url.scheme = "http",
-            url.path = beginning(asked.path),
+            url.path = truncated(start.path),
             error.type = Empty,
-            bandmaster.request.id = asked.id,
+            bandmaster.request.id = start.id,
             gen_ai.operation.name = operation,
             gen_ai.provider.name = operation.map(|_| PROVIDER),
             gen_ai.request.model = Empty,
@@ -146,42 +146,42 @@ impl RequestSpan {
             gen_ai.usage.cache_read.input_tokens = Empty,
         );
         if !span.is_disabled() {
-            Parent::told(asked.headers).adopt(&span);
+            SpanParent::from_headers(start.headers).adopt(&span);
         }
         Self(span)
     }
 
     /// The parent for spans below this one, which may outlive it.
     #[must_use]
-    pub fn as_parent(&self) -> Parent {
-        Parent::of(&self.0)
+    pub(crate) fn as_parent(&self) -> SpanParent {
+        SpanParent::of(&self.0)
     }
 
-    pub fn end(&self, told: Told<'_>) {
+    pub(crate) fn end(&self, end: RequestEnd<'_>) {
         let span = &self.0;
         if span.is_disabled() {
             return;
         }
-        span.record("http.response.status_code", told.status.map(i64::from));
-        span.record("error.type", told.error);
+        span.record("http.response.status_code", end.status.map(i64::from));
+        span.record("error.type", end.error);
         // By the conventions, a client's error (4xx) is no error of a server span.
-        let failed = told.broke || told.status.is_some_and(|status| status >= 500);
+        let failed = end.is_stream_error || end.status.is_some_and(|status| status >= 500);
         span.record("otel.status_code", failed.then_some("error"));
-        span.record("gen_ai.request.model", told.model);
-        let first = told.first_token.map(|after| after.as_secs_f64());
+        span.record("gen_ai.request.model", end.model);
+        let first = end.first_token.map(|after| after.as_secs_f64());
         span.record("gen_ai.response.time_to_first_chunk", first);
-        if let Some(spent) = told.spent {
-            record_tokens(span, spent.prompt_tokens, spent.cached_tokens, spent.completion_tokens);
+        if let Some(usage) = end.usage {
+            record_usage(span, usage);
         }
     }
 }
 
-fn record_tokens(span: &Span, prompt: u64, cached: u64, completion: u64) {
+fn record_usage(span: &Span, usage: Usage) {
     // Other integer types would be exported as strings.
     let whole = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
-    span.record("gen_ai.usage.input_tokens", whole(prompt));
-    span.record("gen_ai.usage.output_tokens", whole(completion));
-    span.record("gen_ai.usage.cache_read.input_tokens", whole(cached));
+    span.record("gen_ai.usage.input_tokens", whole(usage.prompt_tokens));
+    span.record("gen_ai.usage.output_tokens", whole(usage.completion_tokens));
+    span.record("gen_ai.usage.cache_read.input_tokens", whole(usage.cached_tokens));
 }
 
 fn name(method: &str, route: Option<&str>) -> String {
@@ -199,6 +199,6 @@ fn operation(route: &str) -> Option<&'static str> {
     }
 }
 
-fn beginning(path: &str) -> &str {
+fn truncated(path: &str) -> &str {
     path.char_indices().nth(PATH_CHARS_MAX).map_or(path, |(at, _)| &path[..at])
 }

@@ -52,11 +52,6 @@ pub enum SessionError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Rejected(#[from] Rejected),
-    #[error("generation failed: {0}")]
-    Failed(#[from] Failure),
-    /// The end of the answer was taken before.
-    #[error("generation failed: the answer has already ended")]
-    AlreadyEnded,
     #[error("the request was cancelled")]
     Cancelled,
 }
@@ -370,8 +365,6 @@ pub struct Completion {
     pub text: String,
     pub finish: FinishReason,
     pub usage: Usage,
-    /// The prompt as the model read it.
-    pub rendered_prompt: String,
 }
 
 /// An answer that is being generated. Dropping it cancels the request within a step.
@@ -432,21 +425,6 @@ impl Generation {
         }
     }
 
-    /// Waits for the end of the answer.
-    ///
-    /// # Errors
-    /// [`SessionError::Failed`] when the generation failed.
-    pub async fn completion(mut self) -> Result<Completion, SessionError> {
-        while let Some(piece) = self.next().await {
-            match piece {
-                Piece::Done(completion) => return Ok(completion),
-                Piece::Failed(failure) => return Err(failure.into()),
-                Piece::Prefill { .. } | Piece::Text(_) => {}
-            }
-        }
-        Err(SessionError::AlreadyEnded)
-    }
-
     fn handle(&mut self, event: Event) -> Option<Piece> {
         match event {
             Event::Prefill { computed, total, .. } => Some(Piece::Prefill { computed, total }),
@@ -464,12 +442,8 @@ impl Generation {
                 let rest = self.emit(rest);
                 // This session cancelled the request itself, because of a stop sequence.
                 let finish = if self.decoder.stopped() { FinishReason::Stop } else { reason };
-                let done = Piece::Done(Completion {
-                    text: std::mem::take(&mut self.text),
-                    finish,
-                    usage,
-                    rendered_prompt: self.prompt.take().map(|prompt| prompt.text).unwrap_or_default(),
-                });
+                self.prompt = None;
+                let done = Piece::Done(Completion { text: std::mem::take(&mut self.text), finish, usage });
                 if rest.is_some() {
                     self.done = Some(done);
                     return rest;

@@ -1,11 +1,7 @@
 //! Fuzzes what comes over the network: bodies of clients' requests, and event streams of other servers.
 
 use bandmaster::client::SseParser;
-use bandmaster::server::error::ApiError;
-use bandmaster::server::wire::body::parse;
-use bandmaster::server::wire::chat::ChatRequest;
-use bandmaster::server::wire::completions::CompletionRequest;
-use bandmaster::server::wire::responses::request::CreateResponse;
+use bandmaster::server::{ApiError, ChatRequest, CompletionRequest, CreateResponse, parse_body};
 
 use crate::harness::{Target, fuzz};
 
@@ -83,7 +79,7 @@ fn chat_bodies() {
             r#"{"messages": [{"role": "user", "content": "Hi"}], "response_format": {"type": "json_schema", "json_schema": {"name": "s", "strict": true, "schema": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": false}}}, "temperature": 0.5, "top_p": 0.9, "top_k": 40, "logprobs": true, "top_logprobs": 3, "max_completion_tokens": 20}"#,
         ],
         words: WORDS,
-        read: &|bytes| match parse::<ChatRequest>(bytes).and_then(|(body, _)| body.question()) {
+        read: &|bytes| match parse_body::<ChatRequest>(bytes).and_then(|(body, _)| body.question()) {
             Ok((question, _)) => {
                 assert!(!question.messages.is_empty() && question.choices > 0);
                 true
@@ -102,7 +98,7 @@ fn completion_bodies() {
             r#"{"prompt": [[1, 2, 3], [4]], "max_tokens": 0, "echo": true, "temperature": 0, "seed": -1}"#,
         ],
         words: WORDS,
-        read: &|bytes| match parse::<CompletionRequest>(bytes).and_then(|(body, _)| body.question()) {
+        read: &|bytes| match parse_body::<CompletionRequest>(bytes).and_then(|(body, _)| body.question()) {
             Ok(_) => true,
             Err(error) => refused(&error),
         },
@@ -118,8 +114,8 @@ fn responses_bodies() {
             r#"{"input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}, {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": "3"}, {"type": "reasoning", "id": "r", "summary": []}, {"type": "item_reference", "id": "msg_1"}], "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}], "tool_choice": "auto", "conversation": {"id": "conv_1"}, "stream": true}"#,
         ],
         words: WORDS,
-        read: &|bytes| match parse::<CreateResponse>(bytes)
-            .and_then(|(body, _)| body.understood("m".to_owned()))
+        read: &|bytes| match parse_body::<CreateResponse>(bytes)
+            .and_then(|(body, _)| body.check("m".to_owned()))
         {
             Ok(_) => true,
             Err(error) => refused(&error),

@@ -10,8 +10,7 @@ use clap::ValueEnum;
 
 use super::super::units::parse_age;
 use super::{MODEL, SWITCH, SettingInfo, SettingSpec, path, switch, trimmed, whole_number};
-use crate::server::layers::{Hosts, Origins};
-use crate::server::shelf::BAND;
+use crate::server::{BAND, Hosts, Origins};
 
 pub const HOST: SettingSpec<IpAddr> = SettingSpec {
     about: SettingInfo {

@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 
 use crate::digest::hex;
@@ -113,8 +114,10 @@ impl Site {
     }
 
     fn file(&self, method: &str, path: &str, range: &str) -> Vec<u8> {
-        let name = path.strip_prefix(&format!("/{REPO}/resolve/main/")).map(unquoted);
-        let Some(bytes) = name.and_then(|name| self.files.get(&name)) else {
+        let name = path
+            .strip_prefix(&format!("/{REPO}/resolve/main/"))
+            .map(|path| percent_decode_str(path).decode_utf8().unwrap());
+        let Some(bytes) = name.and_then(|name| self.files.get(&*name)) else {
             return answer("404 Not Found", "x-error-code: EntryNotFound\r\n", b"");
         };
         let sha256 = hex(&Sha256::digest(bytes));
@@ -153,19 +156,6 @@ impl Site {
         }
         response
     }
-}
-
-/// Decodes percent-encoding in a path.
-fn unquoted(path: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = path.as_bytes();
-    while let Some((&first, behind)) = rest.split_first() {
-        let hex = behind.get(..2).filter(|_| first == b'%');
-        let quoted = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(quoted.unwrap_or(first));
-        rest = if quoted.is_some() { &behind[2..] } else { behind };
-    }
-    String::from_utf8(bytes).unwrap()
 }
 
 fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {

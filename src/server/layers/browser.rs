@@ -112,16 +112,16 @@ pub(super) async fn cors(State(origins): State<Arc<Origins>>, request: Request, 
     response
 }
 
-fn preflight(asked: &HeaderMap) -> Response {
+fn preflight(requested: &HeaderMap) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(PREFLIGHT_SECONDS));
     // Client libraries send many headers of their own, and none of them does harm.
-    if let Some(wanted) = asked.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+    if let Some(wanted) = requested.get(ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
     }
-    if asked.contains_key(REQUEST_PRIVATE_NETWORK) {
+    if requested.contains_key(REQUEST_PRIVATE_NETWORK) {
         headers.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
     }
     response
@@ -189,8 +189,8 @@ impl Hosts {
             .iter()
             .map(|host| host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()));
         let hosts = named.map(|authority| authority.map(|authority| authority.host().to_owned()));
-        let asked = request.uri().host().map(|host| Some(host.to_owned()));
-        let mut all = hosts.chain(asked);
+        let requested = request.uri().host().map(|host| Some(host.to_owned()));
+        let mut all = hosts.chain(requested);
         let foreign = all.find(|host| !host.as_deref().is_some_and(|host| self.knows(host)))?;
         let name = foreign.as_deref().unwrap_or("?");
         Some(ApiError::forbidden(format!(

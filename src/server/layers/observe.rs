@@ -8,19 +8,20 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use bandmaster_journal::Viewer;
 use hyper::body::{Frame, SizeHint};
 
-use super::super::answer::Spent;
-use super::super::auth::Admitted;
-use super::super::budget::Part;
-use super::super::error::ErrorKind;
+use super::super::auth::Permit;
+use super::super::budget::BudgetShare;
+use super::super::error::{ApiError, ErrorKind};
 use super::super::metrics::Metrics;
-use super::super::spans::{Asked, Parent, RequestSpan, Told};
+use super::super::spans::{RequestEnd, RequestSpan, RequestStart, SpanParent};
+use super::super::usage::Usage;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Response header that lists the fields of the request that were accepted without effect.
@@ -31,40 +32,49 @@ const ID_BYTES_MAX: usize = 128;
 /// Status in log and metrics of a request whose client left before the end; it is never sent.
 const CLIENT_LEFT: u16 = 499;
 /// The corresponding error type in traces.
-const LEFT: &str = "client_left";
+const CLIENT_LEFT_ERROR: &str = "client_left";
 
 /// What is recorded about a request while it is handled; found in the request's extensions. Cheap to clone. As long as
 /// a clone lives, the request counts as running for its API key.
 #[derive(Debug, Clone)]
-pub struct Notes(Arc<Learned>);
+pub struct RequestContext(Arc<RequestRecord>);
 
-#[derive(Debug)]
-struct Learned {
-    id: String,
-    parent: Parent,
-    model: OnceLock<String>,
-    admitted: OnceLock<Admitted>,
-    first_token: OnceLock<Duration>,
-    spent: OnceLock<Spent>,
-    part: OnceLock<Part>,
-    broke: OnceLock<&'static str>,
-    ignored: Mutex<Vec<String>>,
-    instead: OnceLock<String>,
+impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let context = parts.extensions.get::<Self>().cloned();
+        context.ok_or_else(|| ApiError::internal("the middleware did not run for this request"))
+    }
 }
 
-impl Notes {
-    fn new(id: String, parent: Parent) -> Self {
-        Self(Arc::new(Learned {
+#[derive(Debug)]
+struct RequestRecord {
+    id: String,
+    parent: SpanParent,
+    model: OnceLock<String>,
+    permit: OnceLock<Permit>,
+    first_token: OnceLock<Duration>,
+    usage: OnceLock<Usage>,
+    budget_share: OnceLock<BudgetShare>,
+    stream_error: OnceLock<&'static str>,
+    ignored: Mutex<Vec<String>>,
+    substitute: OnceLock<String>,
+}
+
+impl RequestContext {
+    fn new(id: String, parent: SpanParent) -> Self {
+        Self(Arc::new(RequestRecord {
             id,
             parent,
             model: OnceLock::new(),
-            admitted: OnceLock::new(),
+            permit: OnceLock::new(),
             first_token: OnceLock::new(),
-            spent: OnceLock::new(),
-            part: OnceLock::new(),
-            broke: OnceLock::new(),
+            usage: OnceLock::new(),
+            budget_share: OnceLock::new(),
+            stream_error: OnceLock::new(),
             ignored: Mutex::default(),
-            instead: OnceLock::new(),
+            substitute: OnceLock::new(),
         }))
     }
 
@@ -75,7 +85,7 @@ impl Notes {
     }
 
     /// Records which model answers; only the first call counts. The model must exist, because metrics keep every name.
-    pub fn answered_by(&self, model: &str) {
+    pub fn set_model(&self, model: &str) {
         let _ = self.0.model.set(model.to_owned());
     }
 
@@ -84,18 +94,18 @@ impl Notes {
         let _ = self.0.first_token.set(after);
     }
 
-    pub fn spent(&self, spent: Spent) {
-        let _ = self.0.spent.set(spent);
+    pub fn set_usage(&self, usage: Usage) {
+        let _ = self.0.usage.set(usage);
     }
 
     /// Records that the response failed after its status was sent. `kind` is one of a small fixed set.
-    pub fn broke(&self, kind: &'static str) {
-        let _ = self.0.broke.set(kind);
+    pub fn set_stream_error(&self, kind: &'static str) {
+        let _ = self.0.stream_error.set(kind);
     }
 
     /// Records fields of the request that were accepted without effect, for a response header and the log. The names
     /// must be valid in a header.
-    pub fn ignored(&self, names: impl IntoIterator<Item = String>) {
+    pub fn add_ignored(&self, names: impl IntoIterator<Item = String>) {
         let mut ignored = self.0.ignored.lock().unwrap_or_else(PoisonError::into_inner);
         for name in names {
             if !ignored.contains(&name) {
@@ -105,8 +115,8 @@ impl Notes {
     }
 
     /// Records that this model answers in place of the requested one, for a response header.
-    pub fn answers_instead(&self, model: &str) {
-        let _ = self.0.instead.set(model.to_owned());
+    pub fn set_substitute(&self, model: &str) {
+        let _ = self.0.substitute.set(model.to_owned());
     }
 
     fn ignored_names(&self) -> Option<String> {
@@ -115,36 +125,36 @@ impl Notes {
     }
 
     /// Keeps the request's share of memory until the request has ended.
-    pub fn hold(&self, part: Part) {
-        let _ = self.0.part.set(part);
+    pub fn keep_budget_share(&self, budget_share: BudgetShare) {
+        let _ = self.0.budget_share.set(budget_share);
     }
 
     #[must_use]
-    pub fn parent(&self) -> &Parent {
+    pub fn parent(&self) -> &SpanParent {
         &self.0.parent
     }
 
     /// Charges tokens to the request's API key, if it has one.
     pub fn charge(&self, tokens: u64) {
-        if let Some(admitted) = self.0.admitted.get() {
-            admitted.charge(tokens);
+        if let Some(permit) = self.0.permit.get() {
+            permit.charge(tokens);
         }
     }
 
     #[must_use]
     pub fn key(&self) -> Option<&str> {
-        self.0.admitted.get().map(Admitted::name)
+        self.0.permit.get().map(Permit::name)
     }
 
     /// As whom the request reads and writes the record: as the owner of its API key, or, on a server without keys, as
     /// somebody who sees everything.
     #[must_use]
     pub fn viewer(&self) -> Viewer {
-        self.0.admitted.get().map_or_else(Viewer::everybody, Admitted::viewer)
+        self.0.permit.get().map_or_else(Viewer::everybody, Permit::viewer)
     }
 
-    pub(super) fn admit(&self, admitted: Admitted) {
-        let _ = self.0.admitted.set(admitted);
+    pub(super) fn set_permit(&self, permit: Permit) {
+        let _ = self.0.permit.set(permit);
     }
 
     fn model(&self) -> &str {
@@ -168,11 +178,11 @@ impl Observer {
 
     /// The client's `x-request-id` if it is valid, otherwise a new one.
     fn id(&self, headers: &HeaderMap) -> String {
-        let sane = |id: &&str| {
+        let is_valid = |id: &&str| {
             (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
         };
-        let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane);
-        given.map_or_else(
+        let from_client = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(is_valid);
+        from_client.map_or_else(
             || format!("req_{:016x}", self.random.hash_one(self.count.fetch_add(1, Ordering::Relaxed))),
             str::to_owned,
         )
@@ -184,31 +194,31 @@ pub(super) async fn observe(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let mut line = Line::begin(&observer, &request);
-    request.extensions_mut().insert(line.notes.clone());
-    // If the client leaves now, `line` is dropped during this wait, and logged.
+    let mut entry = AccessLogEntry::begin(&observer, &request);
+    request.extensions_mut().insert(entry.context.clone());
+    // If the client leaves now, `entry` is dropped during this wait, and logged.
     let mut response = next.run(request).await;
-    if let Ok(id) = HeaderValue::from_str(line.notes.id()) {
+    if let Ok(id) = HeaderValue::from_str(entry.context.id()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    let (ignored, instead) = (line.notes.ignored_names(), line.notes.0.instead.get().cloned());
-    for (name, value) in [(IGNORED, ignored), (MODEL, instead)] {
+    let (ignored, substitute) = (entry.context.ignored_names(), entry.context.0.substitute.get().cloned());
+    for (name, value) in [(IGNORED, ignored), (MODEL, substitute)] {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
             response.headers_mut().insert(name, value);
         }
     }
-    line.status = Some(response.status().as_u16());
+    entry.status = Some(response.status().as_u16());
     // The body of a response to HEAD is never read.
-    line.whole = line.method == "HEAD";
-    line.error = response.extensions().get::<ErrorKind>().copied();
-    response.map(|body| Body::new(Observed { body, line }))
+    entry.is_complete = entry.method == "HEAD";
+    entry.error = response.extensions().get::<ErrorKind>().copied();
+    response.map(|body| Body::new(ObservedBody { body, entry }))
 }
 
 /// The access log's line for a request. Dropping it writes the line and ends the request in metrics and traces.
 #[derive(Debug)]
-struct Line {
+struct AccessLogEntry {
     metrics: Arc<Metrics>,
-    notes: Notes,
+    context: RequestContext,
     span: RequestSpan,
     method: &'static str,
     route: String,
@@ -217,16 +227,16 @@ struct Line {
     status: Option<u16>,
     error: Option<ErrorKind>,
     /// Whether the whole response was read.
-    whole: bool,
+    is_complete: bool,
 }
 
-impl Line {
+impl AccessLogEntry {
     fn begin(observer: &Observer, request: &Request) -> Self {
         observer.metrics.request_began();
         let id = observer.id(request.headers());
         let method = known_method(request.method());
         let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-        let span = RequestSpan::begin(Asked {
+        let span = RequestSpan::begin(RequestStart {
             method,
             route,
             path: request.uri().path(),
@@ -235,7 +245,7 @@ impl Line {
         });
         Self {
             metrics: Arc::clone(&observer.metrics),
-            notes: Notes::new(id, span.as_parent()),
+            context: RequestContext::new(id, span.as_parent()),
             span,
             method,
             // An unknown path must not become a label of the metrics.
@@ -243,45 +253,45 @@ impl Line {
             began: Instant::now(),
             status: None,
             error: None,
-            whole: false,
+            is_complete: false,
         }
     }
 }
 
-impl Drop for Line {
+impl Drop for AccessLogEntry {
     fn drop(&mut self) {
         let took = self.began.elapsed();
-        let model = self.notes.model();
-        let learned = &self.notes.0;
+        let model = self.context.model();
+        let record = &self.context.0;
         let error = self.error.map(|ErrorKind(kind)| kind);
-        let broke = learned.broke.get().copied();
-        let left = (!self.whole).then_some(LEFT);
-        self.span.end(Told {
+        let stream_error = record.stream_error.get().copied();
+        let disconnected = (!self.is_complete).then_some(CLIENT_LEFT_ERROR);
+        self.span.end(RequestEnd {
             status: self.status,
-            error: error.or(broke).or(left),
-            broke: broke.is_some(),
-            model: learned.model.get().map(String::as_str),
-            first_token: learned.first_token.get().copied(),
-            spent: learned.spent.get().copied(),
+            error: error.or(stream_error).or(disconnected),
+            is_stream_error: stream_error.is_some(),
+            model: record.model.get().map(String::as_str),
+            first_token: record.first_token.get().copied(),
+            usage: record.usage.get().copied(),
         });
-        let status = self.status.filter(|_| self.whole).unwrap_or(CLIENT_LEFT);
+        let status = self.status.filter(|_| self.is_complete).unwrap_or(CLIENT_LEFT);
         self.metrics.request_ended(self.method, &self.route, status, took);
-        if !self.whole {
+        if !self.is_complete {
             self.metrics.cancelled(model);
         }
         if let Some(kind) = error {
             self.metrics.error(model, kind);
         }
         tracing::info!(
-            id = self.notes.id(),
+            id = self.context.id(),
             method = self.method,
             route = self.route,
             status,
             ms = took.as_secs_f64() * 1e3,
-            key = self.notes.key(),
+            key = self.context.key(),
             model = (!model.is_empty()).then_some(model),
-            error = error.or(broke),
-            ignored = self.notes.ignored_names(),
+            error = error.or(stream_error),
+            ignored = self.context.ignored_names(),
             "request"
         );
     }
@@ -294,12 +304,12 @@ fn known_method(method: &Method) -> &'static str {
 }
 
 /// A response body that records whether it was read to its end.
-struct Observed {
+struct ObservedBody {
     body: Body,
-    line: Line,
+    entry: AccessLogEntry,
 }
 
-impl HttpBody for Observed {
+impl HttpBody for ObservedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -310,7 +320,7 @@ impl HttpBody for Observed {
         let frame = Pin::new(&mut self.body).poll_frame(context);
         // A failing body is the server's fault and does not count as a client that left.
         if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
-            self.line.whole = true;
+            self.entry.is_complete = true;
         }
         frame
     }
@@ -324,9 +334,9 @@ impl HttpBody for Observed {
     }
 }
 
-impl Drop for Observed {
+impl Drop for ObservedBody {
     fn drop(&mut self) {
         // If the length is known, the body is not polled again after its last frame.
-        self.line.whole |= self.body.is_end_stream();
+        self.entry.is_complete |= self.body.is_end_stream();
     }
 }

@@ -26,18 +26,18 @@ const PLAIN: [&str; 11] = [
 ];
 
 /// Wraps a router so that it also accepts the other spellings of its paths.
-pub(super) fn forgiving(router: Router) -> Router {
-    let answer = move |mut request: Request| {
-        if let Some(path) = written(request.uri().path()) {
+pub(super) fn normalize(router: Router) -> Router {
+    let handle = move |mut request: Request| {
+        if let Some(path) = normalized(request.uri().path()) {
             *request.uri_mut() = with_path(request.uri(), &path);
         }
         router.clone().oneshot(request)
     };
-    Router::new().fallback_service(tower::service_fn(answer))
+    Router::new().fallback_service(tower::service_fn(handle))
 }
 
 /// The normalized path; `None` if it is normalized already.
-fn written(path: &str) -> Option<String> {
+fn normalized(path: &str) -> Option<String> {
     let mut words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
     match words.as_slice() {
         ["v1", word, ..] if PLAIN.contains(word) => drop(words.remove(0)),
@@ -61,9 +61,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_written_as_routes_are() {
+    fn paths_are_normalized() {
         let check = |path: &str, expected: &str| {
-            assert_eq!(written(path).as_deref().unwrap_or(path), expected, "{path}");
+            assert_eq!(normalized(path).as_deref().unwrap_or(path), expected, "{path}");
         };
         for (given, expected) in [
             ("/v1/chat/completions", "/v1/chat/completions"),

@@ -29,10 +29,10 @@ fn endless() -> Body {
 }
 
 fn routes() -> Router {
-    let named = |Extension(notes): Extension<Notes>| async move {
-        notes.answered_by("tiny");
-        notes.charge(40);
-        format!("{} {}", notes.id(), notes.key().unwrap_or("nobody"))
+    let named = |Extension(context): Extension<RequestContext>| async move {
+        context.set_model("tiny");
+        context.charge(40);
+        format!("{} {}", context.id(), context.key().unwrap_or("nobody"))
     };
     Router::new()
         .route("/health", get(|| async { "ok" }))
@@ -61,14 +61,14 @@ impl Setup {
         let keys = self.keys.map(|text| {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), text).unwrap();
-            Arc::new(Keys::read(file.path()).unwrap())
+            Arc::new(ApiKeys::read(file.path()).unwrap())
         });
         let names: Vec<String> = self.hosts.iter().map(|name| (*name).to_owned()).collect();
         let address = listen().address.ip();
         let hosts = Arc::new(Hosts::new(address, keys.is_some(), &names, Arc::clone(&origins)).unwrap());
         let metrics = Arc::new(Metrics::new());
         let layers = Layers { metrics: Arc::clone(&metrics), keys, origins, hosts };
-        Running { server: Server::start(&listen(), around(routes(), &layers)).await, metrics }
+        Running { server: Server::start(&listen(), with_layers(routes(), &layers)).await, metrics }
     }
 }
 
@@ -103,7 +103,7 @@ fn error(answer: &Answer, status: u16, kind: &str, code: Value) {
 }
 
 #[tokio::test]
-async fn sane_ids_are_taken_over_and_others_replaced() {
+async fn valid_request_ids_are_kept_and_others_replaced() {
     let running = Setup::default().start().await;
     let id = async |head: &str| {
         let answer = running.ask(&format!("GET /things/1\n{head}")).await;
@@ -218,7 +218,7 @@ async fn log_has_a_line_for_each_request() {
 }
 
 #[tokio::test]
-async fn keys_let_in_and_limit() {
+async fn keys_admit_and_limit_requests() {
     let text = "k1 name=ann tokens_per_minute=30\nk2 concurrent=1\n";
     let running = Setup { keys: Some(text), ..Setup::default() }.start().await;
     assert_eq!(running.ask("GET /health").await.status, 200, "no key is needed to see whether it lives");
@@ -385,7 +385,7 @@ async fn links_of_other_pages_may_lead_to_the_root() {
 }
 
 #[test]
-fn names_are_checked_on_loopback_without_a_key_and_where_they_are_listed() {
+fn host_names_are_checked_on_loopback_without_keys_and_if_names_are_listed() {
     let check = |bound: &str, has_keys: bool, names: &[&str], host: &str, refused: bool| {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let hosts = Hosts::new(bound.parse().unwrap(), has_keys, &names, Arc::default()).unwrap();
@@ -411,7 +411,7 @@ fn names_are_checked_on_loopback_without_a_key_and_where_they_are_listed() {
 }
 
 #[tokio::test]
-async fn guessed_keys_wait_and_known_connections_do_not() {
+async fn guessed_keys_are_delayed_and_trusted_connections_are_not() {
     let running = Setup { keys: Some("right"), ..Setup::default() }.start().await;
     let mut known = TcpStream::connect(running.address()).await.unwrap();
     let mut ask_known = async || {

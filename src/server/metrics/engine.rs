@@ -12,9 +12,9 @@ use prometheus_client::registry::Unit;
 
 /// A snapshot of the engine's statistics.
 #[derive(Debug)]
-pub(super) struct Numbers(pub(super) EngineStats);
+pub(super) struct EngineCollector(pub(super) EngineStats);
 
-impl Collector for Numbers {
+impl Collector for EngineCollector {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         totals(&self.0, &mut encoder)?;
         seconds(&self.0, &mut encoder)?;

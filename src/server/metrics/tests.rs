@@ -75,7 +75,8 @@ fn answer_one(metrics: &Metrics) {
     model.queued(Duration::from_millis(3));
     model.first_token(Duration::from_millis(40));
     model.next_token(Duration::from_millis(20));
-    model.ended(Duration::from_millis(90), 12, 8, 3);
+    let usage = Usage { prompt_tokens: 12, cached_tokens: 8, completion_tokens: 3, ..Usage::default() };
+    model.ended(Duration::from_millis(90), usage);
     metrics.request_ended("POST", "/v1/chat/completions", 200, Duration::from_millis(100));
 }
 

@@ -8,21 +8,23 @@ use axum::extract::State;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use bandmaster_text::{LoadedModel, Score};
-use futures_util::stream::{self, Stream, StreamExt};
 
-use crate::answer::{Answers, Finish, Spent, Update};
+use crate::answer::{Answers, Finish, Update};
 use crate::error::ApiError;
-use crate::track::{Track, whole};
+use crate::layers::RequestContext;
+use crate::sse::EventWriter;
+use crate::tracker::{AnswerTracker, collect};
+use crate::usage::Usage;
 use crate::wire::body::Json;
 use crate::wire::chat::ChatRequest;
 use crate::wire::chat_response::{
-    ChatChoice, ChatChunk, ChatLogprobs, ChatResponse, ChunkChoice, Delta, FINGERPRINT, Said, TokenLogprob,
-    token_logprobs,
+    AssistantMessage, ChatChoice, ChatChunk, ChatLogprobs, ChatResponse, ChunkChoice, Delta, FINGERPRINT,
+    TokenLogprob, token_logprobs,
 };
-use crate::wire::common::{Telling, Timings};
+use crate::wire::common::{OutputOptions, Timings};
 use crate::wire::refusals::{BadBody, Busy, NoModel};
-use crate::wire::{Usage, new_id, unix_seconds};
-use crate::{App, Asker, sse};
+use crate::wire::{CompletionUsage, new_id, unix_seconds};
+use crate::{App, sse};
 
 /// Generates answers to a conversation.
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "chat", request_body = ChatRequest, responses(
@@ -32,37 +34,35 @@ use crate::{App, Asker, sse};
     BadBody,
     Busy,
 ))]
-pub async fn chat(
+pub(crate) async fn chat(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Json(request): Json<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let streams = request.common.streams();
     app.check_ready()?;
-    let id = app.id(&asker.notes, request.common.model.as_deref(), false)?;
-    let (question, telling) = request.question()?;
-    app.name_unused(&asker.notes, &id, &question);
+    let is_stream = request.common.is_streamed();
+    let name = app.model_id(&context, request.common.model.as_deref(), false)?;
+    let (question, options) = request.question()?;
+    app.report_ignored(&context, &name, &question);
     let choices = question.choices;
-    let started = Instant::now();
-    let name = id.clone();
-    let (app_asked, notes) = (Arc::clone(&app), asker.notes.clone());
-    let asked = async move {
-        let (answers, model) = app_asked.ask(&asker.notes, &id, question).await?;
-        let track = Track::new(&app_asked, asker.notes, &id, choices, started).streaming(streams.is_some());
-        Ok((track.follow(answers), model))
-    };
+    let arrived = Instant::now();
     let (id, created) = (new_id("chatcmpl-"), unix_seconds());
-    let writer = Writer { id, created, name, model: None, telling };
-    if streams.is_none() {
-        let (answers, model) = asked.await?;
-        return Ok(Body(Writer { model, ..writer }.whole(answers, choices).await?).into_response());
-    }
+    let writer = Writer { id, created, name, model: None, options, usage: Usage::default() };
     let opening = (0..choices).map(|index| writer.opening(index)).collect();
-    let write = move |asked| match asked {
-        Ok((answers, model)) => Writer { model, ..writer }.stream(answers).boxed(),
-        Err(error) => stream::iter(sse::failed(&error)).boxed(),
+    let started = {
+        let (app, context) = (Arc::clone(&app), context.clone());
+        async move {
+            let (answers, model) = app.ask(&context, &writer.name, question).await?;
+            let tracker =
+                AnswerTracker::new(&app, context, &writer.name, choices, arrived).streaming(is_stream);
+            Ok((tracker.follow(answers), Writer { model, ..writer }))
+        }
     };
-    sse::begin(&app, notes, opening, asked, write).await
+    if is_stream {
+        return sse::stream_answers(&app, context, opening, started, sse::failed).await;
+    }
+    let (answers, writer) = started.await?;
+    Ok(Body(writer.whole(answers, choices).await?).into_response())
 }
 
 /// Formats answers as chat completions.
@@ -72,40 +72,42 @@ struct Writer {
     name: String,
     /// `None` if the band answers, and until the model is loaded.
     model: Option<Arc<LoadedModel>>,
-    telling: Telling,
+    options: OutputOptions,
+    /// Usage of the choices that have ended.
+    usage: Usage,
 }
 
 #[derive(Default)]
 struct Gathered {
-    said: Said,
+    message: AssistantMessage,
     scores: Vec<Score>,
     prompt: Option<Arc<[u32]>>,
 }
 
 impl Writer {
     fn scores(&self, scores: &[Score]) -> Option<ChatLogprobs> {
-        let model = self.model.as_ref().filter(|_| self.telling.scores)?;
-        let content: Vec<TokenLogprob> = token_logprobs(model, scores, self.telling.tokens_as_ids);
+        let model = self.model.as_ref().filter(|_| self.options.scores)?;
+        let content: Vec<TokenLogprob> = token_logprobs(model, scores, self.options.tokens_as_ids);
         Some(ChatLogprobs { content: Some(content), refusal: None })
     }
 
     fn token_ids(&self, scores: &[Score]) -> Option<Vec<u32>> {
-        self.telling.token_ids.then(|| scores.iter().map(|score| score.id).collect())
+        self.options.token_ids.then(|| scores.iter().map(|score| score.id).collect())
     }
 
     async fn whole(self, answers: Answers, choices: u32) -> Result<ChatResponse, ApiError> {
         let take = |gathered: &mut Gathered, update| match update {
             Update::Prompt(ids) => gathered.prompt = Some(ids),
             Update::Parts(parts, scores) => {
-                parts.into_iter().for_each(|part| gathered.said.add(part));
+                parts.into_iter().for_each(|part| gathered.message.add(part));
                 gathered.scores.extend(scores);
             }
             _ => {}
         };
-        let all = whole::<Gathered>(answers, choices, take).await?;
+        let all = collect::<Gathered>(answers, choices, take).await?;
         let prompt = all.answers.first().and_then(|(gathered, _)| gathered.prompt.clone());
         let choice = |(index, (gathered, finish_reason)): (u32, (Gathered, _))| {
-            let mut message = Said { role: "assistant", ..gathered.said };
+            let mut message = AssistantMessage { role: "assistant", ..gathered.message };
             if message.tool_calls.is_empty() {
                 message.content.get_or_insert_default();
             }
@@ -114,9 +116,9 @@ impl Writer {
         };
         Ok(ChatResponse {
             choices: (0..).zip(all.answers).map(choice).collect(),
-            usage: Usage::from(all.spent),
-            timings: self.telling.timings.then(|| Timings::from(all.spent)),
-            prompt_token_ids: prompt.filter(|_| self.telling.token_ids).map(|ids| ids.to_vec()),
+            usage: CompletionUsage::from(all.usage),
+            timings: self.options.timings.then(|| Timings::from(all.usage)),
+            prompt_token_ids: prompt.filter(|_| self.options.token_ids).map(|ids| ids.to_vec()),
             id: self.id,
             object: "chat.completion",
             created: self.created,
@@ -125,8 +127,8 @@ impl Writer {
         })
     }
 
-    fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<Usage>) -> ChatChunk {
-        let usage = self.telling.usage.then_some(usage);
+    fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<CompletionUsage>) -> ChatChunk {
+        let usage = self.options.usage.then_some(usage);
         ChatChunk {
             id: self.id.clone(),
             object: "chat.completion.chunk",
@@ -138,48 +140,6 @@ impl Writer {
             timings: None,
             prompt_token_ids: None,
         }
-    }
-
-    /// The chunks after the opening ones. If the client wants usage, the last chunk reports it.
-    fn stream(self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
-        let state = (self, answers, Spent::default(), false);
-        let events = stream::unfold(state, move |(writer, mut answers, mut spent, ended)| async move {
-            if ended {
-                return None;
-            }
-            let Some((index, update)) = answers.next().await else {
-                let mut last: Vec<Event> = Vec::new();
-                if writer.telling.usage {
-                    let chunk = writer.chunk(Vec::new(), Some(Usage::from(spent)));
-                    let timings = writer.telling.timings.then(|| Timings::from(spent));
-                    last.push(sse::data(&ChatChunk { timings, ..chunk }));
-                }
-                last.push(sse::done());
-                return Some((last, (writer, answers, spent, true)));
-            };
-            let events = match update {
-                Update::Parts(parts, scores) => {
-                    let delta = Delta::of(parts);
-                    vec![sse::data(&writer.of_choice(index, delta, &scores, None))]
-                }
-                Update::Prompt(ids) if writer.telling.token_ids && index == 0 => {
-                    let empty = writer.of_choice(index, Delta::default(), &[], None);
-                    vec![sse::data(&ChatChunk { prompt_token_ids: Some(ids.to_vec()), ..empty })]
-                }
-                Update::Prompt(_) | Update::Begun | Update::PromptScores(_) => Vec::new(),
-                Update::End(finish, cost) => {
-                    spent.add_choice(cost);
-                    let end = writer.of_choice(index, Delta::default(), &[], Some(finish));
-                    let timings = writer.telling.timings.then(|| Timings::from(cost));
-                    vec![sse::data(&ChatChunk { timings, ..end })]
-                }
-                Update::Failed(error) => {
-                    return Some((sse::failed(&error).into(), (writer, answers, spent, true)));
-                }
-            };
-            Some((events, (writer, answers, spent, false)))
-        });
-        events.flat_map(stream::iter)
     }
 
     /// The first chunk of an answer, with its role. It is sent before the model is loaded and the prompt is computed.
@@ -199,5 +159,41 @@ impl Writer {
         let logprobs = scored.and_then(|scores| self.scores(scores));
         let token_ids = scored.and_then(|scores| self.token_ids(scores));
         self.chunk(vec![ChunkChoice { index, delta, logprobs, finish_reason, token_ids }], None)
+    }
+}
+
+impl EventWriter for Writer {
+    async fn update(&mut self, index: u32, update: Update) -> Vec<Event> {
+        let chunk = match update {
+            Update::Parts(parts, scores) => self.of_choice(index, Delta::of(parts), &scores, None),
+            Update::Prompt(ids) if self.options.token_ids && index == 0 => {
+                let empty = self.of_choice(index, Delta::default(), &[], None);
+                ChatChunk { prompt_token_ids: Some(ids.to_vec()), ..empty }
+            }
+            Update::End(finish, usage) => {
+                self.usage.add_choice(usage);
+                let end = self.of_choice(index, Delta::default(), &[], Some(finish));
+                ChatChunk { timings: self.options.timings.then(|| Timings::from(usage)), ..end }
+            }
+            Update::Prompt(_) | Update::PrefillStarted | Update::PromptScores(_) | Update::Failed(_) => {
+                return Vec::new();
+            }
+        };
+        vec![sse::data(&chunk)]
+    }
+
+    fn finish(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.options.usage {
+            let chunk = self.chunk(Vec::new(), Some(CompletionUsage::from(self.usage)));
+            let timings = self.options.timings.then(|| Timings::from(self.usage));
+            events.push(sse::data(&ChatChunk { timings, ..chunk }));
+        }
+        events.push(sse::done());
+        events
+    }
+
+    fn fail(&mut self, error: &ApiError) -> Vec<Event> {
+        sse::failed(error)
     }
 }

@@ -9,28 +9,31 @@ use axum::extract::{Path, Query, State};
 use bandmaster_journal::{Journal, KeptConversation, KeptItem};
 use serde_json::{Value, json};
 
-use super::responses::{asked, check_conversation, looked_up};
-use super::{read, write};
+use super::responses::{check_conversation, resolve_references};
+use super::{parsed_query, read, write};
+use crate::App;
 use crate::error::ApiError;
+use crate::layers::RequestContext;
 use crate::wire::body::Json;
-use crate::wire::fields::Unanswered;
+use crate::wire::fields::WithoutGeneration;
 use crate::wire::refusals::{BadBody, BadQuery, NoConversation, NoItem};
 use crate::wire::responses::check_metadata;
-use crate::wire::responses::conversation::{Conversation, ConversationAsked, ConversationNoted, ItemsGiven};
-use crate::wire::responses::items::{Item, ItemGiven, ItemList, Paging};
+use crate::wire::responses::conversation::{
+    AppendItems, Conversation, CreateConversation, UpdateConversation,
+};
+use crate::wire::responses::items::{InputItem, Item, ItemList, Paging};
 use crate::wire::responses::object::Deleted;
 use crate::wire::{new_id, unix_seconds};
-use crate::{App, Asker};
 
 /// Creates a conversation.
-#[utoipa::path(post, path = "/v1/conversations", tag = "conversations", request_body = ConversationAsked, responses(
+#[utoipa::path(post, path = "/v1/conversations", tag = "conversations", request_body = CreateConversation, responses(
     (status = 200, description = "The conversation", body = Conversation),
     BadBody,
 ))]
-pub async fn begin(
+pub(crate) async fn begin(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    Json(Unanswered(given)): Json<Unanswered<ConversationAsked>>,
+    context: RequestContext,
+    Json(WithoutGeneration(given)): Json<WithoutGeneration<CreateConversation>>,
 ) -> Result<Body<Conversation>, ApiError> {
     let items = given.items.unwrap_or_default();
     let conversation = KeptConversation {
@@ -38,22 +41,22 @@ pub async fn begin(
         created_s: unix_seconds(),
         metadata: json!(check_metadata(given.metadata)?),
     };
-    write(&app, &asker, move |journal| {
-        let items = kept(journal, items, HashSet::new())?;
+    write(&app, &context, move |journal| {
+        let items = stored_items(journal, items, HashSet::new())?;
         journal.create_conversation(&conversation, &items)?;
         Ok(Body(conversation.into()))
     })
     .await
 }
 
-/// Items in the form in which they are stored, with ids that are not `taken`.
-fn kept(
+/// Items in the form in which they are stored, with ids that are not in `used_ids`.
+fn stored_items(
     journal: &Journal,
-    items: Vec<ItemGiven>,
-    mut taken: HashSet<String>,
+    items: Vec<InputItem>,
+    mut used_ids: HashSet<String>,
 ) -> Result<Vec<KeptItem>, ApiError> {
-    let items = looked_up(journal, "items", items)?.into_iter();
-    Ok(items.filter_map(|item| item.kept(&mut taken)).map(|item| item.document()).collect())
+    let items = resolve_references(journal, "items", items)?.into_iter();
+    Ok(items.filter_map(|item| item.into_item(&mut used_ids)).map(|item| item.document()).collect())
 }
 
 /// Returns a conversation.
@@ -63,17 +66,17 @@ fn kept(
         (status = 200, description = "The conversation", body = Conversation),
         NoConversation,
     ))]
-pub async fn show(
+pub(crate) async fn show(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Body<Conversation>, ApiError> {
-    read(&app, &asker, move |journal| find(journal, &id)).await
+    read(&app, &context, move |journal| find(journal, &id)).await
 }
 
 fn find(journal: &Journal, id: &str) -> Result<Body<Conversation>, ApiError> {
-    let kept = journal.conversation(id)?.ok_or_else(|| unknown(id))?;
-    Ok(Body(kept.into()))
+    let conversation = journal.conversation(id)?.ok_or_else(|| unknown(id))?;
+    Ok(Body(conversation.into()))
 }
 
 fn unknown(id: &str) -> ApiError {
@@ -83,21 +86,22 @@ fn unknown(id: &str) -> ApiError {
 }
 
 /// Replaces a conversation's metadata. Without `metadata` they stay as they are.
-#[utoipa::path(post, path = "/v1/conversations/{id}", tag = "conversations", request_body = ConversationNoted,
+#[utoipa::path(post, path = "/v1/conversations/{id}", operation_id = "note", tag = "conversations",
+    request_body = UpdateConversation,
     params(("id" = String, Path, description = "The conversation's id")),
     responses(
         (status = 200, description = "The conversation", body = Conversation),
         NoConversation,
         BadBody,
     ))]
-pub async fn note(
+pub(crate) async fn update(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
-    Json(Unanswered(given)): Json<Unanswered<ConversationNoted>>,
+    Json(WithoutGeneration(given)): Json<WithoutGeneration<UpdateConversation>>,
 ) -> Result<Body<Conversation>, ApiError> {
     let metadata = given.metadata.map(|given| check_metadata(Some(given))).transpose()?;
-    write(&app, &asker, move |journal| {
+    write(&app, &context, move |journal| {
         if let Some(metadata) = metadata {
             journal.note_conversation(&id, &json!(metadata))?;
         }
@@ -113,12 +117,12 @@ pub async fn note(
         (status = 200, description = "The conversation was deleted", body = Deleted),
         NoConversation,
     ))]
-pub async fn remove(
+pub(crate) async fn remove(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Body<Deleted>, ApiError> {
-    write(&app, &asker, move |journal| match journal.delete_conversation(&id)? {
+    write(&app, &context, move |journal| match journal.delete_conversation(&id)? {
         true => Ok(Body(Deleted { id, object: "conversation.deleted", deleted: true })),
         false => Err(unknown(&id)),
     })
@@ -135,14 +139,14 @@ pub async fn remove(
         NoConversation,
         BadQuery,
     ))]
-pub async fn items(
+pub(crate) async fn items(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
     paging: Result<Query<Paging>, QueryRejection>,
 ) -> Result<Body<ItemList>, ApiError> {
-    let paging = asked(paging)?;
-    read(&app, &asker, move |journal| {
+    let paging = parsed_query(paging)?;
+    read(&app, &context, move |journal| {
         check_conversation(journal, &id)?;
         ItemList::page(journal.listed_items(&id)?, &paging).map(Body)
     })
@@ -150,24 +154,24 @@ pub async fn items(
 }
 
 /// Appends items to a conversation.
-#[utoipa::path(post, path = "/v1/conversations/{id}/items", tag = "conversations", request_body = ItemsGiven,
+#[utoipa::path(post, path = "/v1/conversations/{id}/items", tag = "conversations", request_body = AppendItems,
     params(("id" = String, Path, description = "The conversation's id")),
     responses(
         (status = 200, description = "The items that were appended", body = ItemList),
         NoConversation,
         BadBody,
     ))]
-pub async fn append(
+pub(crate) async fn append(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
-    Json(Unanswered(given)): Json<Unanswered<ItemsGiven>>,
+    Json(WithoutGeneration(given)): Json<WithoutGeneration<AppendItems>>,
 ) -> Result<Body<ItemList>, ApiError> {
     let items = given.items;
-    write(&app, &asker, move |journal| {
+    write(&app, &context, move |journal| {
         check_conversation(journal, &id)?;
-        let taken = journal.listed_items(&id)?.into_iter().map(|item| item.id).collect();
-        let items = kept(journal, items, taken)?;
+        let used_ids = journal.listed_items(&id)?.into_iter().map(|item| item.id).collect();
+        let items = stored_items(journal, items, used_ids)?;
         match journal.extend_conversation(&id, &items)? {
             true => Ok(Body(ItemList::all(items))),
             false => Err(unknown(&id)),
@@ -184,12 +188,12 @@ pub async fn append(
         (status = 200, description = "The item", body = Item),
         NoItem,
     ))]
-pub async fn item(
+pub(crate) async fn item(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path((id, item)): Path<(String, String)>,
 ) -> Result<Body<Value>, ApiError> {
-    read(&app, &asker, move |journal| {
+    read(&app, &context, move |journal| {
         check_conversation(journal, &id)?;
         let found = journal.item_of(&id, &item)?;
         found.map(|found| Body(found.body)).ok_or_else(|| unknown_item(&id, &item))
@@ -209,12 +213,12 @@ fn unknown_item(id: &str, item: &str) -> ApiError {
         (status = 200, description = "The conversation without it", body = Conversation),
         NoItem,
     ))]
-pub async fn remove_item(
+pub(crate) async fn remove_item(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path((id, item)): Path<(String, String)>,
 ) -> Result<Body<Conversation>, ApiError> {
-    write(&app, &asker, move |journal| {
+    write(&app, &context, move |journal| {
         let conversation = find(journal, &id)?;
         match journal.remove_item(&id, &item)? {
             true => Ok(conversation),

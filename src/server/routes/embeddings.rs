@@ -7,15 +7,14 @@ use axum::Json as Body;
 use axum::extract::State;
 use bandmaster_text::EmbedError;
 
-use crate::answer::Spent;
 use crate::error::ApiError;
+use crate::layers::RequestContext;
+use crate::usage::Usage;
 use crate::wire::body::Json;
-use crate::wire::embeddings::{
-    Embedding, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage, Encoding, Inputs, Vector,
-};
-use crate::wire::fields::Embedded;
+use crate::wire::embeddings::{Embedding, EmbeddingRequest, EmbeddingResponse, Encoding, Inputs, Vector};
+use crate::wire::fields::ForEmbeddings;
 use crate::wire::refusals::{BadBody, Busy, NoModel};
-use crate::{App, Asker, jobs};
+use crate::{App, jobs};
 
 /// Clients have given up after this time: OpenAI's wait ten minutes.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -27,16 +26,16 @@ const DEADLINE: Duration = Duration::from_secs(600);
     BadBody,
     Busy,
 ))]
-pub async fn embeddings(
+pub(crate) async fn embeddings(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    Json(Embedded(request)): Json<Embedded<EmbeddingRequest>>,
+    context: RequestContext,
+    Json(ForEmbeddings(request)): Json<ForEmbeddings<EmbeddingRequest>>,
 ) -> Result<Body<EmbeddingResponse>, ApiError> {
     app.check_ready()?;
     let encoding = Encoding::read(request.encoding_format.as_deref())?;
-    let id = app.id(&asker.notes, request.model.as_deref(), true)?;
+    let id = app.model_id(&context, request.model.as_deref(), true)?;
     let inputs = request.input.inputs()?;
-    let model = app.shelf.embedder(&id).await?;
+    let model = app.models.embedder(&id).await?;
     let ids = match inputs {
         Inputs::Texts(texts) => {
             jobs::check_size("input", texts.iter().map(String::len).sum())?;
@@ -46,9 +45,10 @@ pub async fn embeddings(
     };
     let tokens: u64 = ids.iter().map(|ids| ids.len() as u64).sum();
     let vectors = model.embed_ids(&ids, Some(DEADLINE)).await.map_err(refused)?;
-    asker.notes.answered_by(&id);
-    asker.notes.charge(tokens);
-    asker.notes.spent(Spent { prompt_tokens: tokens, ..Spent::default() });
+    context.set_model(&id);
+    context.charge(tokens);
+    let usage = Usage { prompt_tokens: tokens, ..Usage::default() };
+    context.set_usage(usage);
     let data = vectors.into_iter().enumerate().map(|(index, vector)| {
         let embedding = Vector::of(vector, request.dimensions, encoding)?;
         Ok(Embedding { object: "embedding", index, embedding })
@@ -57,7 +57,7 @@ pub async fn embeddings(
         object: "list",
         data: data.collect::<Result<_, ApiError>>()?,
         model: id,
-        usage: EmbeddingUsage { prompt_tokens: tokens, total_tokens: tokens },
+        usage: usage.into(),
     }))
 }
 

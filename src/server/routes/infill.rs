@@ -5,22 +5,25 @@ use std::time::Instant;
 
 use axum::Json as Body;
 use axum::extract::State;
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use bandmaster_text::{Cancellation, LoadedModel, Output, Part};
-use futures_util::stream::{self, StreamExt};
 
-use crate::answer::{self, Answers, Choice, Finish, Prepared, Spent, Update, generation_options, merge};
+use crate::answer::{self, Choice, Finish, Prepared, Update, generation_options, merge};
 use crate::error::ApiError;
-use crate::track::{Track, whole};
-use crate::weight::check_prompt_bytes;
+use crate::layers::RequestContext;
+use crate::prompt_size::check_prompt_bytes;
+use crate::sse::EventWriter;
+use crate::tracker::{AnswerTracker, collect};
+use crate::usage::Usage;
 use crate::wire::body::Json;
 use crate::wire::common::Timings;
-use crate::wire::completions::no_marks;
+use crate::wire::completions::no_fill_in_tokens;
 use crate::wire::infill::{
     InfillEnd, InfillQuestion, InfillRequest, InfillResponse, InfillSettings, stop_type,
 };
 use crate::wire::refusals::{BadBody, Busy, NoModel};
-use crate::{App, Asker, jobs, sse};
+use crate::{App, jobs, sse};
 
 /// Generates the text between a prefix and a suffix. The model must have been trained for it.
 #[utoipa::path(post, path = "/infill", tag = "completions", request_body = InfillRequest, responses(
@@ -30,51 +33,36 @@ use crate::{App, Asker, jobs, sse};
     BadBody,
     Busy,
 ))]
-pub async fn infill(
+pub(crate) async fn infill(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Json(request): Json<InfillRequest>,
 ) -> Result<Response, ApiError> {
     app.check_ready()?;
-    let started = Instant::now();
-    let id = app.id(&asker.notes, request.asked.model.as_deref(), false)?;
-    let streams = request.asked.stream == Some(true);
+    let arrived = Instant::now();
+    let name = app.model_id(&context, request.own.model.as_deref(), false)?;
+    let is_stream = request.own.stream == Some(true);
     let question = request.question()?;
     let fields = question.fields.clone();
-    let (app_asked, notes) = (Arc::clone(&app), asker.notes.clone());
-    let asked = async move {
-        let model = app_asked.shelf.model(&id).await?;
-        let (choices, settings) = begin(model, question).await?;
-        let track = Track::new(&app_asked, asker.notes, &id, 1, started).streaming(streams);
-        Ok((track.follow(merge(choices)), Writer { model: id, settings, fields }))
-    };
-    if !streams {
-        let (answers, writer) = asked.await?;
-        let all = whole(answers, 1, |text: &mut String, update| text.push_str(&text_of(update))).await?;
-        let (content, finish) = all.answers.into_iter().next().unwrap_or((String::new(), Finish::Stop));
-        return Ok(Body(writer.end(content, finish, all.spent)).into_response());
-    }
-    let write = |asked: Result<(Answers, Writer), ApiError>| match asked {
-        Ok((answers, writer)) => {
-            let event = move |(_, update)| {
-                stream::iter(match update {
-                    Update::Parts(..) => {
-                        let piece = InfillResponse { content: text_of(update), ..InfillResponse::default() };
-                        vec![sse::data(&piece.told(None))]
-                    }
-                    Update::End(finish, spent) => vec![sse::data(&writer.end(String::new(), finish, spent))],
-                    Update::Failed(error) => vec![sse::data(&error.object())],
-                    Update::Prompt(_) | Update::Begun | Update::PromptScores(_) => Vec::new(),
-                })
-            };
-            answers.flat_map(event).boxed()
+    let started = {
+        let (app, context) = (Arc::clone(&app), context.clone());
+        async move {
+            let model = app.models.model(&name).await?;
+            let (choices, settings) = start(model, question).await?;
+            let tracker = AnswerTracker::new(&app, context, &name, 1, arrived).streaming(is_stream);
+            Ok((tracker.follow(merge(choices)), Writer { model: name, settings, fields }))
         }
-        Err(error) => stream::iter([sse::data(&error.object())]).boxed(),
     };
-    sse::begin(&app, notes, vec![sse::comment()], asked, write).await
+    if is_stream {
+        return sse::stream_answers(&app, context, vec![sse::comment()], started, failed).await;
+    }
+    let (answers, writer) = started.await?;
+    let all = collect(answers, 1, |text: &mut String, update| text.push_str(&text_of(update))).await?;
+    let (content, finish) = all.answers.into_iter().next().unwrap_or((String::new(), Finish::Stop));
+    Ok(Body(writer.end(content, finish, all.usage)).into_response())
 }
 
-async fn begin(
+async fn start(
     model: Arc<LoadedModel>,
     question: InfillQuestion,
 ) -> Result<(Vec<Choice>, InfillSettings), ApiError> {
@@ -83,19 +71,19 @@ async fn begin(
     check_prompt_bytes(&model, "input_prefix", bytes)?;
     let settings = InfillSettings {
         n_ctx: model.context_tokens(),
-        n_predict: question.draws.max_tokens.map_or(-1, i64::from),
-        temperature: question.draws.sampling.temperature,
+        n_predict: question.params.tokens_max.map_or(-1, i64::from),
+        temperature: question.params.sampling.temperature,
     };
     let prepare = move |cancellation: &Cancellation| {
-        let InfillQuestion { fill, mut draws, .. } = question;
-        draws.check(&model)?;
+        let InfillQuestion { fill, mut params, .. } = question;
+        params.check(&model)?;
         let prompt = model.fill_prompt(&fill, cancellation);
         let prompt = prompt.map_err(|error| ApiError::of_session(&error, "input_prefix", "input_prefix"))?;
-        let prompt = prompt.ok_or_else(|| no_marks("input_suffix", &model))?;
-        draws.stop_token_ids.extend(model.fill_stops());
-        let none = draws.max_tokens == Some(0);
-        let mut options = generation_options(&model, &prompt, draws);
-        if none {
+        let prompt = prompt.ok_or_else(|| no_fill_in_tokens("input_suffix", &model))?;
+        params.stop_token_ids.extend(model.fill_stops());
+        let generates_nothing = params.tokens_max == Some(0);
+        let mut options = generation_options(&model, &prompt, params);
+        if generates_nothing {
             options.max_tokens = 0;
         }
         Ok(Prepared {
@@ -109,7 +97,7 @@ async fn begin(
             model,
         })
     };
-    Ok((answer::begin(bytes, prepare).await?, settings))
+    Ok((answer::start(bytes, prepare).await?, settings))
 }
 
 fn text_of(update: Update) -> String {
@@ -128,18 +116,46 @@ struct Writer {
 }
 
 impl Writer {
-    fn end(&self, content: String, finish: Finish, spent: Spent) -> serde_json::Value {
+    fn end(&self, content: String, finish: Finish, usage: Usage) -> serde_json::Value {
         let end = InfillEnd {
             model: self.model.clone(),
-            tokens_predicted: spent.completion_tokens,
-            tokens_evaluated: spent.prompt_tokens,
-            tokens_cached: spent.cached_tokens,
+            tokens_predicted: usage.completion_tokens,
+            tokens_evaluated: usage.prompt_tokens,
+            tokens_cached: usage.cached_tokens,
             truncated: false,
             stop_type: stop_type(finish),
             generation_settings: self.settings,
-            timings: Timings::from(spent),
+            timings: Timings::from(usage),
         };
         let whole = InfillResponse { content, stop: true, end: Some(end), ..InfillResponse::default() };
-        whole.told(self.fields.as_deref())
+        whole.json(self.fields.as_deref())
     }
+}
+
+impl EventWriter for Writer {
+    async fn update(&mut self, _: u32, update: Update) -> Vec<Event> {
+        match update {
+            Update::Parts(..) => {
+                let piece = InfillResponse { content: text_of(update), ..InfillResponse::default() };
+                vec![sse::data(&piece.json(None))]
+            }
+            Update::End(finish, usage) => vec![sse::data(&self.end(String::new(), finish, usage))],
+            Update::Prompt(_) | Update::PrefillStarted | Update::PromptScores(_) | Update::Failed(_) => {
+                Vec::new()
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Vec<Event> {
+        Vec::new()
+    }
+
+    fn fail(&mut self, error: &ApiError) -> Vec<Event> {
+        failed(error)
+    }
+}
+
+/// llama-server's streams end without `[DONE]`.
+fn failed(error: &ApiError) -> Vec<Event> {
+    vec![sse::data(&error.object())]
 }

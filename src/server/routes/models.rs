@@ -18,8 +18,8 @@ use crate::wire::refusals::NoModel;
     (status = 200, description = "Requests are accepted", body = Health),
     (status = 503, description = "The models are loading, or the server is shutting down", body = Health),
 ))]
-pub async fn health(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
-    let (code, status) = match (app.is_ready(), app.ending.is_draining()) {
+pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
+    let (code, status) = match (app.is_ready(), app.shutdown.is_draining()) {
         (_, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "loading"),
         (true, false) => (StatusCode::OK, "ok"),
@@ -31,8 +31,8 @@ pub async fn health(State(app): State<Arc<App>>) -> (StatusCode, Body<Health>) {
 #[utoipa::path(get, path = "/v1/models", tag = "models", responses(
     (status = 200, description = "All models", body = ModelList),
 ))]
-pub async fn models(State(app): State<Arc<App>>) -> Body<ModelList> {
-    Body(ModelList { object: "list", data: app.shelf.list() })
+pub(crate) async fn models(State(app): State<Arc<App>>) -> Body<ModelList> {
+    Body(ModelList { object: "list", data: app.models.list() })
 }
 
 /// Describes one model.
@@ -42,17 +42,20 @@ pub async fn models(State(app): State<Arc<App>>) -> Body<ModelList> {
         (status = 200, description = "The model", body = Model),
         NoModel,
     ))]
-pub async fn model(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Body<Model>, ApiError> {
-    let models = app.shelf.list();
-    let there: Vec<String> = models.iter().map(|model| model.id.clone()).collect();
+pub(crate) async fn model(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Body<Model>, ApiError> {
+    let models = app.models.list();
+    let available: Vec<String> = models.iter().map(|model| model.id.clone()).collect();
     let found = models.into_iter().find(|model| model.id == id);
-    found.map(Body).ok_or_else(|| ApiError::no_model(&id, &there))
+    found.map(Body).ok_or_else(|| ApiError::no_model(&id, &available))
 }
 
 /// Returns metrics of the server and its engine, as OpenMetrics text.
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses(
     (status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"),
 ))]
-pub async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], app.metrics.render(&app.engine.stats()))
 }

@@ -14,23 +14,25 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use bandmaster_journal::{Desk, Journal, JournalError, KeptItem, KeptResponse};
 use bandmaster_text::{LoadedModel, Message};
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
 
-use super::{read, write};
-use crate::answer::{Answers, Update, failing};
+use super::{parsed_query, read, write};
+use crate::answer::{Answers, Update};
 use crate::error::{ApiError, ErrorResponse};
-use crate::track::Track;
+use crate::layers::RequestContext;
+use crate::sse::EventWriter;
+use crate::tracker::AnswerTracker;
 use crate::wire::body::{BODY_BYTES_MAX, Json};
 use crate::wire::chat_response::token_logprobs;
-use crate::wire::refusals::{BadBody, BadQuery, Busy, NoAnswer};
-use crate::wire::responses::events::{Progress, ResponseEvent};
-use crate::wire::responses::items::{Item, ItemGiven, ItemList, Paging, messages};
+use crate::wire::refusals::{BadBody, BadQuery, Busy, NoResponse};
+use crate::wire::responses::events::{ResponseBuilder, ResponseEvent};
+use crate::wire::responses::items::{InputItem, Item, ItemList, Paging, messages};
 use crate::wire::responses::object::{Deleted, Response as Answer};
-use crate::wire::responses::request::{Asked, Before, CreateResponse};
-use crate::{App, Asker, sse};
+use crate::wire::responses::request::{CheckedRequest, Continuation, CreateResponse};
+use crate::{App, sse};
 
 /// Generates an answer and stores it unless `store` is false.
 ///
@@ -42,42 +44,49 @@ use crate::{App, Asker, sse};
     BadBody,
     Busy,
 ))]
-pub async fn create(
+pub(crate) async fn create(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Json(request): Json<CreateResponse>,
 ) -> Result<Response, ApiError> {
-    let streams = request.asked.stream == Some(true);
     app.check_ready()?;
-    let id = app.id(&asker.notes, request.asked.model.as_deref(), false)?;
-    let Asked { before, input, mut question, response, ignored } = request.understood(id.clone())?;
-    asker.notes.ignored(ignored.into_iter().map(str::to_owned));
-    app.name_unused(&asker.notes, &id, &question);
-    let (instructions, known) = (response.instructions.clone(), before.clone());
-    let prepared = read(&app, &asker, move |journal| prepare(journal, known, input, instructions.as_deref()));
+    let is_stream = request.own.stream == Some(true);
+    let id = app.model_id(&context, request.own.model.as_deref(), false)?;
+    let CheckedRequest { continues, input, mut question, response, ignored } = request.check(id.clone())?;
+    context.add_ignored(ignored.into_iter().map(str::to_owned));
+    app.report_ignored(&context, &id, &question);
+    let (instructions, known) = (response.instructions.clone(), continues.clone());
+    let prepared =
+        read(&app, &context, move |journal| prepare(journal, known, input, instructions.as_deref()));
     let (messages, input) = prepared.await?;
     question.messages = messages;
-    let scored = question.draws.top_logprobs.is_some();
-    let started = Instant::now();
-    let desk = app.runs.desk(&asker.notes.viewer());
-    let keeper = Keeper { desk, before, input };
-    let mut writer = Writer { progress: Progress::new(response), model: None, keeper };
-    let (app_asked, notes) = (Arc::clone(&app), asker.notes.clone());
-    let asked = async move {
-        let (answers, model) = app_asked.ask(&asker.notes, &id, question).await.map_err(renamed)?;
-        let track = Track::new(&app_asked, asker.notes, &id, 1, started).streaming(streams);
-        Ok((track.follow(answers), model.filter(|_| scored)))
+    let is_scored = question.params.top_logprobs.is_some();
+    let arrived = Instant::now();
+    let store = ResponseStore { desk: app.runs.desk(&context.viewer()), continues, input };
+    let mut writer = Writer { builder: ResponseBuilder::new(response), model: None, store };
+    let opening = writer.builder.opening().into_iter().map(named).collect();
+    let mut unstarted = writer.builder.clone();
+    let started = {
+        let (app, context) = (Arc::clone(&app), context.clone());
+        async move {
+            let (answers, model) = app.ask(&context, &id, question).await.map_err(renamed)?;
+            let tracker = AnswerTracker::new(&app, context, &id, 1, arrived).streaming(is_stream);
+            Ok((tracker.follow(answers), Writer { model: model.filter(|_| is_scored), ..writer }))
+        }
     };
-    if !streams {
-        let (answers, model) = asked.await?;
-        return Ok(Body(Writer { model, ..writer }.whole(answers).await?).into_response());
+    if is_stream {
+        let failed = move |error: &ApiError| fail(&mut unstarted, error);
+        return sse::stream_answers(&app, context, opening, started, failed).await;
     }
-    let opening = writer.progress.opening().into_iter().map(named).collect();
-    let write = move |asked| match asked {
-        Ok((answers, model)) => Writer { model, ..writer }.stream(answers),
-        Err(error) => writer.stream(failing(error)),
-    };
-    sse::begin(&app, notes, opening, asked, write).await
+    let (answers, writer) = started.await?;
+    Ok(Body(writer.whole(answers).await?).into_response())
+}
+
+/// Ends a response with an error. Returns its last events.
+fn fail(builder: &mut ResponseBuilder, error: &ApiError) -> Vec<Event> {
+    let mut events = builder.fail(&renamed(error.clone()));
+    events.extend(builder.final_event());
+    events.into_iter().map(named).collect()
 }
 
 fn named(event: ResponseEvent) -> Event {
@@ -99,27 +108,27 @@ fn renamed(error: ApiError) -> ApiError {
 /// Builds the conversation for the model. Also returns its new items in the form in which they are stored.
 fn prepare(
     journal: &Journal,
-    before: Before,
-    input: Vec<ItemGiven>,
+    continues: Continuation,
+    input: Vec<InputItem>,
     instructions: Option<&str>,
 ) -> Result<(Vec<Message>, Vec<Item>), ApiError> {
-    let input = looked_up(journal, "input", input)?;
-    let mut taken = HashSet::new();
-    let history = match before {
-        Before::Nothing => Vec::new(),
-        Before::Answer(id) => history(journal, &id)?,
-        Before::Conversation(id) => {
+    let input = resolve_references(journal, "input", input)?;
+    let mut used_ids = HashSet::new();
+    let history = match continues {
+        Continuation::Nothing => Vec::new(),
+        Continuation::Response(id) => history(journal, &id)?,
+        Continuation::Conversation(id) => {
             check_conversation(journal, &id)
                 .map_err(|error| ApiError { param: Some("conversation".into()), ..error })?;
             let items = journal.items(&id)?;
-            taken.extend(items.iter().map(|item| item.id.clone()));
+            used_ids.extend(items.iter().map(|item| item.id.clone()));
             items
         }
     };
-    let mut items = history.into_iter().map(read_back).collect::<Result<Vec<_>, _>>()?;
+    let mut items = history.into_iter().map(input_item).collect::<Result<Vec<_>, _>>()?;
     items.extend(input.iter().cloned());
     let messages = messages(instructions, &items)?;
-    Ok((messages, input.into_iter().filter_map(|item| item.kept(&mut taken)).collect()))
+    Ok((messages, input.into_iter().filter_map(|item| item.into_item(&mut used_ids)).collect()))
 }
 
 /// Refuses a conversation that isn't there.
@@ -148,26 +157,26 @@ fn history(journal: &Journal, id: &str) -> Result<Vec<KeptItem>, ApiError> {
     Ok(history.items)
 }
 
-fn read_back(kept: KeptItem) -> Result<ItemGiven, ApiError> {
-    let KeptItem { id, body } = kept;
+fn input_item(record: KeptItem) -> Result<InputItem, ApiError> {
+    let KeptItem { id, body } = record;
     serde_json::from_value(body)
         .map_err(|error| ApiError::internal(format!("the stored item {id} can't be read: {error}")))
 }
 
 /// Replaces references to stored items by the items.
-pub(super) fn looked_up(
+pub(super) fn resolve_references(
     journal: &Journal,
     field: &str,
-    items: Vec<ItemGiven>,
-) -> Result<Vec<ItemGiven>, ApiError> {
+    items: Vec<InputItem>,
+) -> Result<Vec<InputItem>, ApiError> {
     let mut bytes = 0;
-    let look = |(at, item): (usize, ItemGiven)| match item {
-        ItemGiven::ItemReference { id } => {
+    let resolve = |(at, item): (usize, InputItem)| match item {
+        InputItem::ItemReference { id } => {
             let place = format!("{field}[{at}].id");
-            let kept = journal.item(&id)?.ok_or_else(|| {
+            let record = journal.item(&id)?.ok_or_else(|| {
                 ApiError::invalid(&place, format!("no item {id:?} is stored here: send the whole item"))
             })?;
-            bytes += kept.body.to_string().len();
+            bytes += record.body.to_string().len();
             if bytes > BODY_BYTES_MAX {
                 let message = format!(
                     "the items that are referenced have more than {} MiB together",
@@ -175,32 +184,32 @@ pub(super) fn looked_up(
                 );
                 return Err(ApiError::invalid(place, message));
             }
-            read_back(kept)
+            input_item(record)
         }
         item => Ok(item),
     };
-    items.into_iter().enumerate().map(look).collect()
+    items.into_iter().enumerate().map(resolve).collect()
 }
 
 /// Stores answers in the record.
-struct Keeper {
+struct ResponseStore {
     desk: Desk,
-    before: Before,
+    continues: Continuation,
     input: Vec<Item>,
 }
 
-impl Keeper {
+impl ResponseStore {
     /// Stores an answer if `store` is true, and appends it to its conversation.
-    async fn keep(&self, answer: &Answer) -> Kept {
-        let conversation = match &self.before {
-            Before::Conversation(id) => Some(id.clone()),
-            Before::Answer(_) | Before::Nothing => None,
+    async fn save(&self, answer: &Answer) -> Saved {
+        let conversation = match &self.continues {
+            Continuation::Conversation(id) => Some(id.clone()),
+            Continuation::Response(_) | Continuation::Nothing => None,
         };
         let store = answer.store;
         if !store && conversation.is_none() {
-            return Kept { stored: false, appended: false };
+            return Saved { stored: false, appended: false };
         }
-        let kept = KeptResponse {
+        let record = KeptResponse {
             id: answer.id.clone(),
             previous: answer.previous_response_id.clone(),
             conversation: conversation.clone(),
@@ -211,29 +220,29 @@ impl Keeper {
         };
         let done = self.desk.write(move |journal| {
             // The client gets the finished answer in any case, with a note of what could not be stored.
-            let stored = store && written(&kept.id, journal.keep_response(&kept).map(|()| true));
+            let stored = store && succeeded(&record.id, journal.keep_response(&record).map(|()| true));
             let appended = conversation.is_some_and(|conversation| {
-                let said = [kept.input, kept.output].concat();
-                written(&kept.id, journal.extend_conversation(&conversation, &said))
+                let items = [record.input, record.output].concat();
+                succeeded(&record.id, journal.extend_conversation(&conversation, &items))
             });
-            Ok::<_, JournalError>(Kept { stored, appended })
+            Ok::<_, JournalError>(Saved { stored, appended })
         });
         match done.await {
-            Ok(kept) => kept,
+            Ok(saved) => saved,
             Err(error) => {
                 tracing::warn!(response = answer.id, "an answer could not be stored: {error}");
-                Kept { stored: false, appended: false }
+                Saved { stored: false, appended: false }
             }
         }
     }
 }
 
-struct Kept {
+struct Saved {
     stored: bool,
     appended: bool,
 }
 
-fn written(id: &str, done: Result<bool, JournalError>) -> bool {
+fn succeeded(id: &str, done: Result<bool, JournalError>) -> bool {
     match done {
         Ok(true) => true,
         Ok(false) => {
@@ -249,75 +258,67 @@ fn written(id: &str, done: Result<bool, JournalError>) -> bool {
 
 /// Formats an answer as a response object or as its events.
 struct Writer {
-    progress: Progress,
+    builder: ResponseBuilder,
     /// The model that answers, if the client wants log-probabilities.
     model: Option<Arc<LoadedModel>>,
-    keeper: Keeper,
+    store: ResponseStore,
 }
 
 impl Writer {
-    /// Records an update and returns its events.
-    async fn take(&mut self, update: Update) -> Vec<ResponseEvent> {
-        match update {
-            Update::Prompt(_) | Update::Begun | Update::PromptScores(_) => Vec::new(),
-            Update::Parts(parts, scores) => {
-                let scores = self.model.as_ref().map(|model| token_logprobs(model, &scores, false));
-                self.progress.take(parts, scores.unwrap_or_default())
-            }
-            Update::End(finish, spent) => {
-                let mut events = self.progress.end(finish, spent);
-                let Kept { stored, appended } = self.keeper.keep(self.progress.response()).await;
-                if !stored {
-                    self.progress.unkept();
-                }
-                if !appended {
-                    self.progress.left_out();
-                }
-                events.extend(self.progress.last());
-                events
-            }
-            Update::Failed(error) => {
-                let mut events = self.progress.fail(&renamed(error));
-                events.extend(self.progress.last());
-                events
-            }
-        }
-    }
-
     async fn whole(mut self, mut answers: Answers) -> Result<Answer, ApiError> {
-        while !self.progress.has_ended() {
-            let update = next(&mut answers).await;
+        while let Some((_, update)) = answers.next().await {
             if let Update::Failed(error) = update {
                 return Err(renamed(error));
             }
-            self.take(update).await;
+            self.add(update).await;
         }
-        Ok(self.progress.into_response())
+        Ok(self.builder.into_response())
     }
 
-    /// The events after the opening ones, which are sent before the model is loaded and the prompt is computed.
-    fn stream(self, answers: Answers) -> impl Stream<Item = Event> + Send + 'static {
-        let events = stream::unfold((self, answers), |(mut writer, mut answers)| async move {
-            if writer.progress.has_ended() {
-                return None;
+    /// Adds an update to the response, and stores the response at its end. Returns the events.
+    async fn add(&mut self, update: Update) -> Vec<ResponseEvent> {
+        match update {
+            Update::Prompt(_) | Update::PrefillStarted | Update::PromptScores(_) | Update::Failed(_) => {
+                Vec::new()
             }
-            let update = next(&mut answers).await;
-            Some((writer.take(update).await, (writer, answers)))
-        });
-        events.flat_map(stream::iter).map(named)
+            Update::Parts(parts, scores) => {
+                let scores = self.model.as_ref().map(|model| token_logprobs(model, &scores, false));
+                self.builder.push(parts, scores.unwrap_or_default())
+            }
+            Update::End(finish, usage) => {
+                let mut events = self.builder.end(finish, usage);
+                let Saved { stored, appended } = self.store.save(self.builder.response()).await;
+                if !stored {
+                    self.builder.mark_not_stored();
+                }
+                if !appended {
+                    self.builder.mark_not_appended();
+                }
+                events.extend(self.builder.final_event());
+                events
+            }
+        }
     }
 }
 
-/// The next update of an answer; a failure if the stream ends without one.
-async fn next(answers: &mut Answers) -> Update {
-    let broken = || Update::Failed(ApiError::internal("the answer ended unexpectedly"));
-    answers.next().await.map_or_else(broken, |(_, update)| update)
+impl EventWriter for Writer {
+    async fn update(&mut self, _: u32, update: Update) -> Vec<Event> {
+        self.add(update).await.into_iter().map(named).collect()
+    }
+
+    fn finish(&mut self) -> Vec<Event> {
+        Vec::new()
+    }
+
+    fn fail(&mut self, error: &ApiError) -> Vec<Event> {
+        fail(&mut self.builder, error)
+    }
 }
 
 /// Query parameters for a stored response.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Showing {
+pub(crate) struct Showing {
     /// Must be false or absent, because stored responses can't be streamed.
     stream: Option<bool>,
 }
@@ -327,38 +328,30 @@ pub struct Showing {
     params(("id" = String, Path, description = "The response's id"), Showing),
     responses(
         (status = 200, description = "The response", body = Answer),
-        NoAnswer,
+        NoResponse,
         BadQuery,
     ))]
-pub async fn show(
+pub(crate) async fn show(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
     showing: Result<Query<Showing>, QueryRejection>,
 ) -> Result<Body<Value>, ApiError> {
-    if asked(showing)?.stream == Some(true) {
+    if parsed_query(showing)?.stream == Some(true) {
         return Err(ApiError::unsupported(
             "stream",
             "stream is not supported: this route returns the whole response",
         ));
     }
-    find(&app, &asker, id).await.map(Body)
+    find(&app, &context, id).await.map(Body)
 }
 
-async fn find(app: &App, asker: &Asker, id: String) -> Result<Value, ApiError> {
-    read(app, asker, move |journal| journal.response(&id)?.ok_or_else(|| unknown(&id))).await
+async fn find(app: &App, context: &RequestContext, id: String) -> Result<Value, ApiError> {
+    read(app, context, move |journal| journal.response(&id)?.ok_or_else(|| unknown(&id))).await
 }
 
 fn unknown(id: &str) -> ApiError {
     ApiError::not_found(format!("no response {id}: it was not stored, or it was removed"))
-}
-
-/// Unwraps the query parameters of a request.
-///
-/// # Errors
-/// 400 if they could not be parsed.
-pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, ApiError> {
-    query.map(|Query(query)| query).map_err(|error| ApiError::unreadable(error.body_text()))
 }
 
 /// Deletes a stored response.
@@ -368,14 +361,14 @@ pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Api
     params(("id" = String, Path, description = "The response's id")),
     responses(
         (status = 200, description = "The response was deleted", body = Deleted),
-        NoAnswer,
+        NoResponse,
     ))]
-pub async fn remove(
+pub(crate) async fn remove(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Body<Deleted>, ApiError> {
-    write(&app, &asker, move |journal| match journal.delete_response(&id)? {
+    write(&app, &context, move |journal| match journal.delete_response(&id)? {
         true => Ok(Body(Deleted { id, object: "response", deleted: true })),
         false => Err(unknown(&id)),
     })
@@ -389,17 +382,17 @@ pub async fn remove(
     params(("id" = String, Path, description = "The response's id"), Paging),
     responses(
         (status = 200, description = "The items", body = ItemList),
-        NoAnswer,
+        NoResponse,
         BadQuery,
     ))]
-pub async fn input_items(
+pub(crate) async fn input_items(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
     paging: Result<Query<Paging>, QueryRejection>,
 ) -> Result<Body<ItemList>, ApiError> {
-    let paging = asked(paging)?;
-    read(&app, &asker, move |journal| {
+    let paging = parsed_query(paging)?;
+    read(&app, &context, move |journal| {
         if !journal.has_response(&id)? {
             return Err(unknown(&id));
         }
@@ -415,13 +408,13 @@ pub async fn input_items(
     params(("id" = String, Path, description = "The response's id")),
     responses(
         (status = 400, description = "The response has already ended", body = ErrorResponse),
-        NoAnswer,
+        NoResponse,
     ))]
-pub async fn cancel(
+pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Body<Answer>, ApiError> {
-    find(&app, &asker, id).await?;
+    find(&app, &context, id).await?;
     Err(ApiError::unreadable("only an answer in the background can be cancelled: this one has ended"))
 }

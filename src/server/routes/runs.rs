@@ -15,14 +15,15 @@ use bandmaster_orchestrator::{self as orchestrator, AgainError, EventKind, RunRe
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 
-use super::read;
-use super::responses::asked;
+use super::{parsed_query, read};
 use crate::error::{ApiError, ErrorResponse, INVALID_REQUEST};
-use crate::runs::Listener;
+use crate::layers::RequestContext;
+use crate::runs::RunListener;
+use crate::usage::Usage;
 use crate::wire::body::Json;
 use crate::wire::refusals::{BadBody, BadQuery, NoRun};
-use crate::wire::runs::{AnswerGiven, Run, RunAsked, RunList, RunListed, RunsAsked, event_object};
-use crate::{App, Asker, jobs, spans, sse};
+use crate::wire::runs::{CreateRun, ListRuns, Run, RunAnswer, RunList, RunSummary, event_json};
+use crate::{App, jobs, spans, sse};
 
 /// How long to wait for a run that is recorded but has not started.
 const BEGIN_TIME_MAX: Duration = Duration::from_secs(30);
@@ -35,84 +36,82 @@ const READ_AGAIN: Duration = Duration::from_millis(250);
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Starts a run of the band on a goal. It continues if the client disconnects.
-#[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = RunAsked, responses(
+#[utoipa::path(post, path = "/v1/runs", tag = "runs", request_body = CreateRun, responses(
     (status = 200, description = "The run that was started", body = Run),
     (status = 404, description = "This server has no band", body = ErrorResponse),
     BadBody,
 ))]
-pub async fn begin(
+pub(crate) async fn begin(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    Json(asked): Json<RunAsked>,
+    context: RequestContext,
+    Json(request): Json<CreateRun>,
 ) -> Result<Body<Run>, ApiError> {
-    start(&app, asker, asked.request()?, None).await.map(Body)
+    start(&app, context, request.request()?, None).await.map(Body)
 }
 
 async fn start(
     app: &Arc<App>,
-    asker: Asker,
+    context: RequestContext,
     request: RunRequest,
     resumes: Option<String>,
 ) -> Result<Run, ApiError> {
-    let band = app.shelf.band().await?;
+    let band = app.models.band().await?;
     let (planner, goal) = (Arc::clone(&band.planner), request.goal.clone());
     jobs::check_size("goal", goal.len())?;
     let tokens = jobs::run(goal.len(), move |_| Ok(planner.count_tokens(&goal))).await?;
-    let context = band.planner.context_tokens();
-    if tokens >= context {
+    let context_tokens = band.planner.context_tokens();
+    if tokens >= context_tokens {
         let message = format!(
-            "the goal has {tokens} tokens, but the planner reads at most {context}: shorten it, or give its long part as a file"
+            "the goal has {tokens} tokens, but the planner reads at most {context_tokens}: shorten it, or give its long part as a file"
         );
         return Err(ApiError::invalid("goal", message));
     }
     // A client here sees its run only through the record, so the record must have room for it.
     let inputs_bytes = request.inputs.iter().map(|input| input.name.len() + input.text.len()).sum();
-    let desk = app.runs.desk(&asker.notes.viewer());
+    let desk = app.runs.desk(&context.viewer());
     desk.check_room(inputs_bytes)?;
-    let owner = asker.notes.viewer();
-    let listener = spans::followed(&asker.notes.parent().clone(), charge(asker));
-    let (id, mut live) = app.runs.begin(&owner, band.clone(), request, listener).await?;
-    live.done();
+    let owner = context.viewer();
+    let listener = spans::traced(&context.parent().clone(), charging_listener(context));
+    let (id, mut run) = app.runs.begin(&owner, band.clone(), request, listener).await?;
+    run.detach();
     Ok(Run { object: "run", resumes, state: state(&desk, id).await? })
 }
 
 /// Counts a run as running for the API key that started it, and charges the run's tokens at its end.
-fn charge(asker: Asker) -> Listener {
-    let mut asker = Some(asker);
+fn charging_listener(context: RequestContext) -> RunListener {
+    let mut context = Some(context);
     Box::new(move |event| {
         let EventKind::RunFinished { outcome } = &event.kind else { return };
-        let Some(asker) = asker.take() else { return };
-        let tokens = outcome.usage.tokens;
-        let computed = tokens.prompt_tokens.saturating_sub(tokens.prompt_tokens_details.cached_tokens);
-        asker.notes.charge(computed + tokens.completion_tokens);
+        let Some(context) = context.take() else { return };
+        context.charge(Usage::from(outcome.usage.tokens).computed_tokens());
     })
 }
 
 /// Lists the runs, newest first, in pages.
-#[utoipa::path(get, path = "/v1/runs", tag = "runs", params(RunsAsked), responses(
+#[utoipa::path(get, path = "/v1/runs", tag = "runs", params(ListRuns), responses(
     (status = 200, description = "A page of runs", body = RunList),
     BadQuery,
 ))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    paging: Result<Query<RunsAsked>, QueryRejection>,
+    context: RequestContext,
+    paging: Result<Query<ListRuns>, QueryRejection>,
 ) -> Result<Body<RunList>, ApiError> {
     let listed = |state: RunState| {
         let RunState { id, created_ms, status, strategy, goal, damaged, .. } = state;
-        RunListed { id, object: "run", created_ms, status, strategy, goal, damaged }
+        RunSummary { id, object: "run", created_ms, status, strategy, goal, damaged }
     };
-    let paging = asked(paging)?;
+    let paging = parsed_query(paging)?;
     let limit = paging.limit()?;
     let after = paging.after;
-    let found = read(&app, &asker, move |journal| match journal.listed(after.as_deref(), limit) {
+    let found = read(&app, &context, move |journal| match journal.listed(after.as_deref(), limit) {
         Err(JournalError::UnknownRun { id }) => {
             Err(ApiError::invalid("after", format!("after is {id:?}: no run has this id")))
         }
         listed => Ok(listed?),
     });
     let (states, has_more) = found.await?;
-    let data: Vec<RunListed> = states.into_iter().map(listed).collect();
+    let data: Vec<RunSummary> = states.into_iter().map(listed).collect();
     let last_id = data.last().map_or_else(String::new, |run| run.id.clone());
     Ok(Body(RunList { object: "list", data, last_id, has_more }))
 }
@@ -124,12 +123,12 @@ pub async fn list(
         (status = 200, description = "The run", body = Run),
         NoRun,
     ))]
-pub async fn show(
+pub(crate) async fn show(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Body<Run>, ApiError> {
-    let desk = app.runs.desk(&asker.notes.viewer());
+    let desk = app.runs.desk(&context.viewer());
     Ok(Body(Run { object: "run", resumes: None, state: state(&desk, id).await? }))
 }
 
@@ -147,35 +146,36 @@ async fn state(desk: &Desk, id: String) -> Result<RunState, ApiError> {
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
         NoRun,
     ))]
-pub async fn events(
+pub(crate) async fn events(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let desk = app.runs.desk(&asker.notes.viewer());
+    let desk = app.runs.desk(&context.viewer());
     let id = find(&desk, id).await?;
-    let heard = headers.get("last-event-id").and_then(|heard| heard.to_str().ok()?.trim().parse().ok());
-    let going = going(&app, &desk, &id).await?;
-    let cut = Box::pin(app.ending.clone().cut());
-    let state = Following { desk, id, heard: heard.unwrap_or(0), going, cut, ended: false };
+    let last_seq =
+        headers.get("last-event-id").and_then(|last_seq| last_seq.to_str().ok()?.trim().parse().ok());
+    let active = active(&app, &desk, &id).await?;
+    let deadline = Box::pin(app.shutdown.clone().deadline());
+    let state = EventFollower { desk, id, last_seq: last_seq.unwrap_or(0), active, deadline, ended: false };
     let events = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
     Ok(sse::respond(events.flat_map(stream::iter)))
 }
 
 /// A client that follows a run.
-struct Following {
+struct EventFollower {
     desk: Desk,
     id: String,
     /// Number of the last event that was sent.
-    heard: u64,
-    going: Option<watch::Receiver<u64>>,
+    last_seq: u64,
+    active: Option<watch::Receiver<u64>>,
     /// Resolves when the server's shutdown cuts off streams.
-    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    deadline: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
 }
 
-impl Following {
+impl EventFollower {
     /// Waits for new events and returns them, at least one; `None` after the run's end.
     async fn next(&mut self) -> Option<Vec<SseEvent>> {
         loop {
@@ -183,34 +183,34 @@ impl Following {
                 return None;
             }
             // Checked before the events are read, so that none between the two is missed.
-            let going = self.going.as_mut().is_some_and(|seq| {
+            let active = self.active.as_mut().is_some_and(|seq| {
                 seq.mark_unchanged();
                 seq.has_changed().is_ok()
             });
-            let (id, heard) = (self.id.clone(), self.heard);
-            let events = match self.desk.read(move |journal| journal.events(&id, heard)).await {
+            let (id, last_seq) = (self.id.clone(), self.last_seq);
+            let events = match self.desk.read(move |journal| journal.events(&id, last_seq)).await {
                 Ok(events) => events,
                 // Events in the meantime are only delayed, not lost.
-                Err(error) if error.may_pass() && going => {
+                Err(error) if error.may_pass() && active => {
                     tokio::select! {
                         () = tokio::time::sleep(READ_AGAIN) => continue,
-                        () = &mut self.cut => return None,
+                        () = &mut self.deadline => return None,
                     }
                 }
                 Err(_) => return None,
             };
-            self.heard = events.last().map_or(self.heard, |event| event.seq);
-            self.ended = !going || events.iter().any(|event| event.kind == "run.finished");
+            self.last_seq = events.last().map_or(self.last_seq, |event| event.seq);
+            self.ended = !active || events.iter().any(|event| event.kind == "run.finished");
             if !events.is_empty() {
                 let sent = events.iter().map(|event| {
-                    sse::data(&event_object(event)).id(event.seq.to_string()).event(event.kind.clone())
+                    sse::data(&event_json(event)).id(event.seq.to_string()).event(event.kind.clone())
                 });
                 return Some(sent.collect());
             }
-            let Some(seq) = self.going.as_mut().filter(|_| !self.ended) else { continue };
+            let Some(seq) = self.active.as_mut().filter(|_| !self.ended) else { continue };
             tokio::select! {
                 changed = seq.changed() => drop(changed),
-                () = &mut self.cut => return None,
+                () = &mut self.deadline => return None,
             }
         }
     }
@@ -226,18 +226,18 @@ impl Following {
         (status = 409, description = "The run has already ended, or it runs in another process", body = ErrorResponse),
         NoRun,
     ))]
-pub async fn cancel(
+pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
-    asker: Asker,
+    context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Body<Run>, ApiError> {
-    let desk = app.runs.desk(&asker.notes.viewer());
+    let desk = app.runs.desk(&context.viewer());
     let id = find(&desk, id).await?;
-    let Some(mut going) = going(&app, &desk, &id).await?.filter(|_| app.runs.cancel(&id)) else {
+    let Some(mut active) = active(&app, &desk, &id).await?.filter(|_| app.runs.cancel(&id)) else {
         return Err(nothing_to_cancel(&desk, state(&desk, id).await?).await?);
     };
     // The channel closes when the run has ended.
-    let ended = async { while going.changed().await.is_ok() {} };
+    let ended = async { while active.changed().await.is_ok() {} };
     let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
     Ok(Body(Run { object: "run", resumes: None, state: state(&desk, id).await? }))
 }
@@ -247,15 +247,15 @@ async fn find(desk: &Desk, id: String) -> Result<String, ApiError> {
 }
 
 /// Follows a run if it is in progress here. Waits for one that is recorded but whose inputs are still being read.
-async fn going(app: &App, desk: &Desk, id: &str) -> Result<Option<watch::Receiver<u64>>, ApiError> {
+async fn active(app: &App, desk: &Desk, id: &str) -> Result<Option<watch::Receiver<u64>>, ApiError> {
     let began = Instant::now();
     loop {
         let run = id.to_owned();
         // A run that ends between this and `follow` is noticed in the next round.
         let begins = desk.read(move |journal| Ok::<_, ApiError>(journal.goes_on_here(&run))).await?;
-        let going = app.runs.follow(id);
-        if going.is_some() || !begins || began.elapsed() > BEGIN_TIME_MAX {
-            return Ok(going);
+        let active = app.runs.follow(id);
+        if active.is_some() || !begins || began.elapsed() > BEGIN_TIME_MAX {
+            return Ok(active);
         }
         tokio::time::sleep(BEGIN_POLL).await;
     }
@@ -274,20 +274,20 @@ async fn nothing_to_cancel(desk: &Desk, before: RunState) -> Result<ApiError, Ap
 
 /// Answers the question that a run ended with. A new run continues with the answer.
 #[utoipa::path(post, path = "/v1/runs/{id}/answer", tag = "runs", params(("id" = String, Path, description = "The run's id")),
-    request_body = AnswerGiven, responses(
+    request_body = RunAnswer, responses(
         (status = 200, description = "The new run", body = Run),
         (status = 409, description = "The run asked no question", body = ErrorResponse),
         NoRun,
         BadBody,
     ))]
-pub async fn answer(
+pub(crate) async fn answer(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    asker: Asker,
-    Json(given): Json<AnswerGiven>,
+    context: RequestContext,
+    Json(answer): Json<RunAnswer>,
 ) -> Result<Body<Run>, ApiError> {
-    let again = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, given.text);
-    take_up(&app, asker, id, again).await.map(Body)
+    let request_again = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, answer.text);
+    start_again(&app, context, id, request_again).await.map(Body)
 }
 
 /// Resumes a run that ended before it was done: a new run gets the same goal and inputs.
@@ -297,32 +297,32 @@ pub async fn answer(
         (status = 409, description = "The run is done, or still in progress", body = ErrorResponse),
         NoRun,
     ))]
-pub async fn resume(
+pub(crate) async fn resume(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    asker: Asker,
+    context: RequestContext,
 ) -> Result<Body<Run>, ApiError> {
-    take_up(&app, asker, id, orchestrator::resume).await.map(Body)
+    start_again(&app, context, id, orchestrator::resume).await.map(Body)
 }
 
-/// Starts a new run with the request that `again` makes from the run `id`.
-async fn take_up(
+/// Starts a new run with the request that `request_again` makes from the run `id`.
+async fn start_again(
     app: &Arc<App>,
-    asker: Asker,
+    context: RequestContext,
     id: String,
-    again: impl FnOnce(&Journal, &str) -> Result<RunRequest, AgainError> + Send + 'static,
+    request_again: impl FnOnce(&Journal, &str) -> Result<RunRequest, AgainError> + Send + 'static,
 ) -> Result<Run, ApiError> {
     let work = move |journal: &Journal| {
         let id = journal.find(&id)?;
-        let request = again(journal, &id).map_err(|error| match error {
+        let request = request_again(journal, &id).map_err(|error| match error {
             AgainError::Record(error) => error.into(),
             AgainError::NoAnswer => ApiError::invalid("text", error.to_string()),
             other => conflict(other.to_string()),
         })?;
         Ok((id, request))
     };
-    let (id, request) = read(app, &asker, work).await?;
-    start(app, asker, request, Some(id)).await
+    let (id, request) = read(app, &context, work).await?;
+    start(app, context, request, Some(id)).await
 }
 
 fn conflict(message: String) -> ApiError {

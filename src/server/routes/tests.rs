@@ -2,4 +2,5 @@
 
 mod clients;
 mod damage;
+mod openapi;
 mod owners;

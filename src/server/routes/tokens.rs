@@ -7,14 +7,15 @@ use axum::extract::State;
 use bandmaster_text::{Cancellation, LoadedModel, Prompt, RenderLimits};
 
 use crate::error::ApiError;
+use crate::layers::RequestContext;
 use crate::wire::body::Json;
-use crate::wire::fields::Unanswered;
+use crate::wire::fields::WithoutGeneration;
 use crate::wire::refusals::{BadBody, NoModel};
 use crate::wire::tokens::{
-    Chat, Cut, DetokenizeRequest, DetokenizeResponse, InputTokens, Piece, TemplateRequest, TemplateResponse,
-    TokenTold, TokenizeRequest, TokenizeResponse,
+    Conversation, DetokenizeRequest, DetokenizeResponse, InputTokens, Piece, TemplateRequest,
+    TemplateResponse, TokenOutput, TokenizeInput, TokenizeRequest, TokenizeResponse,
 };
-use crate::{App, Asker, jobs};
+use crate::{App, jobs};
 
 /// Converts a text or a conversation to tokens.
 #[utoipa::path(post, path = "/tokenize", tag = "tokens", request_body = TokenizeRequest, responses(
@@ -22,44 +23,50 @@ use crate::{App, Asker, jobs};
     NoModel,
     BadBody,
 ))]
-pub async fn tokenize(
+pub(crate) async fn tokenize(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    Json(Unanswered(request)): Json<Unanswered<TokenizeRequest>>,
+    context: RequestContext,
+    Json(WithoutGeneration(request)): Json<WithoutGeneration<TokenizeRequest>>,
 ) -> Result<Body<TokenizeResponse>, ApiError> {
-    let id = app.id(&asker.notes, request.model.as_deref(), false)?;
-    let (pieces, strings) = (request.with_pieces == Some(true), request.return_token_strs == Some(true));
-    let cut = request.cut()?;
-    let bytes = cut.check()?;
-    let model = app.shelf.model(&id).await?;
+    let id = app.model_id(&context, request.model.as_deref(), false)?;
+    let (with_pieces, with_strings) =
+        (request.with_pieces == Some(true), request.return_token_strs == Some(true));
+    let input = request.input()?;
+    let bytes = input.check()?;
+    let model = app.models.model(&id).await?;
     let tokens = jobs::run(bytes, move |cancellation| {
         let tokenizer = model.tokenizer();
-        let ids = match cut {
-            Cut::Text { text, special, framed } => {
-                let ids = tokenizer.encode_cancellable(&text, special, cancellation);
-                let ids = ids.ok_or_else(ApiError::left)?;
-                if framed { tokenizer.with_bos_eos(ids) } else { ids }
+        let ids = match input {
+            TokenizeInput::Text { text, parse_special, add_special } => {
+                let ids = tokenizer.encode_cancellable(&text, parse_special, cancellation);
+                let ids = ids.ok_or_else(ApiError::client_left)?;
+                if add_special { tokenizer.with_bos_eos(ids) } else { ids }
             }
-            Cut::Chat(chat) => prompt(&model, &chat, cancellation)?.ids,
+            TokenizeInput::Conversation(conversation) => prompt(&model, &conversation, cancellation)?.ids,
         };
         let text = |&id: &u32| String::from_utf8_lossy(tokenizer.decode_bytes(id)).into_owned();
-        let told = |&id: &u32| match pieces {
-            false => TokenTold::Id(id),
-            true => TokenTold::Piece { id, piece: piece(tokenizer.decode_bytes(id)) },
+        let output = |&id: &u32| match with_pieces {
+            false => TokenOutput::Id(id),
+            true => TokenOutput::Piece { id, piece: piece(tokenizer.decode_bytes(id)) },
         };
         Ok(TokenizeResponse {
-            tokens: ids.iter().map(told).collect(),
+            tokens: ids.iter().map(output).collect(),
             count: ids.len(),
             max_model_len: model.context_tokens(),
-            token_strs: strings.then(|| ids.iter().map(text).collect()),
+            token_strs: with_strings.then(|| ids.iter().map(text).collect()),
         })
     });
     tokens.await.map(Body)
 }
 
-fn prompt(model: &LoadedModel, chat: &Chat, cancellation: &Cancellation) -> Result<Prompt, ApiError> {
+fn prompt(
+    model: &LoadedModel,
+    conversation: &Conversation,
+    cancellation: &Cancellation,
+) -> Result<Prompt, ApiError> {
     let limits = RenderLimits { bytes_max: jobs::TEXT_BYTES_MAX, cancellation: cancellation.clone() };
-    let prompt = model.rendered_prompt(&chat.messages, &chat.tools, &chat.rendering, &limits);
+    let prompt =
+        model.rendered_prompt(&conversation.messages, &conversation.tools, &conversation.rendering, &limits);
     prompt.map_err(|error| ApiError::of_session(&error, "messages", "messages"))
 }
 
@@ -76,13 +83,13 @@ fn piece(bytes: &[u8]) -> Piece {
     NoModel,
     BadBody,
 ))]
-pub async fn detokenize(
+pub(crate) async fn detokenize(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    Json(Unanswered(request)): Json<Unanswered<DetokenizeRequest>>,
+    context: RequestContext,
+    Json(WithoutGeneration(request)): Json<WithoutGeneration<DetokenizeRequest>>,
 ) -> Result<Body<DetokenizeResponse>, ApiError> {
-    let id = app.id(&asker.notes, request.model.as_deref(), false)?;
-    let model = app.shelf.model(&id).await?;
+    let id = app.model_id(&context, request.model.as_deref(), false)?;
+    let model = app.models.model(&id).await?;
     if let Some((at, unknown)) = (0..).zip(&request.tokens).find(|(_, id)| **id as usize >= model.vocab()) {
         let message = format!("token {unknown} is not in the vocabulary of {id} ({} tokens)", model.vocab());
         return Err(ApiError::invalid(format!("tokens[{at}]"), message));
@@ -93,7 +100,7 @@ pub async fn detokenize(
             bytes.extend(ids.iter().flat_map(|&id| model.tokenizer().decode_bytes(id)));
             jobs::check_size("tokens", bytes.len())?;
             if cancellation.is_cancelled() {
-                return Err(ApiError::left());
+                return Err(ApiError::client_left());
             }
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -108,12 +115,12 @@ pub async fn detokenize(
     NoModel,
     BadBody,
 ))]
-pub async fn apply_template(
+pub(crate) async fn apply_template(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    Json(Unanswered(request)): Json<Unanswered<TemplateRequest>>,
+    context: RequestContext,
+    Json(WithoutGeneration(request)): Json<WithoutGeneration<TemplateRequest>>,
 ) -> Result<Body<TemplateResponse>, ApiError> {
-    Ok(Body(TemplateResponse { prompt: rendered(&app, &asker, request).await?.text }))
+    Ok(Body(TemplateResponse { prompt: rendered(&app, &context, request).await?.text }))
 }
 
 /// Counts the tokens of a conversation's prompt, as in llama-server.
@@ -124,18 +131,18 @@ pub async fn apply_template(
         BadBody,
     )
 )]
-pub async fn chat_input_tokens(
+pub(crate) async fn chat_input_tokens(
     State(app): State<Arc<App>>,
-    asker: Asker,
-    Json(Unanswered(request)): Json<Unanswered<TemplateRequest>>,
+    context: RequestContext,
+    Json(WithoutGeneration(request)): Json<WithoutGeneration<TemplateRequest>>,
 ) -> Result<Body<InputTokens>, ApiError> {
-    Ok(Body(InputTokens { input_tokens: rendered(&app, &asker, request).await?.ids.len() }))
+    Ok(Body(InputTokens { input_tokens: rendered(&app, &context, request).await?.ids.len() }))
 }
 
-async fn rendered(app: &App, asker: &Asker, request: TemplateRequest) -> Result<Prompt, ApiError> {
-    let id = app.id(&asker.notes, request.model.as_deref(), false)?;
-    let chat = request.chat()?;
-    let model = app.shelf.model(&id).await?;
-    let bytes = chat.check()?;
-    jobs::run(bytes, move |cancellation| prompt(&model, &chat, cancellation)).await
+async fn rendered(app: &App, context: &RequestContext, request: TemplateRequest) -> Result<Prompt, ApiError> {
+    let id = app.model_id(&context, request.model.as_deref(), false)?;
+    let conversation = request.conversation()?;
+    let model = app.models.model(&id).await?;
+    let bytes = conversation.check()?;
+    jobs::run(bytes, move |cancellation| prompt(&model, &conversation, cancellation)).await
 }

@@ -60,9 +60,9 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ServeError
 
 /// Removes the socket of a server that was killed. A file that is not a socket belongs to someone else and stays.
 fn clear_the_way(path: &Path) -> Result<(), ServeError> {
-    let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     let in_the_way = || ServeError::InTheWay { path: path.to_owned() };
-    if !there.file_type().is_socket() {
+    if !metadata.file_type().is_socket() {
         return Err(in_the_way());
     }
     if UnixStream::connect(path).is_ok() {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::super::fixtures::{Server, ask, ask_over, listen, rest};
-use super::super::layers::{Layers, around};
+use super::super::layers::{Layers, with_layers};
 use super::super::metrics::Metrics;
 use super::*;
 
@@ -37,7 +37,7 @@ async fn asked(address: SocketAddr) -> TcpStream {
 }
 
 #[tokio::test]
-async fn who_sends_a_head_too_slowly_is_cut() {
+async fn a_head_that_arrives_too_slowly_is_cut_off() {
     let server = Server::start(&Listen { header_timeout: SHORT, ..listen() }, hello()).await;
     let (mut reader, mut writer) = TcpStream::connect(server.address).await.unwrap().into_split();
     let began = Instant::now();
@@ -59,7 +59,7 @@ async fn who_sends_a_head_too_slowly_is_cut() {
 }
 
 #[tokio::test]
-async fn body_that_stops_is_not_waited_for() {
+async fn a_body_that_stops_arriving_is_an_error() {
     let read = |body: String| async move { body.len().to_string() };
     let router = Router::new().route("/", axum::routing::post(read));
     let server = Server::start(&Listen { header_timeout: 2 * SHORT, ..listen() }, router).await;
@@ -111,7 +111,7 @@ async fn heads_have_a_limit() {
 }
 
 #[tokio::test]
-async fn running_answer_is_finished_and_nobody_new_is_taken() {
+async fn shutdown_finishes_running_answers_and_accepts_no_connection() {
     let server = Server::start(&listen(), slow(3 * SHORT)).await;
     let address = server.address;
     let mut running = asked(address).await;
@@ -120,46 +120,46 @@ async fn running_answer_is_finished_and_nobody_new_is_taken() {
     assert!(TcpStream::connect(address).await.is_err(), "the door is shut");
     assert!(!ending.is_finished());
     assert!(rest(&mut running).await.ends_with("at last"));
-    assert_eq!(ending.await.unwrap(), Ended { cut: 0 });
+    assert_eq!(ending.await.unwrap(), ShutdownReport { cut: 0 });
 }
 
 #[tokio::test]
-async fn answer_that_does_not_end_in_time_is_cut() {
-    let server = Server::start(&Listen { drain: SHORT, ..listen() }, slow(6 * LONG)).await;
+async fn an_answer_that_outlasts_the_drain_time_is_cut_off() {
+    let server = Server::start(&Listen { drain_timeout: SHORT, ..listen() }, slow(6 * LONG)).await;
     let (mut first, mut second) = (asked(server.address).await, asked(server.address).await);
     let began = Instant::now();
-    assert_eq!(server.stop().await.unwrap(), Ended { cut: 2 });
+    assert_eq!(server.stop().await.unwrap(), ShutdownReport { cut: 2 });
     assert!(began.elapsed() >= SHORT && began.elapsed() < LONG);
     assert_eq!((rest(&mut first).await, rest(&mut second).await), (String::new(), String::new()));
 }
 
 #[tokio::test]
-async fn those_who_stream_hear_that_the_end_was_asked_for() {
+async fn handlers_learn_that_shutdown_was_requested() {
     let bound = bind(&listen()).await.unwrap();
-    let drain = bound.drain();
-    let heard = drain.clone();
+    let signal = bound.shutdown_signal();
+    let heard = signal.clone();
     let answer = move || async move {
-        heard.begun().await;
+        heard.wait().await;
         "ended properly"
     };
     let router = Router::new().route("/", get(answer));
     let server = Server::serve(bound, router, Router::new());
     let mut running = asked(server.address).await;
-    assert!(!drain.has_begun());
+    assert!(!signal.is_set());
     let ending = server.stop();
     assert!(rest(&mut running).await.ends_with("ended properly"));
-    assert_eq!(ending.await.unwrap(), Ended { cut: 0 });
-    assert!(drain.has_begun());
-    drain.begun().await;
+    assert_eq!(ending.await.unwrap(), ShutdownReport { cut: 0 });
+    assert!(signal.is_set());
+    signal.wait().await;
 }
 
 #[tokio::test]
-async fn connections_without_a_request_do_not_delay_the_end() {
+async fn connections_without_a_request_do_not_delay_shutdown() {
     let server = Server::start(&listen(), hello()).await;
     let fresh = TcpStream::connect(server.address).await.unwrap();
     let idle = asked(server.address).await;
     let began = Instant::now();
-    assert_eq!(server.stop().await.unwrap(), Ended { cut: 0 });
+    assert_eq!(server.stop().await.unwrap(), ShutdownReport { cut: 0 });
     assert!(began.elapsed() < LONG);
     drop((fresh, idle));
 }
@@ -171,11 +171,11 @@ fn layered(router: Router) -> Router {
         origins: Arc::default(),
         hosts: Arc::default(),
     };
-    around(router.route("/health", get(|| async { "lives" })), &layers)
+    with_layers(router.route("/health", get(|| async { "lives" })), &layers)
 }
 
 #[tokio::test]
-async fn one_connection_too_many_waits_for_its_turn() {
+async fn a_connection_beyond_the_limit_waits_for_its_turn() {
     let router = layered(slow(2 * SHORT));
     let server = Server::start(&Listen { connections_max: 2, ..listen() }, router).await;
     let began = Instant::now();
@@ -187,7 +187,7 @@ async fn one_connection_too_many_waits_for_its_turn() {
 }
 
 #[tokio::test]
-async fn connections_that_ask_nothing_shut_nobody_out() {
+async fn connections_without_a_request_lock_nobody_out() {
     let post = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{";
     let whole = "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
     for sent in ["", "GET / HTTP/1.1\r\nx-slow: a", whole, post, "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03"]
@@ -211,7 +211,7 @@ async fn connections_that_ask_nothing_shut_nobody_out() {
 }
 
 #[tokio::test]
-async fn whether_it_lives_is_told_while_all_places_work() {
+async fn health_is_reported_while_all_connections_are_busy() {
     let server = Server::start(&Listen { connections_max: 2, ..listen() }, layered(slow(6 * LONG))).await;
     let mut held = Vec::new();
     for _ in 0..20 {
@@ -232,7 +232,7 @@ async fn whether_it_lives_is_told_while_all_places_work() {
 }
 
 #[tokio::test]
-async fn an_address_hears_that_it_has_its_share() {
+async fn an_address_beyond_its_limit_is_refused() {
     let listening = Listen { per_address_max: Some(2), ..listen() };
     let server = Server::start(&listening, layered(slow(6 * LONG))).await;
     let _held = (asked(server.address).await, asked(server.address).await);
@@ -259,7 +259,7 @@ async fn asked_with_little_room(address: SocketAddr, request: &str) -> TcpStream
 }
 
 #[tokio::test]
-async fn client_that_takes_nothing_is_cut_and_its_answer_ended() {
+async fn a_client_that_reads_nothing_is_cut_off_and_its_answer_ended() {
     let ended = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&ended);
     let endless = move || {
@@ -270,16 +270,16 @@ async fn client_that_takes_nothing_is_cut_and_its_answer_ended() {
         });
         async { axum::body::Body::from_stream(chunks) }
     };
-    let taking_timeout = 2 * SHORT;
+    let write_timeout = 2 * SHORT;
     let router = Router::new().route("/", get(endless));
-    let server = Server::start(&Listen { taking_timeout, ..listen() }, router).await;
+    let server = Server::start(&Listen { write_timeout, ..listen() }, router).await;
     let mut client =
         asked_with_little_room(server.address, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
 
     // A slow reader is not cut off. Each read must be large enough for the kernel to announce the free space.
     let mut taken = vec![0; 256 << 10];
     for _ in 0..8 {
-        tokio::time::sleep(taking_timeout / 2).await;
+        tokio::time::sleep(write_timeout / 2).await;
         client.read_exact(&mut taken).await.expect("it goes on as long as something is taken");
     }
     assert!(!ended.load(Ordering::SeqCst));
@@ -289,13 +289,13 @@ async fn client_that_takes_nothing_is_cut_and_its_answer_ended() {
         assert!(began.elapsed() < LONG, "it goes on for nobody");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(began.elapsed() >= taking_timeout / 2, "{:?}", began.elapsed());
+    assert!(began.elapsed() >= write_timeout / 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
-async fn answer_of_a_model_that_nobody_takes_is_cancelled() {
+async fn an_answer_that_nobody_reads_is_cancelled() {
     let app = super::super::fixtures::running("on and on");
-    let server = Server::start(&Listen { taking_timeout: 2 * SHORT, ..listen() }, app.router.clone()).await;
+    let server = Server::start(&Listen { write_timeout: 2 * SHORT, ..listen() }, app.router.clone()).await;
     // Long chunks, so that unread data soon exceeds what the kernel buffers.
     let body = serde_json::json!({
         "messages": [{"role": "user", "content": "Hi"}], "stream": true, "ignore_eos": true,
@@ -358,7 +358,7 @@ fn slow_reader(delay: Duration) -> Router {
 }
 
 #[tokio::test]
-async fn client_that_has_said_all_it_has_to_say_gets_its_answer() {
+async fn a_client_that_closed_its_sending_side_gets_its_answer() {
     for delay in [Duration::ZERO, 3 * SHORT] {
         let server = Server::start(&listen(), slow_reader(delay)).await;
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -372,7 +372,7 @@ async fn client_that_has_said_all_it_has_to_say_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn body_that_nobody_reads_does_not_cost_the_client_its_answer() {
+async fn an_unread_body_does_not_cost_the_client_its_answer() {
     let server = Server::start(&listen(), hello()).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 6\r\n\r\n";
@@ -407,7 +407,7 @@ async fn client_that_leaves_is_noticed_before_it_is_answered() {
 }
 
 #[tokio::test]
-async fn body_that_breaks_off_ends_its_request() {
+async fn a_body_that_breaks_off_ends_its_request() {
     let server = Server::start(&listen(), slow_reader(Duration::ZERO)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(&POST[..POST.len() - 2]).await.unwrap();
@@ -418,7 +418,7 @@ async fn body_that_breaks_off_ends_its_request() {
 }
 
 #[tokio::test]
-async fn taken_and_foreign_addresses_are_told_with_the_way_out() {
+async fn errors_about_addresses_name_the_flag_to_use() {
     let bound = bind(&listen()).await.unwrap();
     let check = async |address: SocketAddr, expected: &[&str]| {
         let message = bind(&Listen { address, ..listen() }).await.map(|_| ()).unwrap_err().to_string();
@@ -472,7 +472,7 @@ mod private_socket {
     }
 
     #[tokio::test]
-    async fn socket_is_answered_after_its_last_word_and_left_when_it_is_closed() {
+    async fn socket_is_answered_after_its_sending_side_closed_and_left_when_it_is_closed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let dropped = Arc::new(AtomicBool::new(false));
@@ -496,7 +496,7 @@ mod private_socket {
     }
 
     #[tokio::test]
-    async fn socket_has_no_share_of_its_address() {
+    async fn the_socket_has_no_limit_per_address() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let listening = Listen { per_address_max: Some(1), ..at(&path) };
@@ -513,7 +513,7 @@ mod private_socket {
     }
 
     #[tokio::test]
-    async fn home_has_one_server_until_the_last_answer_is_out() {
+    async fn a_home_has_one_server_until_the_last_answer_is_sent() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let server = Server::start(&at(&path), slow(3 * SHORT)).await;
@@ -524,7 +524,7 @@ mod private_socket {
         assert!(UnixStream::connect(&path).await.is_err(), "the door is shut");
         assert!(matches!(bind(&at(&path)).await, Err(ServeError::AlreadyServing { .. })));
         assert_eq!(running.await.unwrap().unwrap().body, "at last");
-        assert_eq!(ending.await.unwrap(), Ended { cut: 0 });
+        assert_eq!(ending.await.unwrap(), ShutdownReport { cut: 0 });
         drop(bind(&at(&path)).await.unwrap());
     }
 
@@ -537,11 +537,11 @@ mod private_socket {
         let server = Server::start(&at(&path), hello()).await;
         let stream = UnixStream::connect(&path).await.unwrap();
         assert_eq!(ask_over(stream, "GET /").await.unwrap().body, "hello");
-        assert_eq!(server.stop().await.unwrap(), Ended { cut: 0 });
+        assert_eq!(server.stop().await.unwrap(), ShutdownReport { cut: 0 });
     }
 
     #[tokio::test]
-    async fn living_server_keeps_its_socket() {
+    async fn a_running_server_keeps_its_socket() {
         let dir = tempfile::tempdir().unwrap();
         let check = async |path: &Path, expected: &str| {
             let message = bind(&at(path)).await.map(|_| ()).unwrap_err().to_string();

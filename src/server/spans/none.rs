@@ -7,16 +7,16 @@ use axum::http::HeaderMap;
 use tracing::Span;
 use tracing_subscriber::{Layer, Registry};
 
-use super::Endpoint;
+use super::OtlpEndpoint;
 
-/// Has no values: [`Export::start`] always fails.
+/// Has no values: [`SpanExport::start`] always fails.
 #[derive(Debug)]
-pub enum Export {}
+pub enum SpanExport {}
 
-impl Export {
+impl SpanExport {
     /// # Errors
     /// Always.
-    pub fn start(_: &Endpoint) -> Result<Self, String> {
+    pub fn start(_: &OtlpEndpoint) -> Result<Self, String> {
         Err("traces can't be sent by this build: make one with `cargo build --release --features otel`"
             .to_owned())
     }
@@ -32,11 +32,11 @@ impl Export {
 }
 
 #[derive(Debug, Clone)]
-pub struct Parent;
+pub struct SpanParent;
 
-impl Parent {
+impl SpanParent {
     #[must_use]
-    pub fn told(_: &HeaderMap) -> Self {
+    pub fn from_headers(_: &HeaderMap) -> Self {
         Self
     }
 

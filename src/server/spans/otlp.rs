@@ -21,23 +21,23 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::{Layer, Registry};
 
-use super::{Endpoint, TARGET};
+use super::{OtlpEndpoint, SPAN_TARGET};
 
 /// A batch that the collector does not accept within this time is lost.
 const SEND_TIME_MAX: Duration = Duration::from_secs(10);
 const SERVICE: &str = "bandmaster";
 
 #[derive(Debug)]
-pub struct Export {
+pub struct SpanExport {
     provider: SdkTracerProvider,
 }
 
-impl Export {
+impl SpanExport {
     /// Starts exporting; the collector need not be running yet. The HTTP client blocks, so not for async tasks.
     ///
     /// # Errors
     /// A sentence if the machine's certificates can't be read or OpenTelemetry's variables are invalid.
-    pub fn start(endpoint: &Endpoint) -> Result<Self, String> {
+    pub fn start(endpoint: &OtlpEndpoint) -> Result<Self, String> {
         // Fails if a provider is installed already, which then serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // Spans go to no other address than the given one: no proxy, no redirect.
@@ -64,7 +64,7 @@ impl Export {
         Ok(Self { provider })
     }
 
-    /// The layer that collects the spans of [`TARGET`] only: other spans, and events, could contain user data.
+    /// The layer that collects the spans of [`SPAN_TARGET`] only: other spans, and events, could contain user data.
     #[must_use]
     pub fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
         tracing_opentelemetry::layer()
@@ -75,7 +75,7 @@ impl Export {
             .with_target(false)
             .with_tracked_inactivity(false)
             .with_context_activation(false)
-            .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == TARGET))
+            .with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == SPAN_TARGET))
             .boxed()
     }
 
@@ -136,12 +136,12 @@ impl SpanExporter for Sender {
 
 /// A span context, to which child spans are attached.
 #[derive(Debug, Clone)]
-pub struct Parent(Context);
+pub struct SpanParent(Context);
 
-impl Parent {
+impl SpanParent {
     /// The parent that `traceparent` and `tracestate` name; without them, a new trace begins.
     #[must_use]
-    pub fn told(headers: &HeaderMap) -> Self {
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         Self(TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers)))
     }
 

@@ -2,21 +2,22 @@
 
 use std::collections::HashMap;
 
-use bandmaster_orchestrator::{EventKind, FailureClass, Outcome, Status, TokenUsage};
+use bandmaster_orchestrator::{EventKind, FailureClass, Outcome, Status};
 use tracing::Span;
 use tracing::field::Empty;
 
-use super::{PROVIDER, Parent, TARGET, record_tokens};
-use crate::runs::Listener;
+use super::{PROVIDER, SPAN_TARGET, SpanParent, record_usage};
+use crate::runs::RunListener;
+use crate::usage::Usage;
 
 /// The `model` in events of a task that a tool does instead of a model.
 const RULE: &str = "rule";
 
 /// Wraps a listener so that the events also produce spans below `parent`.
 #[must_use]
-pub fn followed(parent: &Parent, mut listener: Listener) -> Listener {
+pub fn traced(parent: &SpanParent, mut listener: RunListener) -> RunListener {
     let run = tracing::info_span!(
-        target: TARGET,
+        target: SPAN_TARGET,
         parent: None,
         "run",
         otel.name = "invoke_agent bandmaster",
@@ -37,7 +38,7 @@ pub fn followed(parent: &Parent, mut listener: Listener) -> Listener {
     parent.adopt(&run);
     let mut spans = Spans { run, attempts: HashMap::new() };
     Box::new(move |event| {
-        spans.see(&event.kind);
+        spans.record(&event.kind);
         listener(event);
     })
 }
@@ -50,7 +51,7 @@ struct Spans {
 }
 
 impl Spans {
-    fn see(&mut self, event: &EventKind) {
+    fn record(&mut self, event: &EventKind) {
         match event {
             EventKind::RunStarted { run, .. } => {
                 self.run.record("bandmaster.run.id", run.as_str());
@@ -65,12 +66,12 @@ impl Spans {
             }
             EventKind::TaskOutput { task, usage, .. } => {
                 if let Some(span) = self.attempts.get(task) {
-                    record_usage(span, *usage);
+                    record_usage(span, Usage::from(*usage));
                 }
             }
             EventKind::TaskFailed { task, class, .. } => {
                 if let Some(span) = self.attempts.remove(task) {
-                    span.record("error.type", word(*class));
+                    span.record("error.type", class_name(*class));
                     span.record("otel.status_code", "error");
                 }
             }
@@ -89,7 +90,7 @@ impl Spans {
         let operation = if is_rule { "execute_tool" } else { "chat" };
         let what = if is_rule { worker } else { model };
         tracing::info_span!(
-            target: TARGET,
+            target: SPAN_TARGET,
             parent: &self.run,
             "attempt",
             otel.name = format!("{operation} {what}"),
@@ -111,7 +112,7 @@ impl Spans {
 
     fn end(&mut self, outcome: &Outcome) {
         self.attempts.clear();
-        record_usage(&self.run, outcome.usage.tokens);
+        record_usage(&self.run, Usage::from(outcome.usage.tokens));
         self.run.record("bandmaster.run.status", outcome.status.name());
         if outcome.status == Status::Failed {
             self.run.record("otel.status_code", "error");
@@ -120,12 +121,7 @@ impl Spans {
     }
 }
 
-fn record_usage(span: &Span, usage: TokenUsage) {
-    let cached = usage.prompt_tokens_details.cached_tokens;
-    record_tokens(span, usage.prompt_tokens, cached, usage.completion_tokens);
-}
-
-fn word(class: FailureClass) -> &'static str {
+fn class_name(class: FailureClass) -> &'static str {
     match class {
         FailureClass::Transient => "transient",
         FailureClass::Resource => "resource",

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn collectors_are_checked_when_they_are_named() {
     let check = |url: &str, offline: bool, expected: Result<&str, &str>| {
-        let made = Endpoint::new(url, offline);
+        let made = OtlpEndpoint::new(url, offline);
         match expected {
             Ok(url) => assert_eq!(made.unwrap().url(), url),
             Err(says) => assert!(made.as_ref().is_err_and(|error| error.contains(says)), "{url}: {made:?}"),
@@ -17,13 +17,13 @@ fn collectors_are_checked_when_they_are_named() {
     check("https://example.org/otlp/", false, Ok("https://example.org/otlp/v1/traces"));
     for elsewhere in ["https://example.org", "http://127.0.0.1.example.org", "http://10.0.0.1:4318"] {
         check(elsewhere, true, Err("--offline forbids it"));
-        assert!(Endpoint::new(elsewhere, false).is_ok());
+        assert!(OtlpEndpoint::new(elsewhere, false).is_ok());
     }
     check("grpc://127.0.0.1:4317", false, Err("neither http nor https"));
     check("127.0.0.1:4318", false, Err("expected e.g. http://127.0.0.1:4318"));
     check("http://127.0.0.1:1?key=1", false, Err("a query or a fragment"));
     check("", false, Err("expected e.g."));
-    let refused = Endpoint::new("http://me:secret@127.0.0.1:1", false).unwrap_err();
+    let refused = OtlpEndpoint::new("http://me:secret@127.0.0.1:1", false).unwrap_err();
     assert!(refused.contains("OTEL_EXPORTER_OTLP_HEADERS") && !refused.contains("secret"), "{refused}");
 }
 
@@ -36,13 +36,13 @@ fn spans_are_named_by_method_and_route() {
 
 #[test]
 fn long_paths_are_cut_between_characters() {
-    assert_eq!(beginning("/health"), "/health");
-    assert_eq!(beginning(&"/ä".repeat(1000)), "/ä".repeat(128));
+    assert_eq!(truncated("/health"), "/health");
+    assert_eq!(truncated(&"/ä".repeat(1000)), "/ä".repeat(128));
 }
 
 #[cfg(not(feature = "otel"))]
 #[test]
 fn a_build_without_it_says_what_to_do() {
-    let endpoint = Endpoint::new("http://127.0.0.1:4318", false).unwrap();
-    assert!(Export::start(&endpoint).unwrap_err().contains("--features otel"));
+    let endpoint = OtlpEndpoint::new("http://127.0.0.1:4318", false).unwrap();
+    assert!(SpanExport::start(&endpoint).unwrap_err().contains("--features otel"));
 }

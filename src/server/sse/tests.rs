@@ -57,7 +57,7 @@ async fn data_of((mut text, mut stream): (String, BodyDataStream)) -> Vec<String
 }
 
 #[tokio::test]
-async fn a_stream_begins_before_its_model_is_loaded_and_goes_on_when_it_is() {
+async fn a_stream_begins_before_its_model_is_loaded_and_continues_after() {
     for (path, body) in routes() {
         let (server, give) = loading();
         let stream = begun(&server, path, &body).await;
@@ -81,7 +81,7 @@ async fn a_stream_begins_before_its_model_is_loaded_and_goes_on_when_it_is() {
 }
 
 #[tokio::test]
-async fn a_model_that_can_not_be_loaded_is_told_as_the_streams_end() {
+async fn a_model_that_can_not_be_loaded_ends_the_stream_with_an_error() {
     for (path, body) in routes() {
         let (server, give) = loading();
         let stream = begun(&server, path, &body).await;
@@ -98,7 +98,7 @@ async fn a_stream_that_waits_for_its_model_ends_with_the_server() {
     for (path, body) in routes() {
         let (server, give) = loading();
         let stream = begun(&server, path, &body).await;
-        server.drain.send_replace(true);
+        server.start_shutdown.send_replace(true);
         ends_with_error(path, &data_of(stream).await, "the server is shutting down", &json!("cut"));
         drop(give);
     }
@@ -125,7 +125,7 @@ fn ends_with_error(path: &str, events: &[String], message: &str, code: &Value) {
 }
 
 #[tokio::test]
-async fn what_needs_no_model_to_be_refused_is_refused_by_its_status() {
+async fn errors_that_need_no_model_set_the_status() {
     for (path, body) in routes() {
         let (server, _give) = loading();
         let check = async |status: u16, more: Value, param: &str| {

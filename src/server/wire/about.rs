@@ -8,21 +8,21 @@ use utoipa::{IntoParams, ToSchema};
 /// The model that is asked about.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct OfModel {
+pub(crate) struct ModelQuery {
     /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     pub model: Option<String>,
 }
 
 /// Version of the server.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Version {
+pub(crate) struct Version {
     /// Release version, such as `0.1.0`.
     pub version: &'static str,
 }
 
 /// Properties of a model and its server.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Props {
+pub(crate) struct Props {
     /// Defaults for fields that a request omits.
     pub default_generation_settings: DefaultSettings,
     /// Id of the model.
@@ -45,7 +45,7 @@ pub struct Props {
 
 /// Defaults for fields that a request omits.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DefaultSettings {
+pub(crate) struct DefaultSettings {
     /// Context length: maximum number of tokens in prompt and answer together.
     pub n_ctx: usize,
     /// Sampling parameters used by default.
@@ -54,7 +54,7 @@ pub struct DefaultSettings {
 
 /// Sampling parameters used where a request omits them.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DefaultParams {
+pub(crate) struct DefaultParams {
     /// Maximum number of tokens to generate; -1 means as many as fit the context.
     pub n_predict: i64,
     /// Sampling temperature; at 0 the most likely token is always taken.
@@ -75,7 +75,7 @@ pub struct DefaultParams {
 
 /// Kinds of input besides text that a model reads.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Modalities {
+pub(crate) struct Modalities {
     /// Whether it reads images; always false.
     pub vision: bool,
     /// Whether it reads audio; always false.
@@ -83,22 +83,22 @@ pub struct Modalities {
 }
 
 impl Props {
-    /// Describes a loaded model. `usual` holds the default sampling parameters.
+    /// Describes a loaded model. `defaults` holds the default sampling parameters.
     #[must_use]
-    pub fn of(id: &str, model: &LoadedModel, usual: &Sampling) -> Self {
+    pub(crate) fn of(id: &str, model: &LoadedModel, defaults: &Sampling) -> Self {
         let TokenizerInfo { bos_token, eos_token, chat_template, .. } = TokenizerInfo::of(model);
         Self {
             default_generation_settings: DefaultSettings {
                 n_ctx: model.context_tokens(),
                 params: DefaultParams {
                     n_predict: -1,
-                    temperature: usual.temperature,
-                    top_k: usual.top_k,
-                    top_p: usual.top_p,
-                    min_p: usual.min_p,
-                    repeat_penalty: usual.repetition_penalty,
-                    presence_penalty: usual.presence_penalty,
-                    frequency_penalty: usual.frequency_penalty,
+                    temperature: defaults.temperature,
+                    top_k: defaults.top_k,
+                    top_p: defaults.top_p,
+                    min_p: defaults.min_p,
+                    repeat_penalty: defaults.repetition_penalty,
+                    presence_penalty: defaults.presence_penalty,
+                    frequency_penalty: defaults.frequency_penalty,
                 },
             },
             model_alias: id.to_owned(),
@@ -115,7 +115,7 @@ impl Props {
 
 /// A tokenizer, under the names of transformers' `tokenizer_config.json`.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TokenizerInfo {
+pub(crate) struct TokenizerInfo {
     /// Always `BandmasterTokenizer`, whatever the model.
     pub tokenizer_class: &'static str,
     /// Text of the beginning-of-sequence token.
@@ -137,7 +137,7 @@ pub struct TokenizerInfo {
 
 impl TokenizerInfo {
     #[must_use]
-    pub fn of(model: &LoadedModel) -> Self {
+    pub(crate) fn of(model: &LoadedModel) -> Self {
         let tokenizer = model.tokenizer();
         let text = |id: u32| String::from_utf8_lossy(tokenizer.decode_bytes(id)).into_owned();
         let eos_token = tokenizer.eos().map(text);

@@ -8,14 +8,14 @@ use axum::http::{StatusCode, header};
 use serde_json::Value;
 
 use super::fields::{Body, Fields};
-use crate::budget::{Part, SMALL_BYTES};
+use crate::budget::{BudgetShare, SMALL_BYTES};
 use crate::error::{ApiError, INVALID_REQUEST};
-use crate::layers::Notes;
+use crate::layers::RequestContext;
 
-pub use read::BODY_BYTES_MAX;
+pub(crate) use read::BODY_BYTES_MAX;
 
 /// Extractor that reads, checks and parses a JSON body.
-pub struct Json<T>(pub T);
+pub(crate) struct Json<T>(pub T);
 
 impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
@@ -31,20 +31,23 @@ impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
                 format!("the content type is {sent}: send the body as application/json"),
             ));
         }
-        let notes = request.extensions().get::<Notes>().cloned();
-        let read::Read { bytes, values, mut part } = read::read(request).await?;
+        let context = request.extensions().get::<RequestContext>().cloned();
+        let read::ReadBody { bytes, values, mut share } = read::read(request).await?;
         let length = bytes.len();
-        part.build(length, values).await?;
-        let (parsed, mut part) =
-            if length <= SMALL_BYTES { (parse(&bytes), part) } else { parsed_elsewhere(bytes, part).await? };
-        part.built(length, values);
+        share.take_for_parsing(length, values).await?;
+        let (parsed, mut share) = if length <= SMALL_BYTES {
+            (parse(&bytes), share)
+        } else {
+            parse_on_blocking_thread(bytes, share).await?
+        };
+        share.parsed(length, values);
         // The parsed body lives until the answer is finished, and so does its share of the memory budget.
-        if let Some(notes) = &notes {
-            notes.hold(part);
+        if let Some(context) = &context {
+            context.keep_budget_share(share);
         }
         let (body, ignored) = parsed?;
-        if let Some(notes) = notes {
-            notes.ignored(ignored);
+        if let Some(context) = context {
+            context.add_ignored(ignored);
         }
         Ok(Self(body))
     }
@@ -54,11 +57,11 @@ impl<T: Body + Send + 'static, S: Send + Sync> FromRequest<S> for Json<T> {
 type Parsed<T> = Result<(T, Vec<String>), ApiError>;
 
 /// Parses on another thread. If the client leaves, its share of the memory budget stays taken until that is done.
-async fn parsed_elsewhere<T: Body + Send + 'static>(
+async fn parse_on_blocking_thread<T: Body + Send + 'static>(
     bytes: Vec<u8>,
-    part: Part,
-) -> Result<(Parsed<T>, Part), ApiError> {
-    let parsed = tokio::task::spawn_blocking(move || (parse(&bytes), part)).await;
+    share: BudgetShare,
+) -> Result<(Parsed<T>, BudgetShare), ApiError> {
+    let parsed = tokio::task::spawn_blocking(move || (parse(&bytes), share)).await;
     parsed.map_err(|error| ApiError::internal(format!("the body could not be read: {error}")))
 }
 
@@ -75,14 +78,14 @@ pub fn parse<T: Body>(bytes: &[u8]) -> Result<(T, Vec<String>), ApiError> {
     }
     let mut value: Value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::unreadable(format!("the body is not valid JSON: {error}")))?;
-    whole_numbers(&mut value);
+    normalize_integers(&mut value);
     let mut fields = Fields::new(value)?;
     let body = T::read(&mut fields)?;
     Ok((body, fields.ignored()?))
 }
 
 /// Turns 5.0 into 5: JSON Schema counts it as an integer, serde does not.
-fn whole_numbers(value: &mut Value) {
+fn normalize_integers(value: &mut Value) {
     /// 2⁵³: above it, a float can't hold every integer.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
@@ -92,8 +95,8 @@ fn whole_numbers(value: &mut Value) {
                 *value = (whole as i64).into();
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(whole_numbers),
-        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Array(values) => values.iter_mut().for_each(normalize_integers),
+        Value::Object(fields) => fields.values_mut().for_each(normalize_integers),
         _ => {}
     }
 }
@@ -113,7 +116,7 @@ mod tests {
     struct Outer {
         name: String,
         #[serde(default)]
-        parts: Vec<Inner>,
+        budget: Vec<Inner>,
     }
 
     #[derive(Debug, Deserialize)]
@@ -139,12 +142,12 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_body_keeps_its_part_as_long_as_it_is_read() {
-        let of = tests::parts(64 << 10, 1 << 20);
-        let mut part = tests::take(of, 10 << 10).await.unwrap();
-        part.build(10 << 10, 100).await.unwrap();
-        let held = tests::free(of);
-        let reading = tokio::spawn(parsed_elsewhere::<Slow>(b"{}".to_vec(), part));
+    async fn a_body_keeps_its_budget_share_while_it_is_parsed() {
+        let budget = tests::budget(64 << 10, 1 << 20);
+        let mut share = tests::take(budget, 10 << 10).await.unwrap();
+        share.take_for_parsing(10 << 10, 100).await.unwrap();
+        let held = tests::free(budget);
+        let reading = tokio::spawn(parse_on_blocking_thread::<Slow>(b"{}".to_vec(), share));
         let until = async |holds: &dyn Fn() -> bool| {
             while !holds() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -154,13 +157,13 @@ mod tests {
         // The client leaves.
         reading.abort();
         assert!(reading.await.is_err_and(|error| error.is_cancelled()));
-        assert_eq!(tests::free(of), held);
+        assert_eq!(tests::free(budget), held);
         READ.store(true, Ordering::SeqCst);
-        until(&|| tests::free(of) == (64, 1024)).await;
+        until(&|| tests::free(budget) == (64, 1024)).await;
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_field() {
+    fn errors_name_the_field() {
         let check = |body: &str, param: Option<&str>, says: &str| {
             let error = parse::<Outer>(body.as_bytes()).expect_err(body);
             assert_eq!(error.param.as_deref(), param, "{body}: {}", error.message);
@@ -175,7 +178,7 @@ mod tests {
         check(r#"{"name": "a", "parts": [{"size": 1}, {"size": -1}]}"#, Some("parts[1].size"), "-1");
         check(r#"{"name": "a", "parts": [{}]}"#, Some("parts[0].size"), "missing");
         let whole = parse::<Outer>(br#"{"name": "a", "parts": [{"size": 5.0}]}"#).unwrap().0;
-        assert_eq!(whole.parts[0].size, 5);
+        assert_eq!(whole.budget[0].size, 5);
         check(r#"{"name": "a"} x"#, None, "not valid JSON");
         check("{\"name\": \"\u{1}\"}", None, "not valid JSON");
         assert!(parse::<Outer>(b"{\"name\": \"\xff\"}").is_err());

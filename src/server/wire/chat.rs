@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::common::{Common, Telling};
+use super::common::{CommonFields, OutputOptions, TOP_LOGPROBS_MAX};
 use super::fields::{Body, Fields, Free};
+use super::format::FormatFields;
 use super::responses::TextOr;
-use super::sampling::{Given, Most};
-use super::shape::ShapeGiven;
-use super::tools::{CallGiven, FunctionCalled, ToolChoiceGiven, ToolGiven, choice, tools};
+use super::sampling::{SamplingFields, TokenLimit};
+use super::tools::{FunctionCallInput, ToolCallInput, ToolChoiceInput, ToolInput, choice, tools};
 use crate::answer::Question;
 use crate::error::ApiError;
 
@@ -21,28 +21,29 @@ use crate::error::ApiError;
 pub struct ChatRequest {
     /// Fields shared with completions.
     #[serde(flatten)]
-    pub common: Common,
+    pub common: CommonFields,
     /// Sampling parameters and stop conditions.
     #[serde(flatten)]
-    pub sampling: Given,
+    pub sampling: SamplingFields,
     /// Format that the answer must have.
     #[serde(flatten)]
-    pub shape: ShapeGiven,
+    pub format: FormatFields,
     /// Fields that only chat completions have.
     #[serde(flatten)]
-    pub asked: ChatAsked,
+    pub own: ChatFields,
 }
 
 impl Body for ChatRequest {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
-        let (common, sampling, shape) = (fields.part()?, fields.part()?, fields.part()?);
-        Ok(Self { common, sampling, shape, asked: fields.rest()? })
+        let (common, sampling, format) = (fields.part()?, fields.part()?, fields.part()?);
+        Ok(Self { common, sampling, format, own: fields.rest()? })
     }
 }
 
 /// Fields that only chat completions have.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct ChatAsked {
+#[schema(as = ChatAsked)]
+pub struct ChatFields {
     /// The conversation, oldest message first.
     #[schema(min_items = 1, value_type = Vec<MessageShape>)]
     pub messages: Vec<ChatMessage>,
@@ -55,10 +56,10 @@ pub struct ChatAsked {
     #[schema(minimum = 0, maximum = 20)]
     pub top_logprobs: Option<u32>,
     /// Functions that the model may call.
-    pub tools: Option<Vec<ToolGiven>>,
+    pub tools: Option<Vec<ToolInput>>,
     /// Whether the model may call a tool, must call one, or must not.
     #[schema(value_type = Option<Object>)]
-    pub tool_choice: Option<ToolChoiceGiven>,
+    pub tool_choice: Option<ToolChoiceInput>,
     /// Whether one answer may hold several tool calls; true by default.
     pub parallel_tool_calls: Option<bool>,
     /// Continue the last message instead of opening a new turn.
@@ -90,13 +91,14 @@ pub struct ChatAsked {
 }
 
 /// A message of the conversation. Its fields depend on its role.
-// For the API description only: what is read is a [`ChatMessage`], whose errors name the field.
+// What is read is a [`ChatMessage`], whose errors name the field.
+#[expect(dead_code, reason = "only the API description uses it")]
 #[derive(ToSchema)]
 #[schema(as = ChatMessage)]
 #[serde(untagged)]
-pub enum MessageShape {
+pub(crate) enum MessageShape {
     /// A system, developer or user message.
-    Said {
+    Input {
         /// Role of the author.
         #[schema(pattern = "^(system|developer|user)$")]
         role: String,
@@ -104,17 +106,17 @@ pub enum MessageShape {
         content: Option<TextOr<ContentPart>>,
     },
     /// An earlier answer of the model.
-    Answered {
+    Assistant {
         /// Role of the author, always `assistant`.
         #[schema(pattern = "^assistant$")]
         role: String,
         /// Text, or a list of text parts.
         content: Option<TextOr<ContentPart>>,
         /// Tool calls of this answer.
-        tool_calls: Option<Vec<CallGiven>>,
+        tool_calls: Option<Vec<ToolCallInput>>,
     },
     /// The result of a tool call.
-    Returned {
+    ToolResult {
         /// Role of the author; `function` is the older form.
         #[schema(pattern = "^(tool|function)$")]
         role: String,
@@ -128,11 +130,11 @@ pub enum MessageShape {
 /// A message of the conversation, as it is read.
 #[derive(Debug, Deserialize)]
 pub struct ChatMessage {
-    pub role: RoleGiven,
+    pub role: ChatRole,
     pub content: Option<TextOr<ContentPart>>,
-    pub tool_calls: Option<Vec<CallGiven>>,
+    pub tool_calls: Option<Vec<ToolCallInput>>,
     /// A tool call in OpenAI's older form.
-    pub function_call: Option<FunctionCalled>,
+    pub function_call: Option<FunctionCallInput>,
     pub tool_call_id: Option<String>,
     /// Read as the content where there is none.
     pub refusal: Option<String>,
@@ -142,7 +144,7 @@ pub struct ChatMessage {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum RoleGiven {
+pub enum ChatRole {
     System,
     /// Newer name of `System`.
     Developer,
@@ -172,42 +174,42 @@ impl ChatRequest {
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub fn question(self) -> Result<(Question, Telling), ApiError> {
-        let Self { common, sampling, shape, asked } = self;
+    pub fn question(self) -> Result<(Question, OutputOptions), ApiError> {
+        let Self { common, sampling, format, own } = self;
         let choices = common.choices()?;
-        let max_tokens = match common.most_tokens(asked.max_completion_tokens)? {
-            (Most::Unsaid | Most::Room, _) => None,
-            (Most::Tokens(0), field) => {
+        let tokens_max = match common.token_limit(own.max_completion_tokens)? {
+            (TokenLimit::Unset | TokenLimit::Unlimited, _) => None,
+            (TokenLimit::Tokens(0), field) => {
                 return Err(ApiError::invalid(field, format!("{field} is 0: it must be at least 1")));
             }
-            (Most::Tokens(tokens), _) => Some(tokens),
+            (TokenLimit::Tokens(tokens), _) => Some(tokens),
         };
-        let logprobs = top_logprobs(asked.logprobs, asked.top_logprobs)?;
-        let draws = common.draws(sampling, max_tokens, logprobs)?;
-        let tools = tools(asked.tools.unwrap_or_default())?;
-        let (format, format_field) = shape.read()?;
-        let prefix = asked.messages.last().is_some_and(|message| message.prefix == Some(true));
-        let messages = read_messages(asked.messages)?;
+        let logprobs = top_logprobs(own.logprobs, own.top_logprobs)?;
+        let params = common.params(sampling, tokens_max, logprobs)?;
+        let tools = tools(own.tools.unwrap_or_default())?;
+        let (format, format_field) = format.read()?;
+        let prefix = own.messages.last().is_some_and(|message| message.prefix == Some(true));
+        let messages = read_messages(own.messages)?;
         let rendering = rendering(
             messages.last(),
-            asked.continue_final_message.or(prefix.then_some(true)),
-            asked.add_generation_prompt,
-            asked.chat_template_kwargs.unwrap_or_default(),
-            asked.documents,
+            own.continue_final_message.or(prefix.then_some(true)),
+            own.add_generation_prompt,
+            own.chat_template_kwargs.unwrap_or_default(),
+            own.documents,
         )?;
-        let telling = common.telling(&draws);
+        let options = common.options(&params);
         let question = Question {
             messages,
-            choice: choice(asked.tool_choice, &tools)?,
+            choice: choice(own.tool_choice, &tools)?,
             tools,
-            parallel: asked.parallel_tool_calls.unwrap_or(true),
+            parallel: own.parallel_tool_calls.unwrap_or(true),
             format,
             format_field,
             rendering,
-            draws,
+            params,
             choices,
         };
-        Ok((question, telling))
+        Ok((question, options))
     }
 }
 
@@ -215,7 +217,7 @@ impl ChatRequest {
 ///
 /// # Errors
 /// 400 if `continues` and `opens` are both true.
-pub fn rendering(
+pub(crate) fn rendering(
     last: Option<&Message>,
     continues: Option<bool>,
     opens: Option<bool>,
@@ -229,8 +231,8 @@ pub fn rendering(
     if let Some(documents) = documents {
         variables.insert("documents".to_owned(), documents);
     }
-    let answered = last.is_some_and(|message| message.role == Role::Assistant);
-    let continues = continues.unwrap_or(opens == Some(false) && answered);
+    let is_answered = last.is_some_and(|message| message.role == Role::Assistant);
+    let continues = continues.unwrap_or(opens == Some(false) && is_answered);
     Ok(RenderOptions {
         continue_final_message: continues,
         no_generation_prompt: opens == Some(false),
@@ -239,11 +241,10 @@ pub fn rendering(
 }
 
 fn top_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, ApiError> {
-    const MAX: u32 = 20;
     match (wanted.unwrap_or(false), top) {
-        (_, Some(top)) if top > MAX => Err(ApiError::invalid(
+        (_, Some(top)) if top > TOP_LOGPROBS_MAX => Err(ApiError::invalid(
             "top_logprobs",
-            format!("top_logprobs is {top}: it must be between 0 and {MAX}"),
+            format!("top_logprobs is {top}: it must be between 0 and {TOP_LOGPROBS_MAX}"),
         )),
         (false, Some(top)) if top > 0 => {
             Err(ApiError::invalid("top_logprobs", "top_logprobs needs logprobs to be true"))
@@ -257,21 +258,21 @@ fn top_logprobs(wanted: Option<bool>, top: Option<u32>) -> Result<Option<u32>, A
 ///
 /// # Errors
 /// 400 with the field that can't be used.
-pub fn read_messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> {
+pub(crate) fn read_messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> {
     if given.is_empty() {
         return Err(ApiError::invalid("messages", "messages is empty: give at least one message"));
     }
-    let mut open = Open::default();
+    let mut unanswered = UnansweredCalls::default();
     let mut messages = Vec::with_capacity(given.len());
     for (at, message) in given.into_iter().enumerate() {
         let mut message = message.read(&format!("messages[{at}]"))?;
         if message.role == Role::Tool {
             match &message.tool_call_id {
-                Some(id) => open.answer(id),
-                None => message.tool_call_id = open.next().filter(|id| !id.is_empty()),
+                Some(id) => unanswered.answer(id),
+                None => message.tool_call_id = unanswered.next().filter(|id| !id.is_empty()),
             }
         } else {
-            open = Open::of(&message.tool_calls);
+            unanswered = UnansweredCalls::of(&message.tool_calls);
         }
         messages.push(message);
     }
@@ -280,26 +281,26 @@ pub fn read_messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> 
 
 /// Calls of a turn that still wait for their results.
 #[derive(Default)]
-struct Open {
+struct UnansweredCalls {
     /// Ids of the calls, in the order they were made.
     ids: VecDeque<String>,
     /// Calls whose results were given with their id.
-    answered: HashSet<String>,
+    answered_ids: HashSet<String>,
 }
 
-impl Open {
+impl UnansweredCalls {
     fn of(calls: &[ToolCall]) -> Self {
-        Self { ids: calls.iter().map(|call| call.id.clone()).collect(), answered: HashSet::new() }
+        Self { ids: calls.iter().map(|call| call.id.clone()).collect(), answered_ids: HashSet::new() }
     }
 
     fn answer(&mut self, id: &str) {
-        self.answered.insert(id.to_owned());
+        self.answered_ids.insert(id.to_owned());
     }
 
     /// Takes the first call that still waits.
     fn next(&mut self) -> Option<String> {
         while let Some(id) = self.ids.pop_front() {
-            if !self.answered.contains(&id) {
+            if !self.answered_ids.contains(&id) {
                 return Some(id);
             }
         }
@@ -348,18 +349,18 @@ impl ChatMessage {
     /// Converts the message for the model; missing fields become empty.
     fn read(self, field: &str) -> Result<Message, ApiError> {
         let role = match self.role {
-            RoleGiven::System | RoleGiven::Developer => Role::System,
-            RoleGiven::User => Role::User,
-            RoleGiven::Assistant => Role::Assistant,
-            RoleGiven::Tool | RoleGiven::Function => Role::Tool,
+            ChatRole::System | ChatRole::Developer => Role::System,
+            ChatRole::User => Role::User,
+            ChatRole::Assistant => Role::Assistant,
+            ChatRole::Tool | ChatRole::Function => Role::Tool,
         };
         let content = match (self.content, self.refusal) {
             (Some(content), _) => content.text(&format!("{field}.content"))?,
             (None, refusal) => refusal.unwrap_or_default(),
         };
-        let old = self.function_call.map(|function| CallGiven { id: None, function });
+        let old = self.function_call.map(|function| ToolCallInput { id: None, function });
         let calls = self.tool_calls.unwrap_or_default().into_iter().chain(old);
-        let call = |call: CallGiven| ToolCall {
+        let call = |call: ToolCallInput| ToolCall {
             id: call.id.unwrap_or_default(),
             name: call.function.name.clone(),
             arguments: call.function.arguments(),

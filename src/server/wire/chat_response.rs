@@ -4,16 +4,16 @@ use bandmaster_text::{LoadedModel, Part, Score};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Usage;
+use super::CompletionUsage;
 use super::common::Timings;
 use crate::answer::Finish;
 
 /// Program and version, for OpenAI's `system_fingerprint`, which names what may change answers.
-pub const FINGERPRINT: &str = concat!("bandmaster-", env!("CARGO_PKG_VERSION"));
+pub(crate) const FINGERPRINT: &str = concat!("bandmaster-", env!("CARGO_PKG_VERSION"));
 
 /// A whole chat completion.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChatResponse {
+pub(crate) struct ChatResponse {
     /// Id of the completion, `chatcmpl-…`.
     pub id: String,
     /// Object type, always `chat.completion`.
@@ -27,7 +27,7 @@ pub struct ChatResponse {
     /// Generated answers, `n` of them.
     pub choices: Vec<ChatChoice>,
     /// Token counts of the request.
-    pub usage: Usage,
+    pub usage: CompletionUsage,
     /// Durations and rates, only with `timings_per_token`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
@@ -38,11 +38,11 @@ pub struct ChatResponse {
 
 /// One of the generated answers.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChatChoice {
+pub(crate) struct ChatChoice {
     /// Position among the choices, from 0.
     pub index: u32,
     /// Message that the model wrote.
-    pub message: Said,
+    pub message: AssistantMessage,
     /// Log-probabilities of the tokens, if requested.
     pub logprobs: Option<ChatLogprobs>,
     /// Why the answer ended.
@@ -54,7 +54,8 @@ pub struct ChatChoice {
 
 /// A message that the model wrote.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Said {
+#[schema(as = Said)]
+pub(crate) struct AssistantMessage {
     /// Role of the author, always `assistant`.
     pub role: &'static str,
     /// Text of the answer; null if it only calls tools.
@@ -66,24 +67,26 @@ pub struct Said {
     pub reasoning_content: Option<String>,
     /// Tool calls of the answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tool_calls: Vec<CallSaid>,
+    pub tool_calls: Vec<AssistantToolCall>,
 }
 
 /// A tool call of an answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct CallSaid {
+#[schema(as = CallSaid)]
+pub(crate) struct AssistantToolCall {
     /// Id of the call, `call_…`.
     pub id: String,
     /// Type of the tool, always `function`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Function that is called.
-    pub function: FunctionSaid,
+    pub function: AssistantFunction,
 }
 
 /// A called function and its arguments.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
-pub struct FunctionSaid {
+#[schema(as = FunctionSaid)]
+pub(crate) struct AssistantFunction {
     /// Name of the function.
     pub name: String,
     /// Arguments, a JSON object as a string.
@@ -92,7 +95,7 @@ pub struct FunctionSaid {
 
 /// Log-probabilities of an answer's tokens.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
-pub struct ChatLogprobs {
+pub(crate) struct ChatLogprobs {
     /// One entry per token.
     pub content: Option<Vec<TokenLogprob>>,
     /// Always null: models here refuse in `content`.
@@ -125,7 +128,7 @@ pub struct TopLogprob {
 
 /// Scores in OpenAI's form; with `as_ids`, tokens are written as `token_id:ID`.
 #[must_use]
-pub fn token_logprobs(model: &LoadedModel, scores: &[Score], as_ids: bool) -> Vec<TokenLogprob> {
+pub(crate) fn token_logprobs(model: &LoadedModel, scores: &[Score], as_ids: bool) -> Vec<TokenLogprob> {
     let text = |id: u32| {
         let bytes = model.tokenizer().decode_bytes(id).to_vec();
         let token =
@@ -152,7 +155,7 @@ pub fn token_logprobs(model: &LoadedModel, scores: &[Score], as_ids: bool) -> Ve
 
 /// A chunk of a streamed chat completion.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChatChunk {
+pub(crate) struct ChatChunk {
     /// Id of the completion, the same in all chunks.
     pub id: String,
     /// Object type, always `chat.completion.chunk`.
@@ -167,8 +170,8 @@ pub struct ChatChunk {
     pub choices: Vec<ChunkChoice>,
     /// Token counts, only with `stream_options.include_usage`: in the last chunk, null before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Usage>)]
-    pub usage: Option<Option<Usage>>,
+    #[schema(value_type = Option<CompletionUsage>)]
+    pub usage: Option<Option<CompletionUsage>>,
     /// Durations and rates, only with `timings_per_token`: in an answer's last chunk and beside the token counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
@@ -179,7 +182,7 @@ pub struct ChatChunk {
 
 /// New piece of one answer.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChunkChoice {
+pub(crate) struct ChunkChoice {
     /// Position among the choices, from 0.
     pub index: u32,
     /// New piece of the message.
@@ -196,7 +199,7 @@ pub struct ChunkChoice {
 
 /// New piece of a message.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Delta {
+pub(crate) struct Delta {
     /// Role of the author, `assistant`, in the first chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
@@ -213,7 +216,7 @@ pub struct Delta {
 
 /// New piece of a tool call.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CallChunk {
+pub(crate) struct CallChunk {
     /// Position among the answer's calls, from 0.
     pub index: u32,
     /// Id of the call, in its first piece.
@@ -228,7 +231,7 @@ pub struct CallChunk {
 
 /// New piece of a called function.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct FunctionChunk {
+pub(crate) struct FunctionChunk {
     /// Name of the function, in the first piece.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -236,16 +239,16 @@ pub struct FunctionChunk {
     pub arguments: String,
 }
 
-impl Said {
+impl AssistantMessage {
     /// Appends a part of the answer.
-    pub fn add(&mut self, part: Part) {
+    pub(crate) fn add(&mut self, part: Part) {
         match part {
             Part::Content(text) => self.content.get_or_insert_default().push_str(&text),
             Part::Reasoning(text) => self.reasoning_content.get_or_insert_default().push_str(&text),
-            Part::CallBegin { name, .. } => self.tool_calls.push(CallSaid {
+            Part::CallBegin { name, .. } => self.tool_calls.push(AssistantToolCall {
                 id: super::new_id("call_"),
                 kind: "function",
-                function: FunctionSaid { name, arguments: String::new() },
+                function: AssistantFunction { name, arguments: String::new() },
             }),
             Part::CallArguments { index, text } => {
                 if let Some(call) = self.tool_calls.get_mut(index as usize) {
@@ -259,7 +262,7 @@ impl Said {
 impl Delta {
     /// Joins parts that arrived together.
     #[must_use]
-    pub fn of(parts: Vec<Part>) -> Self {
+    pub(crate) fn of(parts: Vec<Part>) -> Self {
         let mut delta = Self::default();
         for part in parts {
             match part {

@@ -5,17 +5,20 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::fields::object;
-use super::sampling::{Given, Most, most_tokens};
-use crate::answer::{Draws, Spent};
+use super::sampling::{SamplingFields, TokenLimit, token_limit};
+use crate::answer::SamplingParams;
 use crate::error::ApiError;
+use crate::usage::Usage;
 
 /// Largest `n`, the number of answers to one question.
 const CHOICES_MAX: u32 = 128;
-const TOP_LOGPROBS_MAX: u32 = 20;
+/// Most alternatives to return with the log-probability of a token.
+pub(crate) const TOP_LOGPROBS_MAX: u32 = 20;
 
 /// Fields shared by chat completions and completions.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-pub struct Common {
+#[schema(as = Common)]
+pub struct CommonFields {
     /// Model id, or `bandmaster` for the whole band. If omitted, the server uses the first one it was started with, or
     /// the only one installed.
     #[schema(required = true, value_type = String)]
@@ -63,7 +66,7 @@ pub struct StreamOptions {
 
 /// What is returned beside the answers' text.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Telling {
+pub struct OutputOptions {
     pub scores: bool,
     pub token_ids: bool,
     /// Write tokens in log-probabilities as `token_id:ID`.
@@ -73,12 +76,10 @@ pub struct Telling {
     pub usage: bool,
 }
 
-impl Common {
-    /// `None` if the answer is not streamed; else whether a last chunk holds the token counts.
+impl CommonFields {
     #[must_use]
-    pub fn streams(&self) -> Option<bool> {
-        let usage = self.stream_options.is_some_and(|options| options.include_usage == Some(true));
-        (self.stream == Some(true)).then_some(usage)
+    pub fn is_streamed(&self) -> bool {
+        self.stream == Some(true)
     }
 
     /// Number of answers to generate.
@@ -106,8 +107,8 @@ impl Common {
     ///
     /// # Errors
     /// 400 for a number below -1.
-    pub fn most_tokens(&self, newer: Option<i64>) -> Result<(Most, &'static str), ApiError> {
-        most_tokens(&[
+    pub fn token_limit(&self, newer: Option<i64>) -> Result<(TokenLimit, &'static str), ApiError> {
+        token_limit(&[
             ("max_completion_tokens", newer),
             ("max_tokens", self.max_tokens),
             ("n_predict", self.n_predict),
@@ -118,30 +119,31 @@ impl Common {
     ///
     /// # Errors
     /// 400 with the field.
-    pub fn draws(
+    pub fn params(
         &self,
-        sampling: Given,
-        max_tokens: Option<u32>,
+        sampling: SamplingFields,
+        tokens_max: Option<u32>,
         logprobs: Option<u32>,
-    ) -> Result<Draws, ApiError> {
+    ) -> Result<SamplingParams, ApiError> {
         let probs = self.n_probs.filter(|&probs| probs > 0);
         if let Some(probs) = probs.filter(|&probs| probs > TOP_LOGPROBS_MAX) {
             let message = format!("n_probs is {probs}: it must be between 0 and {TOP_LOGPROBS_MAX}");
             return Err(ApiError::invalid("n_probs", message));
         }
-        let draws = sampling.draws(max_tokens, logprobs.max(probs))?;
-        Ok(Draws { token_ids: self.return_token_ids == Some(true), ..draws })
+        let params = sampling.params(tokens_max, logprobs.max(probs))?;
+        Ok(SamplingParams { token_ids: self.return_token_ids == Some(true), ..params })
     }
 
-    /// What to return beside answers sampled with `draws`.
+    /// What to return beside answers sampled with `params`.
     #[must_use]
-    pub fn telling(&self, draws: &Draws) -> Telling {
-        Telling {
-            scores: draws.top_logprobs.is_some(),
-            token_ids: draws.token_ids,
+    pub fn options(&self, params: &SamplingParams) -> OutputOptions {
+        let wants_usage = self.stream_options.is_some_and(|options| options.include_usage == Some(true));
+        OutputOptions {
+            scores: params.top_logprobs.is_some(),
+            token_ids: params.token_ids,
             tokens_as_ids: self.return_tokens_as_token_ids == Some(true),
             timings: self.timings_per_token == Some(true),
-            usage: self.streams() == Some(true),
+            usage: self.is_streamed() && wants_usage,
         }
     }
 }
@@ -150,23 +152,23 @@ impl Common {
 ///
 /// # Errors
 /// If the value has another type.
-pub fn count_or_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+pub(crate) fn count_or_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a number from 0 to 20")]
-    enum Given {
+    enum CountOrFlag {
         Count(u32),
         Flag(bool),
     }
-    Ok(match Option::<Given>::deserialize(deserializer)? {
-        Some(Given::Count(count)) => Some(count),
-        Some(Given::Flag(true)) => Some(1),
-        Some(Given::Flag(false)) | None => None,
+    Ok(match Option::<CountOrFlag>::deserialize(deserializer)? {
+        Some(CountOrFlag::Count(count)) => Some(count),
+        Some(CountOrFlag::Flag(true)) => Some(1),
+        Some(CountOrFlag::Flag(false)) | None => None,
     })
 }
 
 /// Durations and rates of prompt and answer, in llama-server's shape.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, ToSchema)]
-pub struct Timings {
+pub(crate) struct Timings {
     /// Prompt tokens taken from the prefix cache.
     pub cache_n: u64,
     /// Prompt tokens that were computed.
@@ -187,15 +189,15 @@ pub struct Timings {
     pub predicted_per_second: f64,
 }
 
-impl From<Spent> for Timings {
-    fn from(spent: Spent) -> Self {
+impl From<Usage> for Timings {
+    fn from(usage: Usage) -> Self {
         let per = |ms: f64, tokens: u64| if tokens == 0 { 0.0 } else { ms / tokens as f64 };
         let rate = |ms: f64, tokens: u64| if ms > 0.0 { tokens as f64 * 1e3 / ms } else { 0.0 };
-        let prompt_n = spent.prompt_tokens.saturating_sub(spent.cached_tokens);
-        let prompt_ms = spent.prompt_time.as_secs_f64() * 1e3;
-        let (predicted_n, predicted_ms) = (spent.completion_tokens, spent.answer_time.as_secs_f64() * 1e3);
+        let prompt_n = usage.prompt_tokens.saturating_sub(usage.cached_tokens);
+        let prompt_ms = usage.prompt_time.as_secs_f64() * 1e3;
+        let (predicted_n, predicted_ms) = (usage.completion_tokens, usage.answer_time.as_secs_f64() * 1e3);
         Self {
-            cache_n: spent.cached_tokens,
+            cache_n: usage.cached_tokens,
             prompt_n,
             prompt_ms,
             prompt_per_token_ms: per(prompt_ms, prompt_n),

@@ -6,17 +6,16 @@ use bandmaster_text::{Cancellation, FillIn, LoadedModel, Prompt, Score, SessionE
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Usage;
-use super::common::{Common, Telling, Timings, count_or_flag};
+use super::CompletionUsage;
+use super::common::{CommonFields, OutputOptions, TOP_LOGPROBS_MAX, Timings, count_or_flag};
 use super::fields::{Body, Fields};
-use super::sampling::{Given, Most};
-use super::shape::ShapeGiven;
-use crate::answer::{Draws, Finish, Format};
+use super::format::FormatFields;
+use super::sampling::{SamplingFields, TokenLimit};
+use crate::answer::{Finish, Format, SamplingParams};
 use crate::error::ApiError;
 
 /// Default of `max_tokens`, the same as OpenAI's.
 const MAX_TOKENS_DEFAULT: u32 = 16;
-const LOGPROBS_MAX: u32 = 20;
 const PROMPTS_MAX: usize = 2048;
 
 /// A request for a completion.
@@ -24,31 +23,32 @@ const PROMPTS_MAX: usize = 2048;
 pub struct CompletionRequest {
     /// Fields shared with chat completions.
     #[serde(flatten)]
-    pub common: Common,
+    pub common: CommonFields,
     /// Sampling parameters and stop conditions.
     #[serde(flatten)]
-    pub sampling: Given,
+    pub sampling: SamplingFields,
     /// Format that the completion must have.
     #[serde(flatten)]
-    pub shape: ShapeGiven,
+    pub format: FormatFields,
     /// Fields that only completions have.
     #[serde(flatten)]
-    pub asked: CompletionAsked,
+    pub own: CompletionFields,
 }
 
 impl Body for CompletionRequest {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
-        let (common, sampling, shape) = (fields.part()?, fields.part()?, fields.part()?);
-        Ok(Self { common, sampling, shape, asked: fields.rest()? })
+        let (common, sampling, format) = (fields.part()?, fields.part()?, fields.part()?);
+        Ok(Self { common, sampling, format, own: fields.rest()? })
     }
 }
 
 /// Fields that only completions have.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct CompletionAsked {
+#[schema(as = CompletionAsked)]
+pub struct CompletionFields {
     /// One prompt or several, each a text or token ids.
-    #[schema(required = true, value_type = PromptGiven)]
-    pub prompt: Option<PromptGiven>,
+    #[schema(required = true, value_type = PromptInput)]
+    pub prompt: Option<PromptInput>,
     /// Text that follows the completion. Needs a model with fill-in-the-middle tokens.
     pub suffix: Option<String>,
     /// Return the prompt in front of the completion.
@@ -63,8 +63,9 @@ pub struct CompletionAsked {
 
 /// One prompt or several, as text or token ids.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = PromptGiven)]
 #[serde(untagged, expecting = "expected a text, token ids, or a list of either")]
-pub enum PromptGiven {
+pub enum PromptInput {
     /// One prompt as text.
     Text(String),
     /// One prompt as token ids.
@@ -78,18 +79,18 @@ pub enum PromptGiven {
 /// A request after its checks.
 #[derive(Debug)]
 pub struct CompletionQuestion {
-    pub prompts: PromptGiven,
+    pub prompts: PromptInput,
     pub suffix: Option<String>,
     /// Whether tokens that open and close a sequence are added to text prompts.
-    pub framed: bool,
-    pub draws: Draws,
+    pub add_special: bool,
+    pub params: SamplingParams,
     pub format: Format,
     /// The field that sets `format`, for errors.
     pub format_field: &'static str,
     /// Number of completions per prompt.
     pub choices: u32,
     pub echo: bool,
-    pub telling: Telling,
+    pub options: OutputOptions,
 }
 
 impl CompletionRequest {
@@ -98,35 +99,35 @@ impl CompletionRequest {
     /// # Errors
     /// 400 with the field that can't be used.
     pub fn question(self) -> Result<CompletionQuestion, ApiError> {
-        let Self { common, sampling, shape, asked } = self;
+        let Self { common, sampling, format, own } = self;
         let choices = common.choices()?;
-        if asked.logprobs.is_some_and(|top| top > LOGPROBS_MAX) {
+        if own.logprobs.is_some_and(|top| top > TOP_LOGPROBS_MAX) {
             return Err(ApiError::invalid(
                 "logprobs",
-                format!("logprobs must be between 0 and {LOGPROBS_MAX}"),
+                format!("logprobs must be between 0 and {TOP_LOGPROBS_MAX}"),
             ));
         }
-        let max_tokens = match common.most_tokens(None)?.0 {
-            Most::Unsaid => Some(MAX_TOKENS_DEFAULT),
-            Most::Room => None,
-            Most::Tokens(tokens) => Some(tokens),
+        let tokens_max = match common.token_limit(None)?.0 {
+            TokenLimit::Unset => Some(MAX_TOKENS_DEFAULT),
+            TokenLimit::Unlimited => None,
+            TokenLimit::Tokens(tokens) => Some(tokens),
         };
-        let draws = common.draws(sampling, max_tokens, asked.logprobs)?;
-        let suffix = asked.suffix.filter(|suffix| !suffix.is_empty());
-        let echo = asked.echo.unwrap_or(false);
+        let params = common.params(sampling, tokens_max, own.logprobs)?;
+        let suffix = own.suffix.filter(|suffix| !suffix.is_empty());
+        let echo = own.echo.unwrap_or(false);
         if suffix.is_some() && echo {
             return Err(ApiError::unsupported(
                 "echo",
                 "echo can't be used together with suffix: the prompt is not one text",
             ));
         }
-        let (format, format_field) = shape.read()?;
+        let (format, format_field) = format.read()?;
         Ok(CompletionQuestion {
-            prompts: asked.prompt.ok_or_else(|| ApiError::invalid("prompt", "prompt is missing"))?,
+            prompts: own.prompt.ok_or_else(|| ApiError::invalid("prompt", "prompt is missing"))?,
             suffix,
-            framed: asked.add_special_tokens.unwrap_or(true),
-            telling: common.telling(&draws),
-            draws,
+            add_special: own.add_special_tokens.unwrap_or(true),
+            options: common.options(&params),
+            params,
             format,
             format_field,
             choices,
@@ -137,13 +138,13 @@ impl CompletionRequest {
 
 /// The error for a model without fill-in-the-middle tokens; `field` is the one that needs them.
 #[must_use]
-pub fn no_marks(field: &str, model: &LoadedModel) -> ApiError {
+pub(crate) fn no_fill_in_tokens(field: &str, model: &LoadedModel) -> ApiError {
     let message =
         format!("{field} is not supported by {}: its vocabulary has no fill-in marks", model.name());
     ApiError::unsupported(field, message)
 }
 
-impl PromptGiven {
+impl PromptInput {
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
@@ -204,12 +205,12 @@ impl CompletionQuestion {
             Some(suffix) => {
                 let fill = FillIn { prefix: text.clone(), suffix: suffix.clone(), ..FillIn::default() };
                 let prompt = model.fill_prompt(&fill, cancellation).map_err(refused)?;
-                prompt.ok_or_else(|| no_marks("suffix", model))
+                prompt.ok_or_else(|| no_fill_in_tokens("suffix", model))
             }
-            None if self.framed => model.text_prompt(text.clone(), cancellation).map_err(refused),
+            None if self.add_special => model.text_prompt(text.clone(), cancellation).map_err(refused),
             None => {
                 let ids = model.tokenizer().encode_cancellable(text, true, cancellation);
-                Ok(Prompt { ids: ids.ok_or_else(ApiError::left)?, text: text.clone() })
+                Ok(Prompt { ids: ids.ok_or_else(ApiError::client_left)?, text: text.clone() })
             }
         };
         let of_tokens = |ids: &Vec<u32>| {
@@ -227,10 +228,10 @@ impl CompletionQuestion {
             Ok(Prompt { text: model.tokenizer().decode(ids), ids: ids.clone() })
         };
         let prompts = match &self.prompts {
-            PromptGiven::Text(text) => vec![of_text(text)?],
-            PromptGiven::Texts(texts) => texts.iter().map(of_text).collect::<Result<Vec<_>, _>>()?,
-            PromptGiven::Tokens(ids) => vec![of_tokens(ids)?],
-            PromptGiven::TokenLists(lists) => lists.iter().map(of_tokens).collect::<Result<Vec<_>, _>>()?,
+            PromptInput::Text(text) => vec![of_text(text)?],
+            PromptInput::Texts(texts) => texts.iter().map(of_text).collect::<Result<Vec<_>, _>>()?,
+            PromptInput::Tokens(ids) => vec![of_tokens(ids)?],
+            PromptInput::TokenLists(lists) => lists.iter().map(of_tokens).collect::<Result<Vec<_>, _>>()?,
         };
         if prompts.iter().any(|prompt| prompt.ids.is_empty()) {
             return Err(ApiError::invalid(
@@ -244,7 +245,7 @@ impl CompletionQuestion {
 
 /// Completions, or a chunk of a stream of them.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CompletionResponse {
+pub(crate) struct CompletionResponse {
     /// Id of the request's completions, `cmpl-…`.
     pub id: String,
     /// Object type, always `text_completion`.
@@ -259,8 +260,8 @@ pub struct CompletionResponse {
     pub choices: Vec<CompletionChoice>,
     /// Token counts. In a stream only with `stream_options.include_usage`: in the last chunk, null before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Usage>)]
-    pub usage: Option<Option<Usage>>,
+    #[schema(value_type = Option<CompletionUsage>)]
+    pub usage: Option<Option<CompletionUsage>>,
     /// Durations and rates, only with `timings_per_token`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
@@ -268,7 +269,7 @@ pub struct CompletionResponse {
 
 /// A completion of a prompt.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CompletionChoice {
+pub(crate) struct CompletionChoice {
     /// Number of the completion, from 0. Those of one prompt follow each other.
     pub index: u32,
     /// Text of the completion, after the prompt with `echo`.
@@ -287,7 +288,7 @@ pub struct CompletionChoice {
 
 /// Log-probabilities of tokens, as lists of the same length.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
-pub struct CompletionLogprobs {
+pub(crate) struct CompletionLogprobs {
     /// Texts of the tokens, or `token_id:ID` if requested.
     pub tokens: Vec<String>,
     /// Log-probabilities of the tokens; null for the first of an echoed prompt.
@@ -301,15 +302,20 @@ pub struct CompletionLogprobs {
 impl CompletionLogprobs {
     /// Log-probabilities of the next tokens of a text.
     #[must_use]
-    pub fn of(model: &LoadedModel, scores: &[Score], offsets: &mut TokenOffsets, as_ids: bool) -> Self {
+    pub(crate) fn of(
+        model: &LoadedModel,
+        scores: &[Score],
+        offsets: &mut TokenOffsets,
+        as_ids: bool,
+    ) -> Self {
         let mut all = Self::default();
         let text = |id: u32| String::from_utf8_lossy(model.tokenizer().decode_bytes(id)).into_owned();
-        let told = |id: u32| if as_ids { format!("token_id:{id}") } else { text(id) };
+        let name = |id: u32| if as_ids { format!("token_id:{id}") } else { text(id) };
         for score in scores {
             all.text_offset.push(offsets.push(score.id));
-            all.tokens.push(told(score.id));
+            all.tokens.push(name(score.id));
             all.token_logprobs.push(score.logprob);
-            let top = score.top.iter().map(|&(id, logprob)| (told(id), logprob));
+            let top = score.top.iter().map(|&(id, logprob)| (name(id), logprob));
             all.top_logprobs.push(score.logprob.map(|_| top.collect()));
         }
         all

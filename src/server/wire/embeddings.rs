@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
+use crate::usage::Usage;
 
 /// Inputs of one request; OpenAI has the same limit.
 const INPUTS_MAX: usize = 2048;
 
 /// A request for embeddings.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct EmbeddingRequest {
+pub(crate) struct EmbeddingRequest {
     /// Embedding model's id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
@@ -24,13 +25,14 @@ pub struct EmbeddingRequest {
     #[schema(minimum = 1)]
     pub dimensions: Option<usize>,
     /// Id of the end user. Accepted for compatibility; has no effect.
-    pub user: Option<String>,
+    #[serde(rename = "user")]
+    _user: Option<String>,
 }
 
 /// One input or several, as text or token ids.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected a text, token ids, or a list of either")]
-pub enum EmbeddingInput {
+pub(crate) enum EmbeddingInput {
     /// One input as text.
     Text(String),
     /// One input as token ids.
@@ -43,7 +45,7 @@ pub enum EmbeddingInput {
 
 /// The inputs as lists, one item per vector.
 #[derive(Debug)]
-pub enum Inputs {
+pub(crate) enum Inputs {
     Texts(Vec<String>),
     Tokens(Vec<Vec<u32>>),
 }
@@ -53,7 +55,7 @@ impl EmbeddingInput {
     ///
     /// # Errors
     /// 400 for none, too many, or an empty one.
-    pub fn inputs(self) -> Result<Inputs, ApiError> {
+    pub(crate) fn inputs(self) -> Result<Inputs, ApiError> {
         let inputs = match self {
             Self::Text(text) => Inputs::Texts(vec![text]),
             Self::Texts(texts) => Inputs::Texts(texts),
@@ -79,7 +81,7 @@ impl EmbeddingInput {
 
 /// Encoding of the vectors in the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     Float,
     /// Little-endian 32-bit floats in base 64.
     Base64,
@@ -90,7 +92,7 @@ impl Encoding {
     ///
     /// # Errors
     /// 400 for any other name.
-    pub fn read(name: Option<&str>) -> Result<Self, ApiError> {
+    pub(crate) fn read(name: Option<&str>) -> Result<Self, ApiError> {
         match name {
             None | Some("float") => Ok(Self::Float),
             Some("base64") => Ok(Self::Base64),
@@ -104,7 +106,7 @@ impl Encoding {
 
 /// Vectors of the inputs.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EmbeddingResponse {
+pub(crate) struct EmbeddingResponse {
     /// Object type, always `list`.
     pub object: &'static str,
     /// One vector per input, in order.
@@ -117,16 +119,22 @@ pub struct EmbeddingResponse {
 
 /// Token counts of the inputs.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct EmbeddingUsage {
+pub(crate) struct EmbeddingUsage {
     /// Tokens of all inputs, including those that open and close a text.
     pub prompt_tokens: u64,
     /// The same as `prompt_tokens`.
     pub total_tokens: u64,
 }
 
+impl From<Usage> for EmbeddingUsage {
+    fn from(usage: Usage) -> Self {
+        Self { prompt_tokens: usage.prompt_tokens, total_tokens: usage.prompt_tokens }
+    }
+}
+
 /// The vector of one input.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Embedding {
+pub(crate) struct Embedding {
     /// Object type, always `embedding`.
     pub object: &'static str,
     /// Number of the input, from 0.
@@ -138,7 +146,7 @@ pub struct Embedding {
 /// A vector in the requested encoding.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum Vector {
+pub(crate) enum Vector {
     /// Numbers, for the encoding `float`.
     Float(Vec<f32>),
     /// Little-endian 32-bit floats in base 64.
@@ -150,7 +158,11 @@ impl Vector {
     ///
     /// # Errors
     /// 400 where the vector has fewer.
-    pub fn of(mut vector: Vec<f32>, dimensions: Option<usize>, encoding: Encoding) -> Result<Self, ApiError> {
+    pub(crate) fn of(
+        mut vector: Vec<f32>,
+        dimensions: Option<usize>,
+        encoding: Encoding,
+    ) -> Result<Self, ApiError> {
         if let Some(wanted) = dimensions {
             if wanted == 0 || wanted > vector.len() {
                 let message = format!("dimensions is {wanted}: the model's vectors have {}", vector.len());

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::common::Timings;
 use super::fields::{Body, Fields};
-use super::sampling::{Given, Most, most_tokens};
-use crate::answer::{Draws, Finish};
+use super::sampling::{SamplingFields, TokenLimit, token_limit};
+use crate::answer::{Finish, SamplingParams};
 use crate::error::ApiError;
 
 /// Limit on `input_extra`, the other files of a request.
@@ -16,24 +16,25 @@ const FILES_MAX: usize = 256;
 
 /// A request for the text between a prefix and a suffix.
 #[derive(Debug, ToSchema)]
-pub struct InfillRequest {
+pub(crate) struct InfillRequest {
     /// Sampling parameters and stop conditions.
     #[serde(flatten)]
-    pub sampling: Given,
+    pub sampling: SamplingFields,
     /// Fields that only `/infill` has.
     #[serde(flatten)]
-    pub asked: InfillAsked,
+    pub own: InfillFields,
 }
 
 impl Body for InfillRequest {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
-        Ok(Self { sampling: fields.part()?, asked: fields.rest()? })
+        Ok(Self { sampling: fields.part()?, own: fields.rest()? })
     }
 }
 
 /// Fields that only `/infill` has.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct InfillAsked {
+#[schema(as = InfillAsked)]
+pub(crate) struct InfillFields {
     /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     pub model: Option<String>,
     /// Text before the gap.
@@ -59,7 +60,7 @@ pub struct InfillAsked {
 
 /// Another file, as context.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct ExtraFile {
+pub(crate) struct ExtraFile {
     /// Name of the file; `file` by default.
     pub filename: Option<String>,
     /// Content of the file.
@@ -68,9 +69,9 @@ pub struct ExtraFile {
 
 /// A request after its checks.
 #[derive(Debug)]
-pub struct InfillQuestion {
+pub(crate) struct InfillQuestion {
     pub fill: FillIn,
-    pub draws: Draws,
+    pub params: SamplingParams,
     /// Fields of the answer to return; `None` returns all.
     pub fields: Option<Vec<String>>,
 }
@@ -80,35 +81,35 @@ impl InfillRequest {
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub fn question(self) -> Result<InfillQuestion, ApiError> {
-        let Self { sampling, asked } = self;
-        let files = asked.input_extra.unwrap_or_default();
+    pub(crate) fn question(self) -> Result<InfillQuestion, ApiError> {
+        let Self { sampling, own } = self;
+        let files = own.input_extra.unwrap_or_default();
         if files.len() > FILES_MAX {
             let message = format!("{} files in input_extra: {FILES_MAX} at most", files.len());
             return Err(ApiError::invalid("input_extra", message));
         }
-        let most = most_tokens(&[("n_predict", asked.n_predict), ("max_tokens", asked.max_tokens)])?.0;
-        let max_tokens = match most {
-            Most::Tokens(tokens) => Some(tokens),
-            Most::Unsaid | Most::Room => None,
+        let limit = token_limit(&[("n_predict", own.n_predict), ("max_tokens", own.max_tokens)])?.0;
+        let tokens_max = match limit {
+            TokenLimit::Tokens(tokens) => Some(tokens),
+            TokenLimit::Unset | TokenLimit::Unlimited => None,
         };
         let name = |file: ExtraFile| (file.filename.unwrap_or_else(|| "file".to_owned()), file.text);
         Ok(InfillQuestion {
             fill: FillIn {
-                prefix: asked.input_prefix.unwrap_or_default(),
-                suffix: asked.input_suffix.unwrap_or_default(),
-                begun: asked.prompt.unwrap_or_default(),
+                prefix: own.input_prefix.unwrap_or_default(),
+                suffix: own.input_suffix.unwrap_or_default(),
+                begun: own.prompt.unwrap_or_default(),
                 files: files.into_iter().map(name).collect(),
             },
-            draws: sampling.draws(max_tokens, None)?,
-            fields: asked.response_fields.filter(|fields| !fields.is_empty()),
+            params: sampling.params(tokens_max, None)?,
+            fields: own.response_fields.filter(|fields| !fields.is_empty()),
         })
     }
 }
 
 /// The text in the gap. In a stream: its next piece, and at the end the other fields.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct InfillResponse {
+pub(crate) struct InfillResponse {
     /// Always 0: there is one answer.
     pub index: u32,
     /// Text in the gap; in a stream, its next piece.
@@ -124,7 +125,7 @@ pub struct InfillResponse {
 
 /// Fields that are known at the end of the answer.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct InfillEnd {
+pub(crate) struct InfillEnd {
     /// Id of the model that answered.
     pub model: String,
     /// Number of generated tokens.
@@ -145,7 +146,7 @@ pub struct InfillEnd {
 
 /// Settings that applied to the request.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub struct InfillSettings {
+pub(crate) struct InfillSettings {
     /// Context length: maximum number of tokens in prompt and answer together.
     pub n_ctx: usize,
     /// Maximum number of tokens to generate; -1 means as many as fit the context.
@@ -156,7 +157,7 @@ pub struct InfillSettings {
 
 /// Why the answer ended, in llama-server's terms.
 #[must_use]
-pub fn stop_type(finish: Finish) -> &'static str {
+pub(crate) fn stop_type(finish: Finish) -> &'static str {
     match finish {
         Finish::Length => "limit",
         Finish::Stop | Finish::ToolCalls => "eos",
@@ -166,7 +167,7 @@ pub fn stop_type(finish: Finish) -> &'static str {
 impl InfillResponse {
     /// The JSON to send: all fields, or those in `fields`, under the names by which they were requested.
     #[must_use]
-    pub fn told(&self, fields: Option<&[String]>) -> Value {
+    pub(crate) fn json(&self, fields: Option<&[String]>) -> Value {
         let whole = serde_json::to_value(self).unwrap_or_default();
         let Some(fields) = fields else { return whole };
         let found = |field: &String| {

@@ -25,7 +25,7 @@ pub struct Model {
 
 /// The models that requests can name.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ModelList {
+pub(crate) struct ModelList {
     /// Object type, always `list`.
     pub object: &'static str,
     /// The models, aliases included.
@@ -34,7 +34,7 @@ pub struct ModelList {
 
 /// Whether the server accepts requests.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Health {
+pub(crate) struct Health {
     /// `ok`, `loading` before the first models are loaded, or `draining` while the server ends.
     pub status: &'static str,
 }

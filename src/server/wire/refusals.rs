@@ -1,5 +1,6 @@
 //! Error responses that several routes have, for the description at `/openapi.json`. When one is sent, and with which
 //! message, is up to the route.
+#![expect(dead_code, reason = "the responses are described here and built as `ApiError`")]
 
 use utoipa::IntoResponses;
 
@@ -7,7 +8,7 @@ use crate::error::ErrorResponse;
 
 /// Errors of routes that read a body.
 #[derive(IntoResponses)]
-pub enum BadBody {
+pub(crate) enum BadBody {
     /// The request is invalid or not supported
     #[response(status = 400)]
     Invalid(ErrorResponse),
@@ -21,7 +22,7 @@ pub enum BadBody {
 
 /// Errors of routes that read a query.
 #[derive(IntoResponses)]
-pub enum BadQuery {
+pub(crate) enum BadQuery {
     /// The query is invalid or not supported
     #[response(status = 400)]
     Invalid(ErrorResponse),
@@ -29,7 +30,7 @@ pub enum BadQuery {
 
 /// Errors of routes that compute.
 #[derive(IntoResponses)]
-pub enum Busy {
+pub(crate) enum Busy {
     /// Too many requests are waiting
     #[response(status = 429)]
     TooMany(ErrorResponse),
@@ -40,7 +41,7 @@ pub enum Busy {
 
 /// Errors of routes that look for a model.
 #[derive(IntoResponses)]
-pub enum NoModel {
+pub(crate) enum NoModel {
     /// There is no such model
     #[response(status = 404)]
     NotFound(ErrorResponse),
@@ -48,7 +49,7 @@ pub enum NoModel {
 
 /// Errors of routes that look for a response.
 #[derive(IntoResponses)]
-pub enum NoAnswer {
+pub(crate) enum NoResponse {
     /// There is no such response
     #[response(status = 404)]
     NotFound(ErrorResponse),
@@ -56,7 +57,7 @@ pub enum NoAnswer {
 
 /// Errors of routes that look for a conversation.
 #[derive(IntoResponses)]
-pub enum NoConversation {
+pub(crate) enum NoConversation {
     /// There is no such conversation
     #[response(status = 404)]
     NotFound(ErrorResponse),
@@ -64,7 +65,7 @@ pub enum NoConversation {
 
 /// Errors of routes that look for an item of a conversation.
 #[derive(IntoResponses)]
-pub enum NoItem {
+pub(crate) enum NoItem {
     /// There is no such conversation or item
     #[response(status = 404)]
     NotFound(ErrorResponse),
@@ -72,7 +73,7 @@ pub enum NoItem {
 
 /// Errors of routes that look for a run.
 #[derive(IntoResponses)]
-pub enum NoRun {
+pub(crate) enum NoRun {
     /// There is no such run
     #[response(status = 404)]
     NotFound(ErrorResponse),

@@ -10,23 +10,25 @@ use crate::error::ApiError;
 
 /// A request to start a run.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct RunAsked {
+#[schema(as = RunAsked)]
+pub(crate) struct CreateRun {
     /// What the run is to achieve, in natural language.
     #[schema(min_length = 1)]
     pub goal: String,
     /// Texts that come with the goal.
-    pub files: Option<Vec<FileGiven>>,
+    pub files: Option<Vec<RunFile>>,
     /// How to work on the goal: `auto` (the default), `direct`, `map`, `sequence`, `parallel`, `vote` or `ask`.
     pub strategy: Option<String>,
     /// Limits on tokens and time.
-    pub budget: Option<BudgetGiven>,
+    pub budget: Option<RunBudget>,
     /// Seed for sampling, 0 by default. The same seed and models give the same answer.
     pub seed: Option<u64>,
 }
 
 /// A text that comes with a goal.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct FileGiven {
+#[schema(as = FileGiven)]
+pub(crate) struct RunFile {
     /// Name of the text, such as a file name.
     pub name: String,
     /// Content of the text, also accepted as `content`.
@@ -36,7 +38,8 @@ pub struct FileGiven {
 
 /// Limits of a run. Reaching one ends the run with the best answer so far.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-pub struct BudgetGiven {
+#[schema(as = BudgetGiven)]
+pub(crate) struct RunBudget {
     /// Maximum number of tokens: prompt tokens not taken from the cache, and generated tokens.
     #[schema(minimum = 1)]
     pub tokens: Option<u64>,
@@ -47,18 +50,19 @@ pub struct BudgetGiven {
 
 /// An answer to a run's question.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct AnswerGiven {
+#[schema(as = AnswerGiven)]
+pub(crate) struct RunAnswer {
     /// Text of the answer.
     #[schema(min_length = 1)]
     pub text: String,
 }
 
-impl RunAsked {
+impl CreateRun {
     /// Converts to the orchestrator's request.
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub fn request(self) -> Result<RunRequest, ApiError> {
+    pub(crate) fn request(self) -> Result<RunRequest, ApiError> {
         let goal = self.goal.trim();
         if goal.is_empty() {
             return Err(ApiError::invalid("goal", "goal is empty: describe the task"));
@@ -76,7 +80,7 @@ impl RunAsked {
     }
 }
 
-impl BudgetGiven {
+impl RunBudget {
     fn read(self) -> Result<Budget, ApiError> {
         if self.tokens == Some(0) {
             return Err(ApiError::invalid("budget.tokens", "budget.tokens is 0: give at least 1"));
@@ -96,7 +100,7 @@ impl BudgetGiven {
 
 /// The state of a run.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Run {
+pub(crate) struct Run {
     /// Object type, always `run`.
     pub object: &'static str,
     /// Id of the run that this one repeats, because its question was answered or it was resumed.
@@ -115,7 +119,7 @@ const LIMIT_MAX: u32 = 1000;
 /// Which page of the list of runs to return.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct RunsAsked {
+pub(crate) struct ListRuns {
     /// Return runs that began before the one with this id. For the next page, pass `last_id`.
     pub after: Option<String>,
     /// Maximum number of runs to return; 100 by default.
@@ -123,12 +127,12 @@ pub struct RunsAsked {
     pub limit: Option<u32>,
 }
 
-impl RunsAsked {
+impl ListRuns {
     /// Maximum number of runs to return.
     ///
     /// # Errors
     /// 400 if it is out of range.
-    pub fn limit(&self) -> Result<usize, ApiError> {
+    pub(crate) fn limit(&self) -> Result<usize, ApiError> {
         let limit = self.limit.unwrap_or(LIMIT);
         if !(1..=LIMIT_MAX).contains(&limit) {
             let message = format!("limit is {limit}: it must be between 1 and {LIMIT_MAX}");
@@ -140,11 +144,11 @@ impl RunsAsked {
 
 /// A page of runs, latest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct RunList {
+pub(crate) struct RunList {
     /// Object type, always `list`.
     pub object: &'static str,
     /// Runs of this page.
-    pub data: Vec<RunListed>,
+    pub data: Vec<RunSummary>,
     /// Id of the last run; empty if there are none.
     pub last_id: String,
     /// Whether there are earlier runs.
@@ -153,7 +157,8 @@ pub struct RunList {
 
 /// A run in a list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct RunListed {
+#[schema(as = RunListed)]
+pub(crate) struct RunSummary {
     /// Id of the run.
     pub id: String,
     /// Object type, always `run`.
@@ -173,7 +178,7 @@ pub struct RunListed {
 
 /// A recorded event, as `bandmaster run --events` writes it.
 #[must_use]
-pub fn event_object(event: &Event) -> Value {
+pub(crate) fn event_json(event: &Event) -> Value {
     let mut object = Map::new();
     object.insert("seq".to_owned(), event.seq.into());
     object.insert("ms".to_owned(), event.ms.into());

@@ -8,13 +8,13 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::random_u64;
-use crate::answer::Draws;
+use crate::answer::SamplingParams;
 use crate::error::ApiError;
 
 /// Stop sequences of one request. A body with more is refused before it is parsed.
-pub const STOPS_MAX: usize = 16;
+pub(crate) const STOPS_MAX: usize = 16;
 /// Stop tokens of one request. A body with more is refused in the same way.
-pub const STOP_TOKENS_MAX: usize = 128;
+pub(crate) const STOP_TOKENS_MAX: usize = 128;
 
 /// One stop sequence or several.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -28,7 +28,8 @@ pub enum Stop {
 
 /// Sampling parameters and stop conditions.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-pub struct Given {
+#[schema(as = Given)]
+pub struct SamplingFields {
     /// Sampling temperature, from 0 to 2; 1 by default. At 0 the most likely token is always taken.
     #[schema(minimum = 0, maximum = 2)]
     pub temperature: Option<f64>,
@@ -74,29 +75,33 @@ pub struct Given {
     pub cache_salt: Option<String>,
 }
 
-impl Given {
+impl SamplingFields {
     /// Checks ranges and fills in defaults. Without a seed, a random one is used.
     ///
     /// # Errors
     /// 400 with the field.
-    pub fn draws(self, max_tokens: Option<u32>, top_logprobs: Option<u32>) -> Result<Draws, ApiError> {
-        Ok(Draws {
-            max_tokens,
+    pub fn params(
+        self,
+        tokens_max: Option<u32>,
+        top_logprobs: Option<u32>,
+    ) -> Result<SamplingParams, ApiError> {
+        Ok(SamplingParams {
+            tokens_max,
             top_logprobs,
             min_tokens: self.min_tokens.unwrap_or(0),
             ignore_eos: self.ignore_eos.unwrap_or(false),
             stop: stops(self.stop.clone()),
             stop_in_text: self.include_stop_str_in_output.unwrap_or(false),
             stop_token_ids: self.stop_token_ids.clone().unwrap_or_default(),
-            cache_salt: self.cache_salt.as_deref().map_or(0, salt),
+            cache_salt: self.cache_salt.as_deref().map_or(0, salt_hash),
             token_ids: false,
-            named: self.named(),
+            ignored_by_band: self.ignored_by_band(),
             sampling: self.sampling()?,
         })
     }
 
     /// Names of the fields that were given and have no effect on a band, which samples as its strategies say.
-    fn named(&self) -> Vec<&'static str> {
+    fn ignored_by_band(&self) -> Vec<&'static str> {
         let fields = [
             ("temperature", self.temperature.is_some()),
             ("top_p", self.top_p.is_some()),
@@ -147,10 +152,10 @@ impl Given {
     }
 }
 
-fn within(name: &str, value: Option<f64>, least: f64, most: f64) -> Result<(), ApiError> {
-    match value.filter(|value| !(least..=most).contains(value)) {
+fn within(name: &str, value: Option<f64>, min: f64, max: f64) -> Result<(), ApiError> {
+    match value.filter(|value| !(min..=max).contains(value)) {
         Some(value) => {
-            Err(ApiError::invalid(name, format!("{name} is {value}: it must be between {least} and {most}")))
+            Err(ApiError::invalid(name, format!("{name} is {value}: it must be between {min} and {max}")))
         }
         None => Ok(()),
     }
@@ -192,7 +197,7 @@ fn biases(given: Value) -> Result<Vec<(u32, f32)>, ApiError> {
 }
 
 /// Hashes a salt. Without one it is 0, as for the cache that everybody shares.
-fn salt(text: &str) -> u64 {
+fn salt_hash(text: &str) -> u64 {
     if text.is_empty() {
         return 0;
     }
@@ -213,11 +218,11 @@ fn stops(stop: Option<Stop>) -> Vec<String> {
 
 /// Maximum number of tokens to generate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Most {
+pub enum TokenLimit {
     /// No field sets it.
-    Unsaid,
+    Unset,
     /// As many as fit the context: -1.
-    Room,
+    Unlimited,
     Tokens(u32),
 }
 
@@ -225,12 +230,14 @@ pub enum Most {
 ///
 /// # Errors
 /// 400 for a number below -1.
-pub fn most_tokens(fields: &[(&'static str, Option<i64>)]) -> Result<(Most, &'static str), ApiError> {
+pub(crate) fn token_limit(
+    fields: &[(&'static str, Option<i64>)],
+) -> Result<(TokenLimit, &'static str), ApiError> {
     let given = fields.iter().find_map(|&(name, tokens)| Some((name, tokens?)));
-    let Some((name, tokens)) = given else { return Ok((Most::Unsaid, "max_tokens")) };
+    let Some((name, tokens)) = given else { return Ok((TokenLimit::Unset, "max_tokens")) };
     match tokens {
-        -1 => Ok((Most::Room, name)),
-        0.. => Ok((Most::Tokens(u32::try_from(tokens).unwrap_or(u32::MAX)), name)),
+        -1 => Ok((TokenLimit::Unlimited, name)),
+        0.. => Ok((TokenLimit::Tokens(u32::try_from(tokens).unwrap_or(u32::MAX)), name)),
         _ => {
             let message = format!("{name} is {tokens}: give a number of tokens, or -1 for as many as fit");
             Err(ApiError::invalid(name, message))

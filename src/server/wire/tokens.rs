@@ -7,14 +7,14 @@ use utoipa::ToSchema;
 
 use super::chat::{ChatMessage, MessageShape, read_messages, rendering};
 use super::fields::Free;
-use super::tools::{ToolGiven, tools};
+use super::tools::{ToolInput, tools};
 use crate::error::ApiError;
 use crate::jobs;
-use crate::weight::Weight;
+use crate::prompt_size::PromptSize;
 
 /// A text or conversation to tokenize: exactly one of `content`, `prompt` and `messages`.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-pub struct TokenizeRequest {
+pub(crate) struct TokenizeRequest {
     /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
@@ -26,7 +26,7 @@ pub struct TokenizeRequest {
     #[schema(value_type = Option<Vec<MessageShape>>)]
     pub messages: Option<Vec<ChatMessage>>,
     /// For a conversation: functions that the model may call.
-    pub tools: Option<Vec<ToolGiven>>,
+    pub tools: Option<Vec<ToolInput>>,
     /// For a conversation: if `false`, no turn is opened for the answer.
     pub add_generation_prompt: Option<bool>,
     /// For a conversation: leave the last message open.
@@ -48,56 +48,56 @@ pub struct TokenizeRequest {
 
 /// What is to be tokenized.
 #[derive(Debug)]
-pub enum Cut {
+pub(crate) enum TokenizeInput {
     Text {
         text: String,
         /// Whether text that spells a control token becomes that token.
-        special: bool,
+        parse_special: bool,
         /// Whether tokens that open and close a sequence are added.
-        framed: bool,
+        add_special: bool,
     },
-    Chat(Chat),
+    Conversation(Conversation),
 }
 
-impl Cut {
+impl TokenizeInput {
     /// Refuses input too large for a request that generates nothing. Returns its size in bytes.
     ///
     /// # Errors
     /// 400 or 413 with the field and the limit.
-    pub fn check(&self) -> Result<usize, ApiError> {
+    pub(crate) fn check(&self) -> Result<usize, ApiError> {
         match self {
             Self::Text { text, .. } => jobs::check_size("content", text.len()).map(|()| text.len()),
-            Self::Chat(chat) => chat.check(),
+            Self::Conversation(conversation) => conversation.check(),
         }
     }
 }
 
 /// A conversation that is rendered but not answered.
 #[derive(Debug)]
-pub struct Chat {
+pub(crate) struct Conversation {
     pub messages: Vec<Message>,
     pub tools: Vec<Tool>,
     pub rendering: RenderOptions,
 }
 
-impl Chat {
+impl Conversation {
     /// Refuses input too large for a request that generates nothing. Returns its size in bytes.
     ///
     /// # Errors
     /// 400 or 413 with the field and the limit.
-    pub fn check(&self) -> Result<usize, ApiError> {
-        Weight::of(&self.messages, &self.tools, &self.rendering.variables).check_looked_at()
+    pub(crate) fn check(&self) -> Result<usize, ApiError> {
+        PromptSize::of(&self.messages, &self.tools, &self.rendering.variables).check_without_model()
     }
 
     fn read(
         messages: Vec<ChatMessage>,
-        given: Option<Vec<ToolGiven>>,
+        tools_given: Option<Vec<ToolInput>>,
         continues: Option<bool>,
         opens: Option<bool>,
         variables: Option<Free>,
     ) -> Result<Self, ApiError> {
         let messages = read_messages(messages)?;
-        let tools = tools(given.unwrap_or_default())?;
+        let tools = tools(tools_given.unwrap_or_default())?;
         let variables = variables.unwrap_or_default();
         let rendering = rendering(messages.last(), continues, opens, variables, None)?;
         Ok(Self { messages, tools, rendering })
@@ -109,13 +109,17 @@ impl TokenizeRequest {
     ///
     /// # Errors
     /// 400 if none or several of `content`, `prompt` and `messages` are given.
-    pub fn cut(self) -> Result<Cut, ApiError> {
-        let framed = self.add_special_tokens.or(self.add_special);
-        let special = self.parse_special.unwrap_or(true);
+    pub(crate) fn input(self) -> Result<TokenizeInput, ApiError> {
+        let add_special = self.add_special_tokens.or(self.add_special);
+        let parse_special = self.parse_special.unwrap_or(true);
         match (self.content, self.prompt, self.messages) {
-            (Some(text), None, None) => Ok(Cut::Text { text, special, framed: framed.unwrap_or(false) }),
-            (None, Some(text), None) => Ok(Cut::Text { text, special, framed: framed.unwrap_or(true) }),
-            (None, None, Some(messages)) => Ok(Cut::Chat(Chat::read(
+            (Some(text), None, None) => {
+                Ok(TokenizeInput::Text { text, parse_special, add_special: add_special.unwrap_or(false) })
+            }
+            (None, Some(text), None) => {
+                Ok(TokenizeInput::Text { text, parse_special, add_special: add_special.unwrap_or(true) })
+            }
+            (None, None, Some(messages)) => Ok(TokenizeInput::Conversation(Conversation::read(
                 messages,
                 self.tools,
                 self.continue_final_message,
@@ -132,9 +136,9 @@ impl TokenizeRequest {
 
 /// Tokens of a text or a conversation.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TokenizeResponse {
+pub(crate) struct TokenizeResponse {
     /// Token ids, with texts if `with_pieces` was set.
-    pub tokens: Vec<TokenTold>,
+    pub tokens: Vec<TokenOutput>,
     /// Length of the list `tokens`.
     pub count: usize,
     /// Context length: maximum number of tokens in prompt and answer together.
@@ -146,8 +150,9 @@ pub struct TokenizeResponse {
 
 /// A token's id, alone or with its text.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TokenTold)]
 #[serde(untagged)]
-pub enum TokenTold {
+pub(crate) enum TokenOutput {
     /// Id of the token.
     Id(u32),
     /// Id and text of the token.
@@ -162,7 +167,7 @@ pub enum TokenTold {
 /// Text or bytes of a token.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// Text of the token.
     Text(String),
     /// Bytes that are not whole characters.
@@ -171,7 +176,7 @@ pub enum Piece {
 
 /// Token ids to turn into text.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct DetokenizeRequest {
+pub(crate) struct DetokenizeRequest {
     /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
@@ -181,7 +186,7 @@ pub struct DetokenizeRequest {
 
 /// Text of the tokens, control tokens included.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DetokenizeResponse {
+pub(crate) struct DetokenizeResponse {
     /// Text of the tokens.
     pub content: String,
     /// The same text, under vLLM's name.
@@ -190,7 +195,7 @@ pub struct DetokenizeResponse {
 
 /// A conversation to render as a prompt.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct TemplateRequest {
+pub(crate) struct TemplateRequest {
     /// Model id. If omitted, the server uses the first one it was started with, or the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
@@ -198,7 +203,7 @@ pub struct TemplateRequest {
     #[schema(value_type = Vec<MessageShape>)]
     pub messages: Vec<ChatMessage>,
     /// Functions that the model may call.
-    pub tools: Option<Vec<ToolGiven>>,
+    pub tools: Option<Vec<ToolInput>>,
     /// If `false`, no turn is opened for the answer.
     pub add_generation_prompt: Option<bool>,
     /// Leave the last message open.
@@ -216,10 +221,10 @@ impl TemplateRequest {
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub fn chat(self) -> Result<Chat, ApiError> {
+    pub(crate) fn conversation(self) -> Result<Conversation, ApiError> {
         let mut variables = self.chat_template_kwargs.unwrap_or_default();
         variables.extend(self.documents.map(|documents| ("documents".to_owned(), documents)));
-        Chat::read(
+        Conversation::read(
             self.messages,
             self.tools,
             self.continue_final_message,
@@ -231,14 +236,14 @@ impl TemplateRequest {
 
 /// Length of a conversation's prompt.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct InputTokens {
+pub(crate) struct InputTokens {
     /// Tokens of the prompt, including those that open the turn of the answer.
     pub input_tokens: usize,
 }
 
 /// The prompt, up to where the answer begins.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct TemplateResponse {
+pub(crate) struct TemplateResponse {
     /// Text of the prompt.
     pub prompt: String,
 }

@@ -9,20 +9,22 @@ use super::fields::NameOr;
 use crate::error::ApiError;
 
 /// Tools of one request. A body with more is refused before it is parsed.
-pub const TOOLS_MAX: usize = 128;
+pub(crate) const TOOLS_MAX: usize = 128;
 
 /// A tool call of an earlier answer.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct CallGiven {
+#[schema(as = CallGiven)]
+pub struct ToolCallInput {
     /// Id of the call.
     pub id: Option<String>,
     /// Function that was called.
-    pub function: FunctionCalled,
+    pub function: FunctionCallInput,
 }
 
 /// A called function and its arguments.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct FunctionCalled {
+#[schema(as = FunctionCalled)]
+pub struct FunctionCallInput {
     /// Name of the function.
     pub name: String,
     /// Arguments: a JSON object, as it is or as a string. Empty by default.
@@ -30,7 +32,7 @@ pub struct FunctionCalled {
     pub arguments: Option<Value>,
 }
 
-impl FunctionCalled {
+impl FunctionCallInput {
     /// The arguments as JSON.
     #[must_use]
     pub fn arguments(self) -> Value {
@@ -44,14 +46,15 @@ impl FunctionCalled {
 
 /// A tool that the model may call.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-pub struct ToolGiven {
+#[schema(as = ToolGiven)]
+pub struct ToolInput {
     /// Type of the tool. `function` is the default and the only one.
     #[serde(rename = "type")]
     #[schema(pattern = "^function$")]
     pub kind: Option<String>,
     /// Function that may be called.
-    #[schema(required = true, value_type = FunctionGiven)]
-    pub function: Option<FunctionGiven>,
+    #[schema(required = true, value_type = FunctionInput)]
+    pub function: Option<FunctionInput>,
     /// From here on, a function's fields in the tool itself, as `/v1/responses` writes them.
     #[schema(ignore)]
     pub name: Option<String>,
@@ -65,7 +68,8 @@ pub struct ToolGiven {
 
 /// A function that the model may call.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
-pub struct FunctionGiven {
+#[schema(as = FunctionGiven)]
+pub struct FunctionInput {
     /// Name of the function: up to 64 letters, digits, `_`, `-` and `.`.
     #[schema(pattern = "^[a-zA-Z0-9_.-]{1,64}$")]
     pub name: String,
@@ -79,7 +83,7 @@ pub struct FunctionGiven {
 }
 
 /// `none`, `auto`, `required`, or a function.
-pub type ToolChoiceGiven = NameOr<NamedTool>;
+pub(crate) type ToolChoiceInput = NameOr<NamedTool>;
 
 /// The function that must be called.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -105,7 +109,7 @@ pub struct NamedFunction {
 ///
 /// # Errors
 /// 400 with the field of the one that can't be used.
-pub fn tools(given: Vec<ToolGiven>) -> Result<Vec<Tool>, ApiError> {
+pub(crate) fn tools(given: Vec<ToolInput>) -> Result<Vec<Tool>, ApiError> {
     let mut tools: Vec<Tool> = Vec::with_capacity(given.len());
     for (at, tool) in given.into_iter().enumerate() {
         let field = format!("tools[{at}]");
@@ -114,7 +118,7 @@ pub fn tools(given: Vec<ToolGiven>) -> Result<Vec<Tool>, ApiError> {
             let message = format!("{field} is of type {kind:?}: only functions can be called");
             return Err(ApiError::invalid(format!("{field}.type"), message));
         }
-        let flat = tool.name.map(|name| FunctionGiven {
+        let flat = tool.name.map(|name| FunctionInput {
             name,
             description: tool.description,
             parameters: tool.parameters,
@@ -133,7 +137,7 @@ pub fn tools(given: Vec<ToolGiven>) -> Result<Vec<Tool>, ApiError> {
 ///
 /// # Errors
 /// 400 with the field.
-pub fn named_tool(field: &str, function: FunctionGiven, others: &[Tool]) -> Result<Tool, ApiError> {
+pub(crate) fn named_tool(field: &str, function: FunctionInput, others: &[Tool]) -> Result<Tool, ApiError> {
     let name = function.name;
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if name.is_empty() || name.len() > 64 || !name.chars().all(is_name) {
@@ -163,26 +167,17 @@ pub fn named_tool(field: &str, function: FunctionGiven, others: &[Tool]) -> Resu
 ///
 /// # Errors
 /// 400 for an unknown choice, and for a tool that isn't there.
-pub fn choice(given: Option<ToolChoiceGiven>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
-    let mode = |mode: &str| match mode {
-        "none" => Ok(ToolChoice::None),
-        // Without tools there is nothing to choose.
-        "auto" if tools.is_empty() => Ok(ToolChoice::None),
-        "auto" => Ok(ToolChoice::Auto),
-        "required" | "any" => Ok(ToolChoice::Required),
-        other => {
-            let message = format!("tool_choice is {other:?}: it must be none, auto, required or a function");
-            Err(ApiError::invalid("tool_choice", message))
-        }
-    };
+pub(crate) fn choice(given: Option<ToolChoiceInput>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
     let choice = match given {
-        None => mode("auto")?,
-        Some(NameOr::Name(name)) => mode(&name)?,
+        None => choice_of_mode("auto", tools)?,
+        Some(NameOr::Name(mode)) => choice_of_mode(&mode, tools)?,
         Some(NameOr::Object(named)) => {
             let name = named.function.map(|function| function.name).or(named.name);
             match (named.kind.as_deref().unwrap_or("function"), name) {
                 ("function", Some(name)) => ToolChoice::Named(name),
-                ("none" | "auto" | "required" | "any", None) => mode(&named.kind.unwrap_or_default())?,
+                ("none" | "auto" | "required" | "any", None) => {
+                    choice_of_mode(&named.kind.unwrap_or_default(), tools)?
+                }
                 ("function", None) => {
                     return Err(ApiError::invalid("tool_choice", "tool_choice names no function"));
                 }
@@ -197,11 +192,32 @@ pub fn choice(given: Option<ToolChoiceGiven>, tools: &[Tool]) -> Result<ToolChoi
     Ok(choice)
 }
 
+/// Reads a mode of `tool_choice`. Without tools there is nothing to choose, so that `auto` is `none`.
+///
+/// # Errors
+/// 400 for an unknown mode.
+pub(crate) fn choice_of_mode(mode: &str, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
+    match mode {
+        "none" => Ok(ToolChoice::None),
+        "auto" if tools.is_empty() => Ok(ToolChoice::None),
+        "auto" => Ok(ToolChoice::Auto),
+        "required" | "any" => Ok(ToolChoice::Required),
+        other => Err(unknown_choice(other)),
+    }
+}
+
+/// The error for a `tool_choice` that is neither a mode nor a function.
+#[must_use]
+pub(crate) fn unknown_choice(choice: &str) -> ApiError {
+    let message = format!("tool_choice is {choice:?}: it must be none, auto, required or a function");
+    ApiError::invalid("tool_choice", message)
+}
+
 /// Refuses the choice of a tool that isn't there.
 ///
 /// # Errors
 /// 400 with the field.
-pub fn check_choice(choice: &ToolChoice, tools: &[Tool]) -> Result<(), ApiError> {
+pub(crate) fn check_choice(choice: &ToolChoice, tools: &[Tool]) -> Result<(), ApiError> {
     match choice {
         ToolChoice::Required if tools.is_empty() => {
             Err(ApiError::invalid("tool_choice", "tool_choice is required, but there are no tools"))
@@ -220,7 +236,7 @@ const ARGUMENT_VALUES_MAX: usize = 20_000;
 
 /// Parses arguments that a model wrote. What isn't JSON, or has more values than any call needs, stays text.
 #[must_use]
-pub fn read_arguments(text: String) -> Value {
+pub(crate) fn read_arguments(text: String) -> Value {
     if text.trim().is_empty() {
         return Value::Object(Map::new());
     }

@@ -43,7 +43,8 @@ async fn an_answer_streams_and_ends_with_all_that_is_known_of_it() {
     assert_eq!(streamed, "größer 😁!");
     assert_eq!(completion.text, streamed);
     assert_eq!(completion.finish, FinishReason::Stop);
-    assert_eq!(completion.rendered_prompt, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+    let prompt = model.chat_prompt(&messages("Hi"), &[]).unwrap();
+    assert_eq!(prompt.text, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
     assert_eq!(completion.usage.prompt_tokens as usize, model.prompt_tokens(&messages("Hi")).unwrap());
 }
 

@@ -36,7 +36,7 @@ fn says(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn an_answer_is_kept_until_it_is_removed() {
+async fn an_answer_is_stored_until_it_is_deleted() {
     let server = running("Hello!");
     let answer = server.ask(json!({"metadata": {"a": "b"}})).await;
     assert_eq!(
@@ -64,7 +64,7 @@ async fn an_answer_is_kept_until_it_is_removed() {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_on_with_what_was_said_and_without_the_instructions() {
+async fn a_conversation_continues_with_its_messages_but_without_the_instructions() {
     let server = running("Hello!");
     let first = server.ask(json!({"instructions": "Be brief, please, and kind."})).await;
     let second = server.ask(json!({"previous_response_id": first["id"], "input": "More"})).await;
@@ -90,7 +90,7 @@ async fn a_conversation_goes_on_with_what_was_said_and_without_the_instructions(
 }
 
 #[tokio::test]
-async fn what_is_said_in_a_conversation_is_appended_to_it() {
+async fn input_and_output_are_appended_to_the_conversation() {
     let server = running("Hello!");
     let begun = json!({"metadata": {"a": "b"}, "items": [{"role": "user", "content": "I am Ada."}]});
     let talk = server.call(200, "POST", "/v1/conversations", begun).await;
@@ -132,7 +132,7 @@ async fn what_is_said_in_a_conversation_is_appended_to_it() {
 }
 
 #[tokio::test]
-async fn a_stream_tells_of_the_answer_that_is_kept() {
+async fn a_stream_describes_the_answer_that_is_stored() {
     let server = running("Hello!");
     let body = asking(json!({"stream": true, "max_output_tokens": 4}));
     let (status, stream) = server.respond("POST", "/v1/responses", &body).await;
@@ -154,7 +154,7 @@ async fn a_stream_tells_of_the_answer_that_is_kept() {
 }
 
 #[tokio::test]
-async fn an_answer_whose_client_leaves_is_not_kept() {
+async fn an_answer_whose_client_leaves_is_not_stored() {
     let server = running("on and on and on");
     let body = asking(json!({"stream": true, "max_output_tokens": 40}));
     let request = Request::post("/v1/responses")
@@ -184,7 +184,7 @@ async fn errors_name_the_fields_of_this_route() {
 }
 
 #[tokio::test]
-async fn scores_are_told_where_asked_for() {
+async fn log_probabilities_are_returned_on_request() {
     let server = running("Hey");
     let wanted = json!({"include": ["message.output_text.logprobs"], "top_logprobs": 2});
     let answer = server.ask(wanted).await;
@@ -206,7 +206,7 @@ async fn the_description_refers_to_nothing_that_is_missing() {
 }
 
 #[tokio::test]
-async fn items_that_are_referred_to_have_a_limit_together() {
+async fn referenced_items_have_a_limit_on_their_total_size() {
     let server = running("Hello!");
     let text = "x".repeat(BODY_BYTES_MAX / 4);
     let items = json!({"items": [{"type": "message", "role": "user", "content": text}]});

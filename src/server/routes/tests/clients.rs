@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::{Running, running};
 use crate::jobs;
-use crate::shelf::Alias;
+use crate::registry::Alias;
 
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";
@@ -115,7 +115,7 @@ async fn routes_are_found_however_they_are_written() {
 }
 
 #[tokio::test]
-async fn forms_hold_under_every_name() {
+async fn output_formats_hold_under_every_name() {
     let server = running("certainly not");
     let schema = json!({"type": "object", "properties": {"ok": {"const": true}}, "required": ["ok"], "additionalProperties": false});
     let json_text = "{\"ok\": true}";
@@ -170,7 +170,7 @@ async fn forms_hold_under_every_name() {
 }
 
 #[tokio::test]
-async fn histories_of_every_client_are_taken() {
+async fn histories_of_every_client_are_accepted() {
     let server = running("Hello!");
     let call = |function: Value| json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "function": function}]});
     let result = json!({"role": "tool", "content": "7"});
@@ -225,7 +225,7 @@ async fn histories_of_every_client_are_taken() {
 }
 
 #[tokio::test]
-async fn a_last_message_is_continued_where_asked_for() {
+async fn the_last_message_is_continued_on_request() {
     let server = running("and more");
     let talk = |more: Value| {
         merged(
@@ -257,7 +257,7 @@ async fn a_last_message_is_continued_where_asked_for() {
 }
 
 #[tokio::test]
-async fn ids_of_tokens_are_told_where_asked_for() {
+async fn token_ids_are_returned_on_request() {
     // The parrot tells prompts apart by their length only, so each prompt gets a new server.
     let server = || running("ab");
     let ids = [json!(97), json!(98)];
@@ -346,7 +346,7 @@ async fn lengths_and_stops_of_other_servers_hold() {
 }
 
 #[tokio::test]
-async fn harnesses_find_what_they_ask_for_first() {
+async fn evaluation_harnesses_find_what_they_request_first() {
     let server = running("Hello!");
     let info = server.call(200, "GET", "/tokenizer_info", Value::Null).await;
     assert_eq!(info["eos_token"], "<|im_end|>", "{info}");
@@ -379,7 +379,7 @@ async fn harnesses_find_what_they_ask_for_first() {
 }
 
 #[tokio::test]
-async fn models_with_marks_fill_in_and_others_say_that_they_cannot() {
+async fn models_with_fill_in_tokens_fill_in_and_others_refuse() {
     let marks = [
         "<|fim_prefix|>",
         "<|fim_suffix|>",
@@ -443,16 +443,16 @@ async fn every_route_that_reads_a_text_does_so_in_a_job() {
         ("/apply-template", json!({"messages": hello})),
         ("/v1/chat/completions/input_tokens", json!({"messages": hello})),
     ] {
-        let before = jobs::ASKED.get();
+        let before = jobs::JOBS_STARTED.get();
         let (status, text) = server.respond("POST", path, &body).await;
         // The parrot has no infill tokens, which is noticed only when the prompt is rendered.
         assert_eq!(status, if path == "/infill" { 400 } else { 200 }, "{path}: {text}");
-        assert_eq!(jobs::ASKED.get(), before + 1, "{path}");
+        assert_eq!(jobs::JOBS_STARTED.get(), before + 1, "{path}");
     }
 }
 
 #[tokio::test]
-async fn a_salt_keeps_the_cache_apart() {
+async fn a_salt_separates_the_prefix_cache() {
     let server = running("Hello!");
     let long = "river stone ".repeat(40);
     let cached = async |more: Value| {
@@ -469,7 +469,7 @@ async fn a_salt_keeps_the_cache_apart() {
 }
 
 #[tokio::test]
-async fn many_answers_under_one_large_schema_make_its_grammar_once() {
+async fn many_answers_to_one_request_compile_its_grammar_once() {
     let server = running("certainly not");
     // Large enough not to be cached for the next request.
     let names: Vec<String> = (0..300).map(|n| format!("name-{n}-{}", "x".repeat(250))).collect();

@@ -113,7 +113,7 @@ async fn damaged_metadata_is_an_error_until_they_are_replaced() {
 }
 
 #[tokio::test]
-async fn a_damaged_run_is_marked_in_the_list_and_is_not_done_again() {
+async fn a_damaged_run_is_marked_in_the_list_and_can_not_be_resumed() {
     let damaged = Damaged::new();
     let mut ids = Vec::new();
     for _ in 0..2 {

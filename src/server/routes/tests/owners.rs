@@ -7,7 +7,7 @@ use bandmaster_journal::{Desk, Viewer};
 use bandmaster_text::fixtures::parrot;
 use serde_json::{Value, json};
 
-use crate::auth::Keys;
+use crate::auth::ApiKeys;
 use crate::fixtures::Running;
 
 const KEYS: &str = "ann-key name=ann\nbob-key name=bob\nroot-key name=root admin\nplain-key\n";
@@ -18,7 +18,7 @@ fn server(desk: &Desk, keys: Option<&str>) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
         std::fs::write(&path, keys).unwrap();
-        Arc::new(Keys::read(&path).unwrap())
+        Arc::new(ApiKeys::read(&path).unwrap())
     });
     Running::on(desk.clone(), Box::new(move |_| Ok(Arc::clone(&model))), keys)
 }
@@ -114,7 +114,7 @@ async fn routes(server: &Running) -> Vec<(String, String, Value)> {
 }
 
 #[tokio::test]
-async fn another_keys_things_are_not_there_whatever_is_asked_of_them() {
+async fn what_another_key_owns_does_not_exist_on_any_route() {
     let server = server(&Desk::in_memory().unwrap(), Some(KEYS));
     let (made, never) = (make(&server, "ann-key", &ann()).await, Made::never());
     let all = routes(&server).await;
@@ -145,7 +145,7 @@ async fn another_keys_things_are_not_there_whatever_is_asked_of_them() {
 }
 
 #[tokio::test]
-async fn ids_in_a_body_name_only_what_is_ones_own() {
+async fn ids_in_a_body_refer_only_to_what_the_key_owns() {
     let server = server(&Desk::in_memory().unwrap(), Some(KEYS));
     let (made, never) = (make(&server, "ann-key", &ann()).await, Made::never());
     let bodies = |ids: &Made| {
@@ -174,7 +174,7 @@ async fn ids_in_a_body_name_only_what_is_ones_own() {
 }
 
 #[tokio::test]
-async fn what_was_made_without_keys_is_for_who_sees_all() {
+async fn what_was_created_without_keys_is_visible_to_admins_only() {
     let desk = Desk::in_memory().unwrap();
     let open = server(&desk, None);
     let made = make(&open, "", &Viewer::everybody()).await;

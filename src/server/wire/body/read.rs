@@ -14,64 +14,64 @@ use flate2::write::MultiGzDecoder;
 use futures_util::StreamExt;
 
 use super::scan::Scan;
-use crate::budget::{Part, SMALL_BYTES};
+use crate::budget::{BudgetShare, SMALL_BYTES};
 use crate::error::{ApiError, INVALID_REQUEST};
 
 /// Largest body, unpacked. A prompt of a million tokens has some 5 MB.
-pub const BODY_BYTES_MAX: usize = 32 << 20;
+pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
 /// A body must be complete within this time.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 /// While others wait for the memory that a body holds, it must arrive at least this fast, after `PACE_AFTER`.
 const PACE_BYTES_PER_SECOND: f64 = 262_144.0;
 const PACE_AFTER: Duration = Duration::from_secs(2);
 /// How often the pace of a body is checked while nothing arrives.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// How long the rest of a refused body is read and thrown away: a client that still sends doesn't read the error.
 const REST_TIME_MAX: Duration = Duration::from_secs(5);
 /// Packed bytes unpacked before other tasks get a turn. They become at most a thousand times as many.
-const PACKED_PIECE_BYTES: usize = 1 << 10;
+const COMPRESSED_CHUNK_BYTES: usize = 1 << 10;
 
 /// A body that was read to its end.
 #[derive(Debug)]
-pub struct Read {
+pub(crate) struct ReadBody {
     /// The body, unpacked if it was packed.
     pub bytes: Vec<u8>,
     /// Number of values in its JSON, field names included.
     pub values: usize,
     /// Its share of the memory budget of all requests.
-    pub part: Part,
+    pub share: BudgetShare,
 }
 
 /// Reads the body of a request.
 ///
 /// # Errors
 /// 400, 408, 413 or 415 for a body that is refused; 503 if there is no room for it.
-pub async fn read(request: Request) -> Result<Read, ApiError> {
+pub(crate) async fn read(request: Request) -> Result<ReadBody, ApiError> {
     let (head, body) = request.into_parts();
     let mut body = body.into_data_stream();
-    let read = tokio::time::timeout(BODY_TIME_MAX, take(&head.headers, &mut body)).await;
+    let read = tokio::time::timeout(BODY_TIME_MAX, read_limited(&head.headers, &mut body)).await;
     let read = read
         .unwrap_or_else(|_| Err(too_slow(format!("was not complete after {} s", BODY_TIME_MAX.as_secs()))));
     if read.as_ref().is_err_and(|error| error.status != StatusCode::REQUEST_TIMEOUT) {
-        let _ = tokio::time::timeout(REST_TIME_MAX, throw_away(&mut body)).await;
+        let _ = tokio::time::timeout(REST_TIME_MAX, discard(&mut body)).await;
     }
     read
 }
 
-async fn take(headers: &HeaderMap, body: &mut BodyDataStream) -> Result<Read, ApiError> {
-    let is_packed = is_packed(headers)?;
+async fn read_limited(headers: &HeaderMap, body: &mut BodyDataStream) -> Result<ReadBody, ApiError> {
+    let is_gzip = is_gzip(headers)?;
     let length = length(headers);
     if length.is_some_and(|length| length > BODY_BYTES_MAX) {
         return Err(too_large());
     }
     // The announced length. Without one, a body that is no longer small takes the largest share, in `grow`.
-    let told = length.filter(|_| !is_packed);
-    let part = Part::take(told.unwrap_or(0)).await?;
-    let taken = Taken { sink: Sink::default(), part, told, began: Instant::now() };
-    taken.read(body, is_packed).await
+    let announced = length.filter(|_| !is_gzip);
+    let share = BudgetShare::take(announced.unwrap_or(0)).await?;
+    let reader = BodyReader { sink: Sink::default(), share, announced, began: Instant::now() };
+    reader.read(body, is_gzip).await
 }
 
-async fn throw_away(body: &mut BodyDataStream) {
+async fn discard(body: &mut BodyDataStream) {
     let mut left = BODY_BYTES_MAX;
     while let Some(Ok(bytes)) = body.next().await
         && left > bytes.len()
@@ -96,13 +96,13 @@ fn length(headers: &HeaderMap) -> Option<usize> {
 }
 
 /// Whether the body is packed with gzip.
-fn is_packed(headers: &HeaderMap) -> Result<bool, ApiError> {
-    let mut is_packed = false;
+fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiError> {
+    let mut is_gzip = false;
     for value in headers.get_all(header::CONTENT_ENCODING) {
         for coding in value.to_str().unwrap_or("?").split(',').map(str::trim) {
             match coding.to_ascii_lowercase().as_str() {
                 "" | "identity" => {}
-                "gzip" | "x-gzip" if !is_packed => is_packed = true,
+                "gzip" | "x-gzip" if !is_gzip => is_gzip = true,
                 _ => {
                     let message = format!(
                         "the content encoding is {coding}: send the body compressed with gzip once, or uncompressed"
@@ -113,7 +113,7 @@ fn is_packed(headers: &HeaderMap) -> Result<bool, ApiError> {
             }
         }
     }
-    Ok(is_packed)
+    Ok(is_gzip)
 }
 
 /// Collects unpacked bytes and scans them.
@@ -141,9 +141,9 @@ impl Write for Sink {
         match self.push(bytes) {
             Ok(()) => Ok(bytes.len()),
             Err(error) => {
-                let said = std::io::Error::other(error.message.clone());
+                let io_error = std::io::Error::other(error.message.clone());
                 self.refused = Some(error);
-                Err(said)
+                Err(io_error)
             }
         }
     }
@@ -154,22 +154,22 @@ impl Write for Sink {
 }
 
 /// A body that is being read.
-struct Taken {
+struct BodyReader {
     sink: Sink,
-    part: Part,
-    told: Option<usize>,
+    share: BudgetShare,
+    announced: Option<usize>,
     began: Instant,
 }
 
-impl Taken {
-    async fn read(mut self, body: &mut BodyDataStream, is_packed: bool) -> Result<Read, ApiError> {
-        if let Some(told) = self.told {
-            self.sink.bytes.reserve_exact(told);
+impl BodyReader {
+    async fn read(mut self, body: &mut BodyDataStream, is_gzip: bool) -> Result<ReadBody, ApiError> {
+        if let Some(announced) = self.announced {
+            self.sink.bytes.reserve_exact(announced);
         }
-        if is_packed {
+        if is_gzip {
             let mut unpack = MultiGzDecoder::new(std::mem::take(&mut self.sink));
             while let Some(bytes) = self.next(body, unpack.get_ref().bytes.len()).await? {
-                for piece in bytes.chunks(PACKED_PIECE_BYTES) {
+                for piece in bytes.chunks(COMPRESSED_CHUNK_BYTES) {
                     let written = unpack.write_all(piece);
                     written.map_err(|error| unreadable(&mut unpack, &error))?;
                     self.grow(unpack.get_ref().bytes.len()).await?;
@@ -187,14 +187,14 @@ impl Taken {
             }
         }
         let Sink { bytes, scan, .. } = self.sink;
-        Ok(Read { bytes, values: scan.values(), part: self.part })
+        Ok(ReadBody { bytes, values: scan.values(), share: self.share })
     }
 
     /// Gives a body of unknown length that is no longer small the share of the largest.
     async fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
-        if self.told.is_none() && bytes > SMALL_BYTES {
-            self.told = Some(BODY_BYTES_MAX);
-            self.part = Part::take(BODY_BYTES_MAX).await?;
+        if self.announced.is_none() && bytes > SMALL_BYTES {
+            self.announced = Some(BODY_BYTES_MAX);
+            self.share = BudgetShare::take(BODY_BYTES_MAX).await?;
         }
         Ok(())
     }
@@ -206,7 +206,7 @@ impl Taken {
         so_far: usize,
     ) -> Result<Option<axum::body::Bytes>, ApiError> {
         loop {
-            match tokio::time::timeout(LOOK_EVERY, body.next()).await {
+            match tokio::time::timeout(CHECK_EVERY, body.next()).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(bytes))) => return Ok(Some(bytes)),
                 Ok(Some(Err(error))) => {
@@ -215,7 +215,7 @@ impl Taken {
                 Err(_) => {}
             }
             let late = self.began.elapsed().saturating_sub(PACE_AFTER).as_secs_f64();
-            if self.part.is_wanted() && (so_far as f64) < late * PACE_BYTES_PER_SECOND {
+            if self.share.is_wanted() && (so_far as f64) < late * PACE_BYTES_PER_SECOND {
                 return Err(too_slow("is slow while other requests wait for its memory".to_owned()));
             }
         }

@@ -12,9 +12,9 @@ use crate::wire::sampling::{STOP_TOKENS_MAX, STOPS_MAX};
 use crate::wire::tools::TOOLS_MAX;
 
 /// Maximum number of values in a body, field names included. A prompt of a million token ids fits.
-pub const VALUES_MAX: usize = 1_200_000;
+pub(crate) const VALUES_MAX: usize = 1_200_000;
 /// Maximum depth of nested lists and objects.
-pub const DEPTH_MAX: usize = 127;
+pub(crate) const DEPTH_MAX: usize = 127;
 /// Bytes that are kept of a field's name. No field with a limit has a longer one.
 const NAME_BYTES_MAX: usize = 24;
 /// Stands for a character that no name of a field with a limit contains.
@@ -45,9 +45,9 @@ const LIMITS: &[(&[&str], usize)] = &[
 
 /// Scans a body chunk by chunk.
 #[derive(Debug, Default)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Lists and objects that are open, outermost first.
-    open: Vec<Open>,
+    open: Vec<Container>,
     /// Name of the field whose value comes next.
     name: Name,
     inside: Inside,
@@ -67,7 +67,7 @@ enum Inside {
 }
 
 #[derive(Debug)]
-struct Open {
+struct Container {
     is_list: bool,
     /// Name of the field that holds it; none for an item of a list.
     name: Option<Name>,
@@ -103,7 +103,7 @@ impl Name {
 
 impl Scan {
     /// Number of values so far.
-    pub fn values(&self) -> usize {
+    pub(crate) fn values(&self) -> usize {
         self.values
     }
 
@@ -111,7 +111,7 @@ impl Scan {
     ///
     /// # Errors
     /// 400 or 413 naming what there is too much of, and the limit.
-    pub fn push(&mut self, part: &[u8]) -> Result<(), ApiError> {
+    pub(crate) fn push(&mut self, part: &[u8]) -> Result<(), ApiError> {
         let mut at = 0;
         while let Some(&byte) = part.get(at) {
             at += 1;
@@ -242,7 +242,7 @@ impl Scan {
             )));
         }
         let name = self.open.last().filter(|open| !open.is_list).map(|_| self.name);
-        self.open.push(Open { is_list, name, items: 0, items_max: usize::MAX, wants_name: !is_list });
+        self.open.push(Container { is_list, name, items: 0, items_max: usize::MAX, wants_name: !is_list });
         if self.open.len() <= PLACE_DEPTH_MAX {
             let limit = LIMITS.iter().find(|(place, _)| self.is_at(place));
             let items_max = limit.map_or(usize::MAX, |(_, items_max)| *items_max);
@@ -254,7 +254,7 @@ impl Scan {
     /// Whether the innermost open list or object is at `place`. The outermost is the body itself.
     fn is_at(&self, place: &[&str]) -> bool {
         let inner = &self.open[1..];
-        let fits = |(open, step): (&Open, &&str)| match &open.name {
+        let fits = |(open, step): (&Container, &&str)| match &open.name {
             Some(name) => name.is(step),
             None => *step == "[]",
         };

@@ -1,10 +1,10 @@
 //! Reads the fields of a body. An unknown field is refused by name if it would change what the answer promises. Any
-//! other is accepted, and its name is reported to the client and the log. `promises` knows which are refused; what
+//! other is accepted, and its name is reported to the client and the log. `unsupported` knows which are refused; what
 //! known fields mean is up to each body.
 
-mod promises;
 #[cfg(test)]
 mod tests;
+mod unsupported;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use serde_ignored::Path;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
-use promises::Promise;
+use unsupported::UnsupportedField;
 
 /// Names that are reported of one body.
 const NAMES_MAX: usize = 32;
@@ -42,37 +42,37 @@ impl<T: DeserializeOwned> Body for T {
 /// A body for which nothing is generated: what it holds is only rendered, counted or stored. Clients send the body of a
 /// chat request here, so fields that would change only the answer are accepted and reported.
 #[derive(Debug)]
-pub struct Unanswered<T>(pub T);
+pub(crate) struct WithoutGeneration<T>(pub T);
 
-impl<T: DeserializeOwned> Body for Unanswered<T> {
+impl<T: DeserializeOwned> Body for WithoutGeneration<T> {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
-        fields.promised.retain(|promise| promise.shapes_prompt());
+        fields.unsupported.retain(|field| field.affects_prompt());
         fields.rest().map(Self)
     }
 }
 
 /// A body whose texts become vectors. Fields that would change only generated text are accepted and reported.
 #[derive(Debug)]
-pub struct Embedded<T>(pub T);
+pub(crate) struct ForEmbeddings<T>(pub T);
 
-impl<T: DeserializeOwned> Body for Embedded<T> {
+impl<T: DeserializeOwned> Body for ForEmbeddings<T> {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
-        fields.promised.retain(|promise| promise.shapes_vector());
+        fields.unsupported.retain(|field| field.affects_vector());
         fields.rest().map(Self)
     }
 }
 
 /// Whether a value is `false`, 0, null, or an empty text, list or object.
 #[must_use]
-pub fn is_empty(value: &Value) -> bool {
-    promises::empty(value)
+pub(crate) fn is_empty(value: &Value) -> bool {
+    unsupported::empty(value)
 }
 
 /// A body that is being read, perhaps in several parts that each know some of its fields.
 pub struct Fields {
     body: Value,
-    /// Promises for which the body has a value that isn't harmless.
-    promised: Vec<&'static Promise>,
+    /// Unsupported fields for which the body has a value that isn't harmless.
+    unsupported: Vec<&'static UnsupportedField>,
     /// Top-level fields that no part has known so far; `None` before the first part.
     unknown: Option<BTreeSet<String>>,
     /// Paths of unknown fields further inside, with `[]` for an item of a list.
@@ -87,7 +87,7 @@ impl Fields {
     pub fn new(mut body: Value) -> Result<Self, ApiError> {
         without_nulls(&mut body);
         if let Value::Object(fields) = &mut body {
-            fields.retain(|name, value| !promises::is_hollow(name, value));
+            fields.retain(|name, value| !unsupported::is_unset(name, value));
         }
         let Value::Object(fields) = &body else {
             let what = match body {
@@ -96,8 +96,9 @@ impl Fields {
             };
             return Err(ApiError::unreadable(format!("the body is {what}: send an object")));
         };
-        let promised = fields.iter().filter_map(|(name, value)| promises::asked(name, value)).collect();
-        Ok(Self { body, promised, unknown: None, inner: BTreeSet::new() })
+        let unsupported =
+            fields.iter().filter_map(|(name, value)| unsupported::requested(name, value)).collect();
+        Ok(Self { body, unsupported, unknown: None, inner: BTreeSet::new() })
     }
 
     /// Reads a part of the fields; other parts read the rest.
@@ -126,8 +127,10 @@ impl Fields {
         D: serde::Deserializer<'de, Error = serde_json::Error>,
     {
         let (mut unknown, inner) = (BTreeSet::new(), &mut self.inner);
-        let mut meet = |path: Path<'_>| match &path {
-            Path::Map { parent: Path::Root, key } if unknown.len() < SEEN_MAX || promises::is_known(key) => {
+        let mut collect = |path: Path<'_>| match &path {
+            Path::Map { parent: Path::Root, key }
+                if unknown.len() < SEEN_MAX || unsupported::is_known(key) =>
+            {
                 unknown.insert(key.clone());
             }
             Path::Map { parent: Path::Root, .. } => {}
@@ -136,7 +139,7 @@ impl Fields {
         };
         let mut track = serde_path_to_error::Track::new();
         let body = serde_path_to_error::Deserializer::new(body, &mut track);
-        let read = T::deserialize(serde_ignored::Deserializer::new(body, &mut meet));
+        let read = T::deserialize(serde_ignored::Deserializer::new(body, &mut collect));
         let read = read.map_err(|error| explain(&track.path().to_string(), &error))?;
         self.unknown = Some(match self.unknown.take() {
             Some(before) => before.intersection(&unknown).cloned().collect(),
@@ -151,9 +154,9 @@ impl Fields {
     /// 400 for a field that would change what the answer promises.
     pub fn ignored(self) -> Result<Vec<String>, ApiError> {
         let unknown = self.unknown.unwrap_or_default();
-        for promise in self.promised {
-            if unknown.contains(promise.name) {
-                return Err(promise.refusal());
+        for field in self.unsupported {
+            if unknown.contains(field.name) {
+                return Err(field.refusal());
             }
         }
         let names = unknown.into_iter().chain(self.inner).map(|name| printable(&name));
@@ -162,7 +165,7 @@ impl Fields {
 }
 
 /// Fields whose values are the client's own, in which null has a meaning: schemas, arguments, metadata.
-const FREE: [&str; 12] = [
+const OPAQUE: [&str; 12] = [
     "arguments",
     "chat_template_kwargs",
     "documents",
@@ -183,7 +186,7 @@ fn without_nulls(value: &mut Value) {
         Value::Object(fields) => {
             fields.retain(|_, value| !value.is_null());
             for (name, value) in fields.iter_mut() {
-                if !FREE.contains(&name.as_str()) {
+                if !OPAQUE.contains(&name.as_str()) {
                     without_nulls(value);
                 }
             }
@@ -194,7 +197,7 @@ fn without_nulls(value: &mut Value) {
 }
 
 /// Reads only objects: serde would read a struct from a list as well.
-pub fn object<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+pub(crate) fn object<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Option::<Object<T>>::deserialize(deserializer).map(|found| found.map(|Object(value)| value))
@@ -259,7 +262,7 @@ impl<'de, T: Deserialize<'de>> NameOr<T> {
 }
 
 /// The value of a field that is kept as it is, with everything inside it.
-pub type Free = Map<String, Value>;
+pub(crate) type Free = Map<String, Value>;
 
 /// Path of a field, such as `messages[].name`.
 fn name(path: &Path<'_>) -> String {

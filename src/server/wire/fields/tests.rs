@@ -7,9 +7,9 @@ use crate::wire::chat::ChatRequest;
 use crate::wire::completions::CompletionRequest;
 use crate::wire::embeddings::EmbeddingRequest;
 use crate::wire::infill::InfillRequest;
-use crate::wire::responses::conversation::{ConversationAsked, ConversationNoted, ItemsGiven};
+use crate::wire::responses::conversation::{AppendItems, CreateConversation, UpdateConversation};
 use crate::wire::responses::request::CreateResponse;
-use crate::wire::runs::{AnswerGiven, RunAsked};
+use crate::wire::runs::{CreateRun, RunAnswer};
 use crate::wire::tokens::{DetokenizeRequest, TemplateRequest, TokenizeRequest};
 
 /// Names of ignored fields, or why the body is refused.
@@ -39,8 +39,8 @@ fn completion(body: &Value) -> Read {
 
 fn response(body: &Value) -> Read {
     let (request, mut ignored) = parse::<CreateResponse>(body.to_string().as_bytes())?;
-    let asked = request.understood("m".into())?;
-    ignored.extend(asked.ignored.into_iter().map(str::to_owned));
+    let checked = request.check("m".into())?;
+    ignored.extend(checked.ignored.into_iter().map(str::to_owned));
     Ok(ignored)
 }
 
@@ -51,15 +51,19 @@ fn routes() -> Vec<Route> {
         ("completions", completion, json!({"prompt": "Hi"})),
         ("responses", response, json!({"input": "Hi"})),
         ("infill", |body| read::<InfillRequest>(body), json!({"input_prefix": "Hi"})),
-        ("embeddings", |body| read::<Embedded<EmbeddingRequest>>(body), json!({"input": "Hi"})),
-        ("tokenize", |body| read::<Unanswered<TokenizeRequest>>(body), json!({"content": "Hi"})),
-        ("detokenize", |body| read::<Unanswered<DetokenizeRequest>>(body), json!({"tokens": [1]})),
-        ("apply-template", |body| read::<Unanswered<TemplateRequest>>(body), json!({"messages": hello})),
-        ("runs", |body| read::<RunAsked>(body), json!({"goal": "Hi"})),
-        ("answer", |body| read::<AnswerGiven>(body), json!({"text": "Hi"})),
-        ("conversations", |body| read::<Unanswered<ConversationAsked>>(body), json!({})),
-        ("notes", |body| read::<Unanswered<ConversationNoted>>(body), json!({})),
-        ("items", |body| read::<Unanswered<ItemsGiven>>(body), json!({"items": []})),
+        ("embeddings", |body| read::<ForEmbeddings<EmbeddingRequest>>(body), json!({"input": "Hi"})),
+        ("tokenize", |body| read::<WithoutGeneration<TokenizeRequest>>(body), json!({"content": "Hi"})),
+        ("detokenize", |body| read::<WithoutGeneration<DetokenizeRequest>>(body), json!({"tokens": [1]})),
+        (
+            "apply-template",
+            |body| read::<WithoutGeneration<TemplateRequest>>(body),
+            json!({"messages": hello}),
+        ),
+        ("runs", |body| read::<CreateRun>(body), json!({"goal": "Hi"})),
+        ("answer", |body| read::<RunAnswer>(body), json!({"text": "Hi"})),
+        ("conversations", |body| read::<WithoutGeneration<CreateConversation>>(body), json!({})),
+        ("notes", |body| read::<WithoutGeneration<UpdateConversation>>(body), json!({})),
+        ("items", |body| read::<WithoutGeneration<AppendItems>>(body), json!({"items": []})),
     ]
 }
 
@@ -74,7 +78,7 @@ fn chat_with(field: &str, value: Value) -> Read {
 }
 
 #[test]
-fn fields_that_other_servers_take_are_taken_and_named() {
+fn fields_of_other_servers_are_accepted_and_reported() {
     let named = [
         ("cache_prompt", json!(true)),
         ("id_slot", json!(-1)),
@@ -121,7 +125,7 @@ fn fields_that_other_servers_take_are_taken_and_named() {
 }
 
 #[test]
-fn what_changes_nothing_is_taken_whatever_it_is_called() {
+fn values_that_change_nothing_are_accepted_in_every_field() {
     let harmless = [
         ("best_of", json!(1)),
         ("n_probs", json!(0)),
@@ -182,8 +186,8 @@ fn what_changes_nothing_is_taken_whatever_it_is_called() {
 }
 
 #[test]
-fn what_would_change_a_promise_is_refused_by_name() {
-    let promised = [
+fn unsupported_fields_are_refused_by_name() {
+    let unsupported = [
         ("logits_processors", json!(["a"])),
         ("bad_words", json!(["a"])),
         ("allowed_token_ids", json!([1])),
@@ -215,7 +219,7 @@ fn what_would_change_a_promise_is_refused_by_name() {
         ("details", json!(true)),
         ("raw", json!(true)),
     ];
-    for (field, value) in promised {
+    for (field, value) in unsupported {
         let error =
             chat_with(field, value.clone()).err().unwrap_or_else(|| panic!("{field} {value} is taken"));
         assert_eq!((error.status.as_u16(), error.param.as_deref()), (400, Some(field)), "{error:?}");
@@ -227,7 +231,7 @@ fn what_would_change_a_promise_is_refused_by_name() {
 }
 
 #[test]
-fn every_route_refuses_or_honours_a_form() {
+fn every_route_refuses_or_honours_an_output_format() {
     for (route, read, least) in routes() {
         for field in ["grammar", "guided_regex", "regex"] {
             let read = read(&with(&least, field, json!("start: \"a\"")));
@@ -246,7 +250,7 @@ fn every_route_refuses_or_honours_a_form() {
 }
 
 #[test]
-fn what_is_only_rendered_or_counted_takes_the_body_of_a_chat() {
+fn routes_that_only_render_accept_the_body_of_a_chat() {
     let chat = json!({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5, "stop": ["a"], "stream": true,
                       "n": 2, "response_format": {"type": "json_object"}, "logprobs": true, "temperature": 0.5});
     let named = ["logprobs", "max_tokens", "n", "response_format", "stop", "stream", "temperature"];
@@ -266,10 +270,10 @@ fn what_is_only_rendered_or_counted_takes_the_body_of_a_chat() {
 }
 
 #[test]
-fn a_promise_is_taken_where_its_value_is_empty_and_of_its_kind() {
-    for name in promises::names() {
+fn an_unsupported_field_is_accepted_if_its_value_is_empty_and_of_its_type() {
+    for name in unsupported::names() {
         // An empty schema allows any JSON, and an empty conversation is none.
-        if ["messages", "json_schema", "guided_json"].contains(&name) || promises::asks_when_empty(name) {
+        if ["messages", "json_schema", "guided_json"].contains(&name) || unsupported::asks_when_empty(name) {
             continue;
         }
         for value in [json!({}), json!([]), json!(""), json!(false)] {
@@ -330,7 +334,7 @@ fn a_promise_is_taken_where_its_value_is_empty_and_of_its_kind() {
 }
 
 #[test]
-fn white_space_is_no_empty_text() {
+fn white_space_is_not_empty() {
     for field in ["stop", "suffix", "regex"] {
         for space in ["\n", " ", "\n\n"] {
             let body = with(&json!({"prompt": "Hi"}), field, json!(space));
@@ -343,7 +347,7 @@ fn white_space_is_no_empty_text() {
 }
 
 #[test]
-fn what_comes_after_a_text_is_nothing_to_a_vector_or_to_ids() {
+fn fields_about_generation_are_accepted_where_nothing_is_generated() {
     let foreign = json!({"max_tokens": 5, "stop": ["a"], "stream": true, "n": 2, "temperature": 0.5, "logprobs": true,
                          "response_format": {"type": "json_object"}, "tools": [{"function": {"name": "f"}}]});
     for (route, read, least) in routes().into_iter().filter(|(route, ..)| UNANSWERED.contains(route)) {
@@ -355,7 +359,7 @@ fn what_comes_after_a_text_is_nothing_to_a_vector_or_to_ids() {
     }
     let vector = |field: &str, value: Value| {
         let least = json!({"input": "Hi"});
-        read::<Embedded<EmbeddingRequest>>(&with(&least, field, value)).unwrap_err().param
+        read::<ForEmbeddings<EmbeddingRequest>>(&with(&least, field, value)).unwrap_err().param
     };
     for (field, value) in [
         ("normalize", json!(false)),
@@ -368,7 +372,7 @@ fn what_comes_after_a_text_is_nothing_to_a_vector_or_to_ids() {
 }
 
 #[test]
-fn texts_are_taken_in_every_form_that_says_the_same() {
+fn texts_are_accepted_in_every_equivalent_form() {
     let message = |content: Value| {
         let body = json!({"messages": [{"role": "user", "content": content}]});
         let (request, ignored) = parse::<ChatRequest>(body.to_string().as_bytes()).unwrap();
@@ -388,8 +392,8 @@ fn texts_are_taken_in_every_form_that_says_the_same() {
     let input = |input: Value| {
         let body = json!({"input": input});
         let (request, _) = parse::<CreateResponse>(body.to_string().as_bytes()).unwrap();
-        let asked = request.understood("m".into()).unwrap();
-        crate::wire::responses::items::messages(None, &asked.input).unwrap()
+        let checked = request.check("m".into()).unwrap();
+        crate::wire::responses::items::messages(None, &checked.input).unwrap()
     };
     let said = |text: &str| bandmaster_text::Message::new(bandmaster_text::Role::User, text);
     for given in [
@@ -408,7 +412,7 @@ fn texts_are_taken_in_every_form_that_says_the_same() {
 }
 
 #[test]
-fn results_of_many_calls_find_their_calls_in_no_time() {
+fn results_of_many_calls_find_their_calls_in_linear_time() {
     let call = |id: usize| json!({"id": format!("c{id}"), "function": {"name": "f"}});
     let calls: Vec<Value> = (0..60_000).map(call).collect();
     let mut messages = vec![json!({"role": "assistant", "tool_calls": calls})];
@@ -419,7 +423,7 @@ fn results_of_many_calls_find_their_calls_in_no_time() {
     let body = json!({"messages": messages}).to_string();
     let request = parse::<ChatRequest>(body.as_bytes()).unwrap().0;
     let started = std::time::Instant::now();
-    let read = crate::wire::chat::read_messages(request.asked.messages).unwrap();
+    let read = crate::wire::chat::read_messages(request.own.messages).unwrap();
     assert!(started.elapsed().as_secs() < 3, "{:?}", started.elapsed());
     let ids = |range: std::ops::Range<usize>| -> Vec<&str> {
         read[range].iter().map(|message| message.tool_call_id.as_deref().unwrap_or_default()).collect()
@@ -455,7 +459,7 @@ fn a_suffix_counts_with_every_prompt() {
 }
 
 #[test]
-fn fields_further_inside_are_named_with_their_place() {
+fn nested_unknown_fields_are_reported_with_their_path() {
     let check = |read: fn(&Value) -> Read, body: Value, expected: &[&str]| {
         assert_eq!(read(&body).unwrap_or_else(|error| panic!("{body}: {error:?}")), expected, "{body}");
     };
@@ -518,7 +522,7 @@ fn fields_further_inside_are_named_with_their_place() {
 }
 
 #[test]
-fn names_are_few_short_and_plain() {
+fn reported_names_are_few_short_and_plain() {
     let mut body = json!({"messages": [{"role": "user", "content": "Hi"}]});
     for at in 0..1000 {
         body[format!("field_{at}")] = json!(1);
@@ -526,7 +530,7 @@ fn names_are_few_short_and_plain() {
     assert_eq!(chat(&body).unwrap().len(), NAMES_MAX);
     let mut more = body.clone();
     more["logits_processors"] = json!(["a"]);
-    assert!(chat(&more).is_err(), "a promise is seen among however many fields");
+    assert!(chat(&more).is_err(), "an unsupported field is seen among however many fields");
     let odd = format!("x\r\nset-cookie: a=b {}", "y".repeat(500));
     let ignored = chat_with(&odd, json!(1)).unwrap();
     assert!(ignored[0].len() <= NAME_CHARS_MAX && ignored[0].starts_with("x??set-cookie?"), "{ignored:?}");
@@ -534,7 +538,7 @@ fn names_are_few_short_and_plain() {
 
 proptest! {
     #[test]
-    fn any_name_that_is_no_promise_is_taken_and_named_everywhere(
+    fn any_other_unknown_name_is_accepted_and_reported_everywhere(
         name in "[a-z_]{1,24}",
         value in prop_oneof![Just(json!(1)), Just(json!("a")), Just(json!([1, {"a": null}])), Just(json!({"b": [true]}))],
     ) {

@@ -6,39 +6,42 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Metadata;
-use super::items::ItemGiven;
+use super::items::InputItem;
 
 /// Items of one request. A body with more is refused before it is parsed.
-pub const ITEMS_MAX: usize = 20;
+pub(crate) const ITEMS_MAX: usize = 20;
 
 /// A request to create a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct ConversationAsked {
+#[schema(as = ConversationAsked)]
+pub(crate) struct CreateConversation {
     /// Items that the conversation starts with.
     #[schema(max_items = 20)]
-    pub items: Option<Vec<ItemGiven>>,
+    pub items: Option<Vec<InputItem>>,
     /// Metadata to attach to the conversation.
     pub metadata: Option<Metadata>,
 }
 
 /// New metadata for a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct ConversationNoted {
+#[schema(as = ConversationNoted)]
+pub(crate) struct UpdateConversation {
     /// New metadata, which replaces all of the old. Without it the old stays.
     pub metadata: Option<Metadata>,
 }
 
 /// Items to append to a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct ItemsGiven {
+#[schema(as = ItemsGiven)]
+pub(crate) struct AppendItems {
     /// The items, in order.
     #[schema(max_items = 20)]
-    pub items: Vec<ItemGiven>,
+    pub items: Vec<InputItem>,
 }
 
 /// A conversation, without its items.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Conversation {
+pub(crate) struct Conversation {
     /// Id of the conversation, `conv_…`.
     pub id: String,
     /// Object type, always `conversation`.

@@ -11,14 +11,15 @@ use utoipa::ToSchema;
 
 use super::items::{Item, ItemPart, ItemRole, ItemStatus};
 use super::object::{IncompleteDetails, Response, ResponseError, ResponseStatus};
-use crate::answer::{Finish, Spent};
+use crate::answer::Finish;
 use crate::error::ApiError;
+use crate::usage::Usage;
 use crate::wire::chat_response::TokenLogprob;
 use crate::wire::{new_id, unix_seconds};
 
 /// An event of a streamed response.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct ResponseEvent {
+pub(crate) struct ResponseEvent {
     /// Type of the event, such as `response.created` or `response.output_text.delta`.
     #[serde(rename = "type")]
     pub name: &'static str,
@@ -32,9 +33,9 @@ pub struct ResponseEvent {
 /// Fields of an event that depend on its type.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
-pub enum EventBody {
+pub(crate) enum EventBody {
     /// The response so far, or at its end.
-    Whole {
+    Response {
         /// The response as it stands.
         response: Box<Response>,
     },
@@ -107,33 +108,33 @@ pub enum EventBody {
 }
 
 /// A response whose answer is still arriving.
-#[derive(Debug)]
-pub struct Progress {
+#[derive(Debug, Clone)]
+pub(crate) struct ResponseBuilder {
     response: Response,
     sequence: u64,
-    open: Option<Open>,
+    open: Option<OpenItem>,
     /// Log-probabilities of tokens whose text has not arrived yet.
-    waiting: Vec<TokenLogprob>,
+    pending_logprobs: Vec<TokenLogprob>,
     events: Vec<ResponseEvent>,
 }
 
 /// The item that is being written.
-#[derive(Debug)]
-struct Open {
+#[derive(Debug, Clone)]
+struct OpenItem {
     id: String,
     kind: Kind,
     text: String,
     logprobs: Vec<TokenLogprob>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Kind {
     Message,
     Reasoning,
     Call { call_id: String, name: String },
 }
 
-impl Open {
+impl OpenItem {
     fn new(kind: Kind) -> Self {
         let prefix = match kind {
             Kind::Message => "msg_",
@@ -172,33 +173,33 @@ impl Open {
     }
 }
 
-impl Progress {
+impl ResponseBuilder {
     /// Starts with a response that has no output.
     #[must_use]
-    pub fn new(response: Response) -> Self {
-        Self { response, sequence: 0, open: None, waiting: Vec::new(), events: Vec::new() }
+    pub(crate) fn new(response: Response) -> Self {
+        Self { response, sequence: 0, open: None, pending_logprobs: Vec::new(), events: Vec::new() }
     }
 
     /// The first events, sent before there is any output.
-    pub fn opening(&mut self) -> Vec<ResponseEvent> {
-        self.tell_whole("response.created");
-        self.tell_whole("response.in_progress");
+    pub(crate) fn opening(&mut self) -> Vec<ResponseEvent> {
+        self.push_response("response.created");
+        self.push_response("response.in_progress");
         mem::take(&mut self.events)
     }
 
     /// Adds parts of the answer, with log-probabilities if requested. Returns the new events.
-    pub fn take(&mut self, parts: Vec<Part>, scores: Vec<TokenLogprob>) -> Vec<ResponseEvent> {
-        self.waiting.extend(scores);
+    pub(crate) fn push(&mut self, parts: Vec<Part>, scores: Vec<TokenLogprob>) -> Vec<ResponseEvent> {
+        self.pending_logprobs.extend(scores);
         for part in parts {
             match part {
                 Part::Content(text) => {
-                    if !matches!(self.open, Some(Open { kind: Kind::Message, .. })) {
+                    if !matches!(self.open, Some(OpenItem { kind: Kind::Message, .. })) {
                         self.begin(Kind::Message);
                     }
                     self.add(text);
                 }
                 Part::Reasoning(text) => {
-                    if !matches!(self.open, Some(Open { kind: Kind::Reasoning, .. })) {
+                    if !matches!(self.open, Some(OpenItem { kind: Kind::Reasoning, .. })) {
                         self.begin(Kind::Reasoning);
                     }
                     self.add(text);
@@ -210,15 +211,15 @@ impl Progress {
         mem::take(&mut self.events)
     }
 
-    /// Ends the answer. The response is then final; [`Progress::last`] gives the event that says so.
-    pub fn end(&mut self, finish: Finish, spent: Spent) -> Vec<ResponseEvent> {
+    /// Ends the answer. The response is then final; [`ResponseBuilder::final_event`] gives the event that says so.
+    pub(crate) fn end(&mut self, finish: Finish, usage: Usage) -> Vec<ResponseEvent> {
         if self.response.output.is_empty() && self.open.is_none() {
             // Clients that look for the answer's text find one, empty.
             self.begin(Kind::Message);
         }
         let cut = finish == Finish::Length;
         self.close(if cut { ItemStatus::Incomplete } else { ItemStatus::Completed });
-        self.response.usage = Some(spent.into());
+        self.response.usage = Some(usage.into());
         if cut {
             self.response.status = ResponseStatus::Incomplete;
             self.response.incomplete_details = Some(IncompleteDetails { reason: "max_output_tokens" });
@@ -230,7 +231,7 @@ impl Progress {
     }
 
     /// Ends an answer that failed.
-    pub fn fail(&mut self, error: &ApiError) -> Vec<ResponseEvent> {
+    pub(crate) fn fail(&mut self, error: &ApiError) -> Vec<ResponseEvent> {
         self.close(ItemStatus::Incomplete);
         self.response.status = ResponseStatus::Failed;
         self.response.error = Some(ResponseError::from(error));
@@ -239,8 +240,8 @@ impl Progress {
     }
 
     /// The last event, with the final response.
-    pub fn last(&mut self) -> Vec<ResponseEvent> {
-        self.tell_whole(match self.response.status {
+    pub(crate) fn final_event(&mut self) -> Vec<ResponseEvent> {
+        self.push_response(match self.response.status {
             ResponseStatus::Failed => "response.failed",
             ResponseStatus::Incomplete => "response.incomplete",
             ResponseStatus::InProgress | ResponseStatus::Completed => "response.completed",
@@ -249,66 +250,61 @@ impl Progress {
     }
 
     #[must_use]
-    pub fn response(&self) -> &Response {
+    pub(crate) fn response(&self) -> &Response {
         &self.response
     }
 
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.response.status != ResponseStatus::InProgress
-    }
-
     /// Records that the response could not be stored.
-    pub fn unkept(&mut self) {
+    pub(crate) fn mark_not_stored(&mut self) {
         self.response.store = false;
     }
 
     /// Records that the answer could not be appended to its conversation.
-    pub fn left_out(&mut self) {
+    pub(crate) fn mark_not_appended(&mut self) {
         self.response.conversation = None;
     }
 
     #[must_use]
-    pub fn into_response(self) -> Response {
+    pub(crate) fn into_response(self) -> Response {
         self.response
     }
 
-    fn tell(&mut self, name: &'static str, body: EventBody) {
+    fn push_event(&mut self, name: &'static str, body: EventBody) {
         self.events.push(ResponseEvent { name, sequence_number: self.sequence, body });
         self.sequence += 1;
     }
 
-    fn tell_whole(&mut self, name: &'static str) {
-        self.tell(name, EventBody::Whole { response: Box::new(self.response.clone()) });
+    fn push_response(&mut self, name: &'static str) {
+        self.push_event(name, EventBody::Response { response: Box::new(self.response.clone()) });
     }
 
     /// Position in `output` of the item that is being written.
-    fn place(&self) -> u32 {
+    fn output_index(&self) -> u32 {
         self.response.output.len() as u32
     }
 
     fn begin(&mut self, kind: Kind) {
         if !matches!(kind, Kind::Message) {
             // The tokens so far belong to no text.
-            self.waiting.clear();
+            self.pending_logprobs.clear();
         }
         self.close(ItemStatus::Completed);
-        let (open, output_index) = (Open::new(kind), self.place());
+        let (open, output_index) = (OpenItem::new(kind), self.output_index());
         let item = open.item(ItemStatus::InProgress);
-        self.tell("response.output_item.added", EventBody::Item { output_index, item });
+        self.push_event("response.output_item.added", EventBody::Item { output_index, item });
         if let Some(part) = open.part() {
             let body = EventBody::Part { item_id: open.id.clone(), output_index, content_index: 0, part };
-            self.tell("response.content_part.added", body);
+            self.push_event("response.content_part.added", body);
         }
         self.open = Some(open);
     }
 
     fn add(&mut self, delta: String) {
-        let output_index = self.place();
+        let output_index = self.output_index();
         let Some(open) = self.open.as_mut().filter(|_| !delta.is_empty()) else { return };
         open.text.push_str(&delta);
         let item_id = open.id.clone();
-        let scores = mem::take(&mut self.waiting);
+        let scores = mem::take(&mut self.pending_logprobs);
         let text = |delta, logprobs| EventBody::TextDelta {
             item_id: item_id.clone(),
             output_index,
@@ -327,13 +323,13 @@ impl Progress {
                 EventBody::ArgumentsDelta { item_id, output_index, delta },
             ),
         };
-        self.tell(name, body);
+        self.push_event(name, body);
     }
 
     fn close(&mut self, status: ItemStatus) {
         let Some(mut open) = self.open.take() else { return };
-        let (output_index, content_index, item_id) = (self.place(), 0, open.id.clone());
-        let text = |open: &Open, logprobs| EventBody::TextDone {
+        let (output_index, content_index, item_id) = (self.output_index(), 0, open.id.clone());
+        let text = |open: &OpenItem, logprobs| EventBody::TextDone {
             item_id: item_id.clone(),
             output_index,
             content_index,
@@ -342,7 +338,7 @@ impl Progress {
         };
         let (name, body) = match &open.kind {
             Kind::Message => {
-                open.logprobs.append(&mut self.waiting);
+                open.logprobs.append(&mut self.pending_logprobs);
                 ("response.output_text.done", text(&open, Some(open.logprobs.clone())))
             }
             Kind::Reasoning => ("response.reasoning_text.done", text(&open, None)),
@@ -356,13 +352,13 @@ impl Progress {
                 },
             ),
         };
-        self.tell(name, body);
+        self.push_event(name, body);
         if let Some(part) = open.part() {
             let body = EventBody::Part { item_id, output_index, content_index, part };
-            self.tell("response.content_part.done", body);
+            self.push_event("response.content_part.done", body);
         }
         let item = open.item(status);
-        self.tell("response.output_item.done", EventBody::Item { output_index, item: item.clone() });
+        self.push_event("response.output_item.done", EventBody::Item { output_index, item: item.clone() });
         self.response.output.push(item);
     }
 }

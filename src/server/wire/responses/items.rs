@@ -21,8 +21,9 @@ use crate::wire::tools::read_arguments;
 
 /// An item sent by a client. A message needs no `type`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = ItemGiven)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum ItemGiven {
+pub enum InputItem {
     /// A message of the conversation.
     Message {
         /// Id of the item, if it has one.
@@ -30,7 +31,7 @@ pub enum ItemGiven {
         /// Role of the author.
         role: ItemRole,
         /// Text, or a list of text parts.
-        content: TextOr<PartGiven>,
+        content: TextOr<InputPart>,
     },
     /// A tool call of an earlier answer.
     FunctionCall {
@@ -50,7 +51,7 @@ pub enum ItemGiven {
         /// The `call_id` of the call.
         call_id: String,
         /// Result of the call, as text.
-        output: TextOr<PartGiven>,
+        output: TextOr<InputPart>,
     },
     /// Reasoning of an earlier answer. Accepted, but not shown to the model.
     Reasoning {
@@ -80,8 +81,9 @@ pub enum ItemRole {
 
 /// A part of a text, sent by a client.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = PartGiven)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum PartGiven {
+pub enum InputPart {
     /// Text of an input.
     InputText {
         /// Text of the part.
@@ -129,7 +131,7 @@ enum PartKind {
 }
 
 // Through a struct, so that unknown fields are noticed by name.
-impl<'de> Deserialize<'de> for PartGiven {
+impl<'de> Deserialize<'de> for InputPart {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let AnyPart { kind, text, refusal, .. } = AnyPart::deserialize(deserializer)?;
         let kind = kind.unwrap_or(PartKind::InputText);
@@ -152,11 +154,11 @@ struct AnyItem {
     kind: Option<ItemKind>,
     id: Option<String>,
     role: Option<ItemRole>,
-    content: Option<TextOr<PartGiven>>,
+    content: Option<TextOr<InputPart>>,
     call_id: Option<String>,
     name: Option<String>,
     arguments: Option<Value>,
-    output: Option<TextOr<PartGiven>>,
+    output: Option<TextOr<InputPart>>,
     // An answer's items have these too when they are sent back.
     #[serde(rename = "status")]
     _status: Option<Value>,
@@ -177,7 +179,7 @@ enum ItemKind {
 }
 
 // Through a struct of all fields: serde's tagged enums need a `type`, and their errors lose the path.
-impl<'de> Deserialize<'de> for ItemGiven {
+impl<'de> Deserialize<'de> for InputItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         fn need<T, E: de::Error>(value: Option<T>, field: &'static str) -> Result<T, E> {
             value.ok_or_else(|| E::missing_field(field))
@@ -316,19 +318,19 @@ impl ItemPart {
     }
 }
 
-impl From<String> for PartGiven {
+impl From<String> for InputPart {
     fn from(text: String) -> Self {
         Self::InputText { text }
     }
 }
 
-impl From<String> for ItemGiven {
+impl From<String> for InputItem {
     fn from(text: String) -> Self {
-        Self::said(text)
+        Self::user_message(text)
     }
 }
 
-impl PartGiven {
+impl InputPart {
     fn text(&self) -> &str {
         match self {
             Self::InputText { text } | Self::OutputText { text } | Self::ReasoningText { text } => text,
@@ -337,65 +339,65 @@ impl PartGiven {
     }
 }
 
-impl TextOr<PartGiven> {
+impl TextOr<InputPart> {
     fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::List(parts) => parts.iter().map(PartGiven::text).collect(),
+            Self::List(parts) => parts.iter().map(InputPart::text).collect(),
         }
     }
 
-    /// The parts as they are stored. `said` tells whether the assistant says them: that text is output.
-    fn kept(self, said: bool) -> Vec<ItemPart> {
-        let kept = |part| match part {
-            PartGiven::Refusal { refusal } => ItemPart::Refusal { refusal },
-            PartGiven::ReasoningText { text } => ItemPart::ReasoningText { text },
-            PartGiven::InputText { text } | PartGiven::OutputText { text } if said => {
+    /// The parts as they are stored. `is_output` is for the assistant's text.
+    fn into_parts(self, is_output: bool) -> Vec<ItemPart> {
+        let stored = |part| match part {
+            InputPart::Refusal { refusal } => ItemPart::Refusal { refusal },
+            InputPart::ReasoningText { text } => ItemPart::ReasoningText { text },
+            InputPart::InputText { text } | InputPart::OutputText { text } if is_output => {
                 ItemPart::output(text, Vec::new())
             }
-            PartGiven::InputText { text } | PartGiven::OutputText { text } => ItemPart::InputText { text },
+            InputPart::InputText { text } | InputPart::OutputText { text } => ItemPart::InputText { text },
         };
         match self {
-            Self::Text(text) => vec![kept(PartGiven::InputText { text })],
-            Self::List(parts) => parts.into_iter().map(kept).collect(),
+            Self::Text(text) => vec![stored(InputPart::InputText { text })],
+            Self::List(parts) => parts.into_iter().map(stored).collect(),
         }
     }
 }
 
-impl ItemGiven {
+impl InputItem {
     /// A message of the user.
     #[must_use]
-    pub fn said(text: String) -> Self {
+    pub fn user_message(text: String) -> Self {
         Self::Message { id: None, role: ItemRole::User, content: TextOr::Text(text) }
     }
 
-    /// The item as it is stored, under its own id unless that is `taken`. `None` for reasoning, which is dropped, and
-    /// for references, which must have been looked up before.
+    /// The item as it is stored, under its own id unless that is in `used_ids`. `None` for reasoning, which is
+    /// dropped, and for references, which must have been resolved before.
     #[must_use]
-    pub fn kept(self, taken: &mut HashSet<String>) -> Option<Item> {
-        let mut name = |id: Option<String>, prefix: &str| {
-            let own = id.filter(|id| !id.is_empty() && !taken.contains(id));
+    pub fn into_item(self, used_ids: &mut HashSet<String>) -> Option<Item> {
+        let mut unique_id = |id: Option<String>, prefix: &str| {
+            let own = id.filter(|id| !id.is_empty() && !used_ids.contains(id));
             let id = own.unwrap_or_else(|| new_id(prefix));
-            taken.insert(id.clone());
+            used_ids.insert(id.clone());
             id
         };
         let status = ItemStatus::Completed;
         Some(match self {
             Self::Message { id, role, content } => Item::Message {
-                id: name(id, "msg_"),
+                id: unique_id(id, "msg_"),
                 status,
                 role,
-                content: content.kept(role == ItemRole::Assistant),
+                content: content.into_parts(role == ItemRole::Assistant),
             },
-            Self::FunctionCall { id, call_id, name: function, arguments } => {
-                Item::FunctionCall { id: name(id, "fc_"), status, call_id, name: function, arguments }
+            Self::FunctionCall { id, call_id, name, arguments } => {
+                Item::FunctionCall { id: unique_id(id, "fc_"), status, call_id, name, arguments }
             }
             Self::FunctionCallOutput { id, call_id, output } => {
                 let output = match output {
                     TextOr::Text(text) => TextOr::Text(text),
-                    parts => TextOr::List(parts.kept(false)),
+                    parts => TextOr::List(parts.into_parts(false)),
                 };
-                Item::FunctionCallOutput { id: name(id, "fco_"), status, call_id, output }
+                Item::FunctionCallOutput { id: unique_id(id, "fco_"), status, call_id, output }
             }
             Self::Reasoning { .. } | Self::ItemReference { .. } => return None,
         })
@@ -413,7 +415,7 @@ impl Item {
         }
     }
 
-    /// As the journal stores it.
+    /// The item as the journal stores it.
     #[must_use]
     pub fn document(&self) -> KeptItem {
         let body = serde_json::to_value(self).expect("an item has string keys and numbers that JSON knows");
@@ -425,7 +427,7 @@ impl Item {
 ///
 /// # Errors
 /// 400 if there are no items.
-pub fn messages(instructions: Option<&str>, items: &[ItemGiven]) -> Result<Vec<Message>, ApiError> {
+pub(crate) fn messages(instructions: Option<&str>, items: &[InputItem]) -> Result<Vec<Message>, ApiError> {
     if items.is_empty() {
         return Err(ApiError::invalid("input", "input is missing: give at least one item"));
     }
@@ -435,8 +437,8 @@ pub fn messages(instructions: Option<&str>, items: &[ItemGiven]) -> Result<Vec<M
     }
     for item in items {
         match item {
-            ItemGiven::Message { role, content, .. } => add_message(&mut messages, *role, content.text()),
-            ItemGiven::FunctionCall { call_id, name, arguments, .. } => {
+            InputItem::Message { role, content, .. } => add_message(&mut messages, *role, content.text()),
+            InputItem::FunctionCall { call_id, name, arguments, .. } => {
                 let arguments = read_arguments(arguments.clone());
                 let call = ToolCall { id: call_id.clone(), name: name.clone(), arguments };
                 // To a model, text and calls of one turn are one message.
@@ -448,11 +450,11 @@ pub fn messages(instructions: Option<&str>, items: &[ItemGiven]) -> Result<Vec<M
                     }
                 }
             }
-            ItemGiven::FunctionCallOutput { call_id, output, .. } => {
+            InputItem::FunctionCallOutput { call_id, output, .. } => {
                 let result = Message::new(Role::Tool, output.text());
                 messages.push(Message { tool_call_id: Some(call_id.clone()), ..result });
             }
-            ItemGiven::Reasoning { .. } | ItemGiven::ItemReference { .. } => {}
+            InputItem::Reasoning { .. } | InputItem::ItemReference { .. } => {}
         }
     }
     Ok(messages)
@@ -479,7 +481,7 @@ fn add_message(messages: &mut Vec<Message>, role: ItemRole, text: String) {
 /// Which page of a list to return.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub struct Paging {
+pub(crate) struct Paging {
     /// Return items after the one with this id.
     pub after: Option<String>,
     /// Maximum number of items to return; 20 by default.
@@ -493,7 +495,7 @@ pub struct Paging {
 /// Order of a list of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Order {
+pub(crate) enum Order {
     /// Oldest items come first.
     Asc,
     /// Latest items come first.
@@ -502,7 +504,7 @@ pub enum Order {
 
 /// A page of a list of items.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
-pub struct ItemList {
+pub(crate) struct ItemList {
     /// Object type, always `list`.
     pub object: &'static str,
     /// Items of this page.
@@ -519,7 +521,7 @@ pub struct ItemList {
 impl ItemList {
     /// A page of all these items.
     #[must_use]
-    pub fn all(items: Vec<KeptItem>) -> Self {
+    pub(crate) fn all(items: Vec<KeptItem>) -> Self {
         let id = |item: Option<&KeptItem>| item.map(|item| item.id.clone()).unwrap_or_default();
         Self {
             object: "list",
@@ -534,7 +536,7 @@ impl ItemList {
     ///
     /// # Errors
     /// 400 with the parameter that is wrong.
-    pub fn page(mut items: Vec<KeptItem>, paging: &Paging) -> Result<Self, ApiError> {
+    pub(crate) fn page(mut items: Vec<KeptItem>, paging: &Paging) -> Result<Self, ApiError> {
         const LIMIT: u32 = 20;
         const LIMIT_MAX: u32 = 100;
         let limit = paging.limit.unwrap_or(LIMIT);

@@ -1,12 +1,12 @@
 //! `/v1/responses` and `/v1/conversations`: request bodies, the items of a conversation, and how answers are written,
 //! whole and as events. Who answers is not known here, nor where conversations are stored.
 
-pub mod conversation;
-pub mod events;
-pub mod items;
-pub mod object;
-pub mod request;
-pub mod said;
+pub(crate) mod conversation;
+pub(crate) mod events;
+pub(crate) mod items;
+pub(crate) mod object;
+pub(crate) mod request;
+pub(crate) mod settings;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,26 +21,27 @@ use super::fields::NameOr;
 use crate::error::ApiError;
 
 /// Pairs of strings that a client attaches. They are returned, never interpreted.
-pub type Metadata = BTreeMap<String, String>;
+pub(crate) type Metadata = BTreeMap<String, String>;
 
-const NOTES_MAX: usize = 16;
-const NOTE_NAME_CHARS_MAX: usize = 64;
-const NOTE_CHARS_MAX: usize = 512;
+const METADATA_ENTRIES_MAX: usize = 16;
+const METADATA_NAME_CHARS_MAX: usize = 64;
+const METADATA_VALUE_CHARS_MAX: usize = 512;
 
 /// Checks metadata against OpenAI's limits of number and length.
 ///
 /// # Errors
 /// 400 for metadata beyond those limits.
-pub fn check_metadata(given: Option<Metadata>) -> Result<Metadata, ApiError> {
+pub(crate) fn check_metadata(given: Option<Metadata>) -> Result<Metadata, ApiError> {
     let metadata = given.unwrap_or_default();
     let refuse = |what: String| Err(ApiError::invalid("metadata", format!("metadata {what}")));
-    if metadata.len() > NOTES_MAX {
-        return refuse(format!("has {} entries: {NOTES_MAX} at most", metadata.len()));
+    if metadata.len() > METADATA_ENTRIES_MAX {
+        return refuse(format!("has {} entries: {METADATA_ENTRIES_MAX} at most", metadata.len()));
     }
-    for (name, note) in &metadata {
-        if name.chars().count() > NOTE_NAME_CHARS_MAX || note.chars().count() > NOTE_CHARS_MAX {
+    for (name, value) in &metadata {
+        if name.chars().count() > METADATA_NAME_CHARS_MAX || value.chars().count() > METADATA_VALUE_CHARS_MAX
+        {
             return refuse(format!(
-                "{name:?}: names have {NOTE_NAME_CHARS_MAX} characters at most, values {NOTE_CHARS_MAX}"
+                "{name:?}: names have {METADATA_NAME_CHARS_MAX} characters at most, values {METADATA_VALUE_CHARS_MAX}"
             ));
         }
     }

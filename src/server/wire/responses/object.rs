@@ -5,9 +5,9 @@ use utoipa::ToSchema;
 
 use super::Metadata;
 use super::items::Item;
-use super::said::{FormatGiven, FunctionTool, ToolChoiceSaid};
-use crate::answer::Spent;
+use super::settings::{FunctionTool, ResponseToolChoice, TextFormat};
 use crate::error::{ApiError, INVALID_REQUEST, RATE_LIMIT};
+use crate::usage::Usage;
 
 /// An answer and the settings that it was requested with.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -47,7 +47,7 @@ pub struct Response {
     /// As requested; has no effect.
     pub prompt_cache_key: Option<String>,
     /// Reasoning settings as requested; they have no effect.
-    pub reasoning: ReasoningSaid,
+    pub reasoning: ReasoningSettings,
     /// As requested; has no effect.
     pub safety_identifier: Option<String>,
     /// Service tier, always `default`.
@@ -57,9 +57,9 @@ pub struct Response {
     /// Sampling temperature as requested; 1 by default.
     pub temperature: f64,
     /// Format of the text.
-    pub text: TextSaid,
+    pub text: TextSettings,
     /// Whether the model may call a tool, must call one, or must not.
-    pub tool_choice: ToolChoiceSaid,
+    pub tool_choice: ResponseToolChoice,
     /// Functions that the model may call.
     pub tools: Vec<FunctionTool>,
     /// Number of most likely alternatives returned with each token.
@@ -117,7 +117,8 @@ pub struct ConversationRef {
 
 /// Reasoning settings, as requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct ReasoningSaid {
+#[schema(as = ReasoningSaid)]
+pub struct ReasoningSettings {
     /// As requested; has no effect.
     pub effort: Option<String>,
     /// Always null: reasoning is not summarized.
@@ -126,9 +127,10 @@ pub struct ReasoningSaid {
 
 /// Settings of the answer's text.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct TextSaid {
+#[schema(as = TextSaid)]
+pub struct TextSettings {
     /// Format of the text.
-    pub format: FormatGiven,
+    pub format: TextFormat,
     /// Always `medium`: there is no such setting.
     pub verbosity: &'static str,
 }
@@ -164,17 +166,17 @@ pub struct OutputTokensDetails {
     pub reasoning_tokens: u64,
 }
 
-impl From<Spent> for ResponseUsage {
-    fn from(spent: Spent) -> Self {
+impl From<Usage> for ResponseUsage {
+    fn from(usage: Usage) -> Self {
         Self {
-            input_tokens: spent.prompt_tokens,
+            input_tokens: usage.prompt_tokens,
             input_tokens_details: InputTokensDetails {
-                cached_tokens: spent.cached_tokens,
+                cached_tokens: usage.cached_tokens,
                 cache_write_tokens: 0,
             },
-            output_tokens: spent.completion_tokens,
-            output_tokens_details: OutputTokensDetails { reasoning_tokens: spent.reasoning_tokens },
-            total_tokens: spent.prompt_tokens + spent.completion_tokens,
+            output_tokens: usage.completion_tokens,
+            output_tokens_details: OutputTokensDetails { reasoning_tokens: usage.reasoning_tokens },
+            total_tokens: usage.prompt_tokens + usage.completion_tokens,
         }
     }
 }
@@ -192,7 +194,7 @@ impl From<&ApiError> for ResponseError {
 
 /// Confirms that an object was deleted.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Deleted {
+pub(crate) struct Deleted {
     /// Id of the deleted object.
     pub id: String,
     /// Object type, `response` or `conversation.deleted`.

@@ -8,19 +8,19 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::items::ItemGiven;
-use super::object::{ConversationRef, ReasoningSaid, Response, ResponseStatus, TextSaid};
-use super::said::{FormatGiven, FunctionTool, ToolChoiceSaid};
+use super::items::InputItem;
+use super::object::{ConversationRef, ReasoningSettings, Response, ResponseStatus, TextSettings};
+use super::settings::{FunctionTool, ResponseToolChoice, TextFormat};
 use super::{Metadata, TextOr, check_metadata};
 use crate::answer::{Format, Question};
 use crate::error::ApiError;
+use crate::wire::common::TOP_LOGPROBS_MAX;
 use crate::wire::fields::{Body, Fields, NameOr, is_empty};
-use crate::wire::sampling::{Given, Most, most_tokens};
-use crate::wire::shape::ShapeGiven;
-use crate::wire::tools::{FunctionGiven, ToolGiven, check_choice, tools};
+use crate::wire::format::FormatFields;
+use crate::wire::sampling::{SamplingFields, TokenLimit, token_limit};
+use crate::wire::tools::{FunctionInput, ToolInput, check_choice, choice_of_mode, tools, unknown_choice};
 use crate::wire::{new_id, unix_seconds};
 
-const TOP_LOGPROBS_MAX: u32 = 20;
 const LOGPROBS: &str = "message.output_text.logprobs";
 /// Accepted values of `include`. All but the first concern things that don't occur here.
 const INCLUDES: [&str; 8] = [
@@ -39,38 +39,39 @@ const INCLUDES: [&str; 8] = [
 pub struct CreateResponse {
     /// Sampling parameters and stop conditions.
     #[serde(flatten)]
-    pub sampling: Given,
+    pub sampling: SamplingFields,
     /// Format that the answer must have, under the names of other servers.
     #[serde(flatten)]
-    pub shape: ShapeGiven,
+    pub format: FormatFields,
     /// Fields that only responses have.
     #[serde(flatten)]
-    pub asked: ResponseAsked,
+    pub own: ResponseFields,
 }
 
 impl Body for CreateResponse {
     fn read(fields: &mut Fields) -> Result<Self, ApiError> {
-        Ok(Self { sampling: fields.part()?, shape: fields.part()?, asked: fields.rest()? })
+        Ok(Self { sampling: fields.part()?, format: fields.part()?, own: fields.rest()? })
     }
 }
 
 /// Fields that only responses have.
 #[derive(Debug, Deserialize, ToSchema)]
-pub struct ResponseAsked {
+#[schema(as = ResponseAsked)]
+pub struct ResponseFields {
     /// Model id, or `bandmaster` for the whole band. If omitted, the server uses the first one it was started with, or
     /// the only one installed.
     #[schema(required = true, value_type = String)]
     pub model: Option<String>,
     /// Input: a text, or a list of items.
-    #[schema(required = true, value_type = TextOr<ItemGiven>)]
-    pub input: Option<TextOr<ItemGiven>>,
+    #[schema(required = true, value_type = TextOr<InputItem>)]
+    pub input: Option<TextOr<InputItem>>,
     /// Instructions placed before the conversation, for this response only.
     pub instructions: Option<String>,
     /// Id of the response to continue.
     pub previous_response_id: Option<String>,
     /// Conversation to continue. Input and output are appended to it.
     #[schema(value_type = Option<Object>)]
-    pub conversation: Option<ConversationGiven>,
+    pub conversation: Option<ConversationField>,
     /// Whether the response is stored; true by default.
     pub store: Option<bool>,
     /// Stream the response as server-sent events.
@@ -81,13 +82,13 @@ pub struct ResponseAsked {
     #[schema(max_items = 128)]
     pub tools: Option<Vec<FunctionTool>>,
     /// Whether the model may call a tool, must call one, or must not.
-    pub tool_choice: Option<ToolChoiceSaid>,
+    pub tool_choice: Option<ResponseToolChoice>,
     /// Whether one answer may hold several tool calls; true by default.
     pub parallel_tool_calls: Option<bool>,
     /// Limit on OpenAI's built-in tools. Accepted for compatibility; has no effect.
     pub max_tool_calls: Option<u32>,
     /// Settings of the answer's text.
-    pub text: Option<TextGiven>,
+    pub text: Option<TextFields>,
     /// Maximum number of tokens to generate; -1 means as many as fit the context.
     #[schema(minimum = -1)]
     pub max_output_tokens: Option<i64>,
@@ -116,7 +117,7 @@ pub struct ResponseAsked {
     /// Only `false` is supported.
     pub background: Option<bool>,
     /// Reasoning settings. Accepted for compatibility; they have no effect.
-    pub reasoning: Option<ReasoningGiven>,
+    pub reasoning: Option<ReasoningFields>,
     /// Listed, like the next two, only so that it is refused.
     #[schema(ignore)]
     prompt: Option<Value>,
@@ -127,7 +128,7 @@ pub struct ResponseAsked {
 }
 
 /// A conversation's id, or an object with it.
-pub type ConversationGiven = NameOr<ConversationRef>;
+pub(crate) type ConversationField = NameOr<ConversationRef>;
 
 /// Options for a streamed response.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -138,16 +139,18 @@ pub struct ResponseStreamOptions {
 
 /// Settings of the answer's text.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-pub struct TextGiven {
+#[schema(as = TextGiven)]
+pub struct TextFields {
     /// Format of the text.
-    pub format: Option<FormatGiven>,
+    pub format: Option<TextFormat>,
     /// Accepted for compatibility; has no effect.
     pub verbosity: Option<String>,
 }
 
 /// Reasoning settings, none of which has an effect.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-pub struct ReasoningGiven {
+#[schema(as = ReasoningGiven)]
+pub struct ReasoningFields {
     /// Accepted for compatibility; has no effect.
     pub effort: Option<String>,
     /// Accepted for compatibility; reasoning is not summarized.
@@ -158,19 +161,19 @@ pub struct ReasoningGiven {
 
 /// What the input continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Before {
+pub enum Continuation {
     Nothing,
     /// The response with this id.
-    Answer(String),
+    Response(String),
     /// The conversation with this id.
     Conversation(String),
 }
 
 /// A request after its checks. Earlier messages are still to be looked up.
 #[derive(Debug)]
-pub struct Asked {
-    pub before: Before,
-    pub input: Vec<ItemGiven>,
+pub struct CheckedRequest {
+    pub continues: Continuation,
+    pub input: Vec<InputItem>,
     /// The question, still without messages.
     pub question: Question,
     /// The response object, still without output.
@@ -184,38 +187,43 @@ impl CreateResponse {
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub fn understood(self, model: String) -> Result<Asked, ApiError> {
-        self.asked.read(self.sampling, self.shape, model)
+    pub fn check(self, model: String) -> Result<CheckedRequest, ApiError> {
+        self.own.read(self.sampling, self.format, model)
     }
 }
 
-impl ResponseAsked {
-    fn read(mut self, sampling: Given, shape: ShapeGiven, model: String) -> Result<Asked, ApiError> {
+impl ResponseFields {
+    fn read(
+        mut self,
+        sampling: SamplingFields,
+        format_fields: FormatFields,
+        model: String,
+    ) -> Result<CheckedRequest, ApiError> {
         self.check_supported()?;
-        let ignored = self.hints();
-        let most = match most_tokens(&[("max_output_tokens", self.max_output_tokens)])?.0 {
-            Most::Tokens(0) => {
+        let ignored = self.ignored_hints();
+        let tokens_max = match token_limit(&[("max_output_tokens", self.max_output_tokens)])?.0 {
+            TokenLimit::Tokens(0) => {
                 let message = "max_output_tokens is 0: it must be at least 1";
                 return Err(ApiError::invalid("max_output_tokens", message));
             }
-            Most::Tokens(tokens) => Some(tokens),
-            Most::Unsaid | Most::Room => None,
+            TokenLimit::Tokens(tokens) => Some(tokens),
+            TokenLimit::Unset | TokenLimit::Unlimited => None,
         };
-        let said = (sampling.temperature.unwrap_or(1.0), sampling.top_p.unwrap_or(1.0));
+        let (temperature, top_p) = (sampling.temperature.unwrap_or(1.0), sampling.top_p.unwrap_or(1.0));
         let top = top_logprobs(self.include.as_deref().unwrap_or_default(), self.top_logprobs)?;
-        let draws = sampling.draws(most, top)?;
-        let given = self.tools.take().unwrap_or_default();
-        let tools = flat_tools(&given)?;
+        let params = sampling.params(tokens_max, top)?;
+        let tools_given = self.tools.take().unwrap_or_default();
+        let tools = flat_tools(&tools_given)?;
         let choice = choice(self.tool_choice.as_ref(), &tools)?;
-        let format = self.text.take().unwrap_or_default().format.unwrap_or_else(FormatGiven::text);
-        let before = self.before()?;
+        let format = self.text.take().unwrap_or_default().format.unwrap_or_else(TextFormat::text);
+        let continues = self.continues()?;
         let input = match self.input.take() {
             None => Vec::new(),
             Some(TextOr::List(items)) => items,
-            Some(TextOr::Text(text)) => vec![ItemGiven::said(text)],
+            Some(TextOr::Text(text)) => vec![InputItem::user_message(text)],
         };
         // The route renames `response_format` to its own `text.format`.
-        let (shaped, field) = match (shape.read()?, format.clone().read()?) {
+        let (answer_format, field) = match (format_fields.read()?, format.clone().read()?) {
             ((Format::Text, _), own) => (own, "response_format"),
             ((other, field), Format::Text) => (other, field),
             ((_, field), _) => {
@@ -229,20 +237,23 @@ impl ResponseAsked {
             tools,
             choice,
             parallel: self.parallel_tool_calls.unwrap_or(true),
-            format: shaped,
+            format: answer_format,
             format_field: field,
             rendering: RenderOptions::default(),
-            draws,
+            params,
             choices: 1,
         };
-        let response = Response { max_output_tokens: most, ..self.answer(model, &before, given, format)? };
-        let response = Response { temperature: said.0, top_p: said.1, ..response };
-        Ok(Asked { before, input, question, response, ignored })
+        let response = Response {
+            max_output_tokens: tokens_max,
+            ..self.answer(model, &continues, tools_given, format)?
+        };
+        let response = Response { temperature, top_p, ..response };
+        Ok(CheckedRequest { continues, input, question, response, ignored })
     }
 
     /// Names of fields that are hints without effect here.
-    fn hints(&self) -> Vec<&'static str> {
-        let is = |given: Option<&String>, usual: &str| given.is_none_or(|given| given == usual);
+    fn ignored_hints(&self) -> Vec<&'static str> {
+        let is = |given: Option<&String>, default: &str| given.is_none_or(|given| given == default);
         let (text, reasoning) = (self.text.as_ref(), self.reasoning.as_ref());
         let hints = [
             ("truncation", is(self.truncation.as_ref(), "disabled")),
@@ -254,10 +265,10 @@ impl ResponseAsked {
                 reasoning.is_none_or(|reasoning| reasoning.generate_summary.is_none()),
             ),
         ];
-        hints.into_iter().filter(|(_, usual)| !usual).map(|(name, _)| name).collect()
+        hints.into_iter().filter(|(_, default)| !default).map(|(name, _)| name).collect()
     }
 
-    fn before(&mut self) -> Result<Before, ApiError> {
+    fn continues(&mut self) -> Result<Continuation, ApiError> {
         let previous = self.previous_response_id.take().filter(|id| !id.is_empty());
         match (previous, self.conversation.take()) {
             (Some(_), Some(_)) => {
@@ -265,11 +276,11 @@ impl ResponseAsked {
                     "conversation and previous_response_id both give the earlier messages: give one of them";
                 Err(ApiError::invalid("conversation", message))
             }
-            (Some(id), None) => Ok(Before::Answer(id)),
+            (Some(id), None) => Ok(Continuation::Response(id)),
             (None, Some(NameOr::Name(id) | NameOr::Object(ConversationRef { id }))) if !id.is_empty() => {
-                Ok(Before::Conversation(id))
+                Ok(Continuation::Conversation(id))
             }
-            (None, _) => Ok(Before::Nothing),
+            (None, _) => Ok(Continuation::Nothing),
         }
     }
 
@@ -277,14 +288,14 @@ impl ResponseAsked {
     fn answer(
         self,
         model: String,
-        before: &Before,
+        continues: &Continuation,
         tools: Vec<FunctionTool>,
-        format: FormatGiven,
+        format: TextFormat,
     ) -> Result<Response, ApiError> {
-        let (previous_response_id, conversation) = match before.clone() {
-            Before::Nothing => (None, None),
-            Before::Answer(id) => (Some(id), None),
-            Before::Conversation(id) => (None, Some(ConversationRef { id })),
+        let (previous_response_id, conversation) = match continues.clone() {
+            Continuation::Nothing => (None, None),
+            Continuation::Response(id) => (Some(id), None),
+            Continuation::Conversation(id) => (None, Some(ConversationRef { id })),
         };
         Ok(Response {
             id: new_id("resp_"),
@@ -304,7 +315,7 @@ impl ResponseAsked {
             previous_response_id,
             conversation,
             prompt_cache_key: self.prompt_cache_key,
-            reasoning: ReasoningSaid {
+            reasoning: ReasoningSettings {
                 effort: self.reasoning.and_then(|reasoning| reasoning.effort),
                 summary: None,
             },
@@ -312,8 +323,8 @@ impl ResponseAsked {
             service_tier: "default",
             store: self.store.unwrap_or(true),
             temperature: 1.0,
-            text: TextSaid { format, verbosity: "medium" },
-            tool_choice: self.tool_choice.unwrap_or_else(|| ToolChoiceSaid::Mode("auto".into())),
+            text: TextSettings { format, verbosity: "medium" },
+            tool_choice: self.tool_choice.unwrap_or_else(|| ResponseToolChoice::Mode("auto".into())),
             tools,
             top_logprobs: self.top_logprobs.unwrap_or(0),
             top_p: 1.0,
@@ -358,30 +369,30 @@ fn top_logprobs(include: &[String], top: Option<u32>) -> Result<Option<u32>, Api
             return Err(ApiError::invalid(format!("include[{at}]"), message));
         }
     }
-    let told = include.iter().any(|wish| wish == LOGPROBS);
+    let wants_logprobs = include.iter().any(|wish| wish == LOGPROBS);
     match top {
         Some(top) if top > TOP_LOGPROBS_MAX => Err(ApiError::invalid(
             "top_logprobs",
             format!("top_logprobs is {top}: it must be between 0 and {TOP_LOGPROBS_MAX}"),
         )),
-        Some(top) if top > 0 && !told => {
+        Some(top) if top > 0 && !wants_logprobs => {
             Err(ApiError::invalid("top_logprobs", format!("top_logprobs needs {LOGPROBS} in include")))
         }
-        top => Ok(told.then_some(top.unwrap_or(0))),
+        top => Ok(wants_logprobs.then_some(top.unwrap_or(0))),
     }
 }
 
 /// The same checks as for chat's tools, in which the function is an object of its own.
 fn flat_tools(given: &[FunctionTool]) -> Result<Vec<Tool>, ApiError> {
-    let nested = |tool: &FunctionTool| ToolGiven {
+    let nested = |tool: &FunctionTool| ToolInput {
         kind: Some(tool.kind.clone()),
-        function: Some(FunctionGiven {
+        function: Some(FunctionInput {
             name: tool.name.clone(),
             description: tool.description.clone(),
             parameters: tool.parameters.clone(),
             strict: tool.strict,
         }),
-        ..ToolGiven::default()
+        ..ToolInput::default()
     };
     tools(given.iter().map(nested).collect()).map_err(|error| {
         let param = error.param.map(|param| param.replace(".function.", "."));
@@ -389,31 +400,20 @@ fn flat_tools(given: &[FunctionTool]) -> Result<Vec<Tool>, ApiError> {
     })
 }
 
-fn choice(given: Option<&ToolChoiceSaid>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
-    let refuse = |what: &str| {
-        let message = format!("tool_choice is {what:?}: it must be none, auto, required or a function");
-        Err(ApiError::invalid("tool_choice", message))
-    };
+fn choice(given: Option<&ResponseToolChoice>, tools: &[Tool]) -> Result<ToolChoice, ApiError> {
     let choice = match given {
-        None if tools.is_empty() => ToolChoice::None,
-        None => ToolChoice::Auto,
-        Some(ToolChoiceSaid::Mode(mode)) => match mode.as_str() {
-            "none" => ToolChoice::None,
-            "auto" if tools.is_empty() => ToolChoice::None,
-            "auto" => ToolChoice::Auto,
-            "required" | "any" => ToolChoice::Required,
-            other => return refuse(other),
-        },
-        Some(ToolChoiceSaid::Named { kind, name }) => match name.clone().filter(|_| kind == "function") {
+        None => choice_of_mode("auto", tools)?,
+        Some(ResponseToolChoice::Mode(mode)) => choice_of_mode(mode, tools)?,
+        Some(ResponseToolChoice::Named { kind, name }) => match name.clone().filter(|_| kind == "function") {
             Some(name) => ToolChoice::Named(name),
-            None => return refuse(kind),
+            None => return Err(unknown_choice(kind)),
         },
     };
     check_choice(&choice, tools)?;
     Ok(choice)
 }
 
-impl FormatGiven {
+impl TextFormat {
     fn text() -> Self {
         Self { kind: "text".into(), name: None, description: None, schema: None, strict: None }
     }

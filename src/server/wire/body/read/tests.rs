@@ -13,24 +13,24 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-async fn sent(encoding: &str, body: Body) -> Result<Read, ApiError> {
+async fn sent(encoding: &str, body: Body) -> Result<ReadBody, ApiError> {
     let request = Request::post("/").header(header::CONTENT_ENCODING, encoding).body(body).unwrap();
     read(request).await
 }
 
-fn in_parts(bytes: Vec<u8>, part: usize) -> Body {
-    let parts: Vec<Result<Bytes, std::io::Error>> =
-        bytes.chunks(part).map(|part| Ok(Bytes::copy_from_slice(part))).collect();
-    Body::from_stream(stream::iter(parts))
+fn in_parts(bytes: Vec<u8>, share: usize) -> Body {
+    let budget: Vec<Result<Bytes, std::io::Error>> =
+        bytes.chunks(share).map(|share| Ok(Bytes::copy_from_slice(share))).collect();
+    Body::from_stream(stream::iter(budget))
 }
 
 #[tokio::test]
-async fn packed_bodies_are_unpacked_however_they_come() {
+async fn compressed_bodies_are_decompressed_however_they_are_split() {
     let text = format!("{{\"input\": \"{}\"}}", "river stone ".repeat(20_000)).into_bytes();
     for encoding in ["gzip", "GZIP", "x-gzip", "identity, gzip"] {
-        for part in [1, 100, 1 << 20] {
-            let read = sent(encoding, in_parts(packed(&text), part)).await.unwrap();
-            assert!(read.bytes == text && read.values == 3, "{encoding} {part}");
+        for share in [1, 100, 1 << 20] {
+            let read = sent(encoding, in_parts(packed(&text), share)).await.unwrap();
+            assert!(read.bytes == text && read.values == 3, "{encoding} {share}");
         }
     }
     let two = [packed(b"{\"a\""), packed(b": 1}")].concat();
@@ -39,7 +39,7 @@ async fn packed_bodies_are_unpacked_however_they_come() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_unpacked_is_told() {
+async fn bodies_that_can_not_be_decompressed_are_refused() {
     let check = async |encoding: &str, body: Vec<u8>, status: u16, says: &str| {
         let error = sent(encoding, Body::from(body)).await.unwrap_err();
         assert_eq!(error.status.as_u16(), status, "{encoding} {error:?}");
@@ -54,7 +54,7 @@ async fn what_cannot_be_unpacked_is_told() {
 }
 
 #[tokio::test]
-async fn bombs_end_at_the_limits_of_what_they_become() {
+async fn decompression_bombs_are_refused_at_the_limits() {
     let bomb = packed(&vec![b' '; BODY_BYTES_MAX + 1]);
     assert!(bomb.len() < 1 << 20);
     assert_eq!(sent("gzip", Body::from(bomb)).await.unwrap_err().status, 413);

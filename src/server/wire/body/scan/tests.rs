@@ -41,14 +41,14 @@ fn values() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn every_value_is_counted_wherever_the_body_is_cut(value in values(), part in 1usize..9, pretty in any::<bool>()) {
+    fn every_value_is_counted_wherever_the_body_is_split(value in values(), part in 1usize..9, pretty in any::<bool>()) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
         prop_assert_eq!(scan(text.as_bytes(), part).unwrap(), count(&value), "{}", text);
         prop_assert_eq!(scan(text.as_bytes(), text.len()).unwrap(), count(&value));
     }
 
     #[test]
-    fn anything_is_gone_over(bytes in prop::collection::vec(any::<u8>(), 0..200), part in 1usize..50) {
+    fn any_bytes_are_scanned_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), part in 1usize..50) {
         let _ = scan(&bytes, part);
     }
 }
@@ -61,7 +61,7 @@ fn refused(body: &Value) -> ApiError {
 }
 
 #[test]
-fn lists_have_limits_where_they_stand() {
+fn lists_have_limits_by_their_path() {
     let check = |body: Value, param: &str, limit: usize| {
         let error = refused(&body);
         assert_eq!((error.status.as_u16(), error.param.as_deref()), (400, Some(param)));
@@ -94,7 +94,7 @@ fn lists_have_limits_where_they_stand() {
 }
 
 #[test]
-fn depth_and_values_have_limits_everywhere() {
+fn depth_and_number_of_values_are_limited() {
     let deep = |levels: usize| [vec![b'['; levels], vec![b']'; levels]].concat();
     assert!(scan(&deep(DEPTH_MAX), 64).is_ok());
     assert_eq!(scan(&deep(DEPTH_MAX + 1), 64).unwrap_err().status, 400);
@@ -107,7 +107,7 @@ fn depth_and_values_have_limits_everywhere() {
 }
 
 #[test]
-fn a_limit_is_not_got_round_by_another_spelling_of_a_name() {
+fn escapes_in_a_name_do_not_evade_a_limit() {
     let items = vec!["{}"; 20_000].join(",");
     for name in [r"\u006dessages", r"m\u0065ssage\u0073", r"\u006D\u0065\u0073\u0073\u0061\u0067\u0065\u0073"]
     {

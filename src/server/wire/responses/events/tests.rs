@@ -6,9 +6,9 @@ use super::*;
 use crate::wire::body::parse;
 use crate::wire::responses::request::CreateResponse;
 
-fn progress() -> Progress {
+fn new_builder() -> ResponseBuilder {
     let request = parse::<CreateResponse>(br#"{"input": "Hi"}"#).unwrap();
-    Progress::new(request.0.understood("m".into()).unwrap().response)
+    ResponseBuilder::new(request.0.check("m".into()).unwrap().response)
 }
 
 fn content(text: &str) -> Part {
@@ -25,25 +25,25 @@ fn call(index: u32, name: &str, arguments: &[&str]) -> Vec<Part> {
     parts
 }
 
-fn played(parts: Vec<Part>, finish: Finish) -> Vec<Value> {
-    let mut progress = progress();
-    let mut events = progress.opening();
+fn events_of(parts: Vec<Part>, finish: Finish) -> Vec<Value> {
+    let mut builder = new_builder();
+    let mut events = builder.opening();
     for part in parts {
-        events.extend(progress.take(vec![part], Vec::new()));
+        events.extend(builder.push(vec![part], Vec::new()));
     }
-    events.extend(progress.end(finish, Spent { prompt_tokens: 3, completion_tokens: 2, ..Spent::default() }));
-    events.extend(progress.last());
+    events.extend(builder.end(finish, Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() }));
+    events.extend(builder.final_event());
     events.iter().map(|event| serde_json::to_value(event).unwrap()).collect()
 }
 
 /// Plays the stream as a client reads it: what is open, what the deltas add up to; every claim of an event is checked.
-fn check_told(events: &[Value]) -> Vec<Value> {
+fn replayed(events: &[Value]) -> Vec<Value> {
     let mut items: Vec<Value> = Vec::new();
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     for (at, event) in events.iter().enumerate() {
         assert_eq!(event["sequence_number"], at as u64);
         let id = event["item_id"].as_str().unwrap_or_default().to_owned();
-        let said = texts.get(&id).cloned();
+        let text_so_far = texts.get(&id).cloned();
         if !id.is_empty() {
             let index = event["output_index"].as_u64().unwrap() as usize;
             assert_eq!((index + 1, &items[index]["id"]), (items.len(), &event["item_id"]), "{event}");
@@ -69,13 +69,15 @@ fn check_told(events: &[Value]) -> Vec<Value> {
                 texts.get_mut(&id).unwrap().push_str(event["delta"].as_str().unwrap());
             }
             "response.output_text.done" | "response.reasoning_text.done" => {
-                assert_eq!(event["text"].as_str(), said.as_deref());
+                assert_eq!(event["text"].as_str(), text_so_far.as_deref());
             }
             "response.function_call_arguments.done" => {
-                assert_eq!(event["arguments"].as_str(), said.as_deref())
+                assert_eq!(event["arguments"].as_str(), text_so_far.as_deref())
             }
             "response.content_part.added" => assert_eq!(event["part"]["text"], ""),
-            "response.content_part.done" => assert_eq!(event["part"]["text"].as_str(), said.as_deref()),
+            "response.content_part.done" => {
+                assert_eq!(event["part"]["text"].as_str(), text_so_far.as_deref())
+            }
             _ => {}
         }
     }
@@ -117,28 +119,28 @@ const CALL: [&str; 4] = [
 #[test]
 fn events_come_in_order_and_add_up() {
     let check = |parts: Vec<Part>, finish: Finish, groups: &[&[&str]], last: &str| {
-        let events = played(parts, finish);
+        let events = events_of(parts, finish);
         let expected = [&["created", "in_progress"][..], &groups.concat(), &[last]].concat();
         assert_eq!(names(&events), expected);
-        check_told(&events)
+        replayed(&events)
     };
-    let said = check(vec![content("Hel"), content("lo")], Finish::Stop, &[&TEXT], "completed");
-    assert_eq!(said[0]["content"][0]["text"], "Hello");
+    let items = check(vec![content("Hel"), content("lo")], Finish::Stop, &[&TEXT], "completed");
+    assert_eq!(items[0]["content"][0]["text"], "Hello");
 
     let both = [call(0, "f", &["{\"x\"", ": 1}"]), call(1, "g", &["{}"])].concat();
-    let said = check(both, Finish::ToolCalls, &[&CALL, &CALL], "completed");
-    assert_eq!((&said[0]["arguments"], &said[1]["name"]), (&json!("{\"x\": 1}"), &json!("g")));
-    assert_ne!(said[0]["call_id"], said[1]["call_id"]);
+    let items = check(both, Finish::ToolCalls, &[&CALL, &CALL], "completed");
+    assert_eq!((&items[0]["arguments"], &items[1]["name"]), (&json!("{\"x\": 1}"), &json!("g")));
+    assert_ne!(items[0]["call_id"], items[1]["call_id"]);
 
     let thought = vec![reasoning("hm"), reasoning(" …"), content("Yes")];
-    let said = check(thought, Finish::Stop, &[&REASONING, &TEXT], "completed");
-    assert_eq!((&said[0]["content"][0]["text"], &said[0]["summary"]), (&json!("hm …"), &json!([])));
+    let items = check(thought, Finish::Stop, &[&REASONING, &TEXT], "completed");
+    assert_eq!((&items[0]["content"][0]["text"], &items[0]["summary"]), (&json!("hm …"), &json!([])));
 
     let all = [vec![reasoning("hm"), content("I look.")], call(0, "f", &["{}"])].concat();
     check(all, Finish::ToolCalls, &[&REASONING, &TEXT, &CALL], "completed");
 
-    let said = check(vec![content("Hel")], Finish::Length, &[&TEXT], "incomplete");
-    assert_eq!(said[0]["status"], "incomplete");
+    let items = check(vec![content("Hel")], Finish::Length, &[&TEXT], "incomplete");
+    assert_eq!(items[0]["status"], "incomplete");
     // A text that is empty is a text.
     let empty = [TEXT[0], TEXT[1], TEXT[3], TEXT[4], TEXT[5]];
     check(Vec::new(), Finish::Stop, &[&empty], "completed");
@@ -146,7 +148,7 @@ fn events_come_in_order_and_add_up() {
 
 #[test]
 fn the_last_event_says_how_it_ended() {
-    let ended = |finish| played(vec![content("a")], finish).pop().unwrap()["response"].take();
+    let ended = |finish| events_of(vec![content("a")], finish).pop().unwrap()["response"].take();
     let whole = ended(Finish::Stop);
     assert_eq!((&whole["status"], &whole["incomplete_details"]), (&json!("completed"), &Value::Null));
     assert!(whole["completed_at"].is_u64());
@@ -158,10 +160,10 @@ fn the_last_event_says_how_it_ended() {
     );
     assert_eq!(cut["completed_at"], Value::Null);
 
-    let mut progress = progress();
-    progress.take(vec![content("a")], Vec::new());
-    progress.fail(&ApiError::internal("it broke"));
-    let last = serde_json::to_value(progress.last()).unwrap();
+    let mut builder = new_builder();
+    builder.push(vec![content("a")], Vec::new());
+    builder.fail(&ApiError::internal("it broke"));
+    let last = serde_json::to_value(builder.final_event()).unwrap();
     assert_eq!(last[0]["type"], "response.failed");
     let broken = &last[0]["response"];
     assert_eq!(broken["error"], json!({"code": "server_error", "message": "it broke"}));
@@ -169,20 +171,20 @@ fn the_last_event_says_how_it_ended() {
 }
 
 #[test]
-fn scores_go_with_the_text_of_their_tokens() {
+fn log_probabilities_go_with_the_text_of_their_tokens() {
     let score =
         |token: &str| TokenLogprob { token: token.into(), logprob: -1.0, bytes: None, top_logprobs: vec![] };
-    let mut progress = progress();
+    let mut builder = new_builder();
     // The first token is half a character: its text comes with the second.
-    assert!(progress.take(vec![], vec![score("1")]).is_empty());
-    let events = progress.take(vec![content("ö")], vec![score("2")]);
+    assert!(builder.push(vec![], vec![score("1")]).is_empty());
+    let events = builder.push(vec![content("ö")], vec![score("2")]);
     let told = serde_json::to_value(events.last().unwrap()).unwrap();
     assert_eq!(told["logprobs"].as_array().unwrap().len(), 2);
     // Those of a call are nobody's.
-    progress.take(call(0, "f", &["{}"]), vec![score("3")]);
-    progress.take(vec![content("b")], vec![score("4")]);
-    progress.end(Finish::Stop, Spent::default());
-    let output = serde_json::to_value(&progress.response().output).unwrap();
+    builder.push(call(0, "f", &["{}"]), vec![score("3")]);
+    builder.push(vec![content("b")], vec![score("4")]);
+    builder.end(Finish::Stop, Usage::default());
+    let output = serde_json::to_value(&builder.response().output).unwrap();
     let tokens = |item: usize| -> Vec<&str> {
         let scores = output[item]["content"][0]["logprobs"].as_array().unwrap();
         scores.iter().map(|score| score["token"].as_str().unwrap()).collect()

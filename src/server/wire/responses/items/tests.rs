@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-fn items(given: Value) -> Vec<ItemGiven> {
+fn items(given: Value) -> Vec<InputItem> {
     serde_json::from_value(given).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn a_conversation_without_items_is_refused() {
 }
 
 #[test]
-fn what_a_call_lacks_is_taken_for_empty() {
+fn missing_fields_of_a_call_are_empty() {
     let read = |given: Value| serde_json::to_value(messages(None, &items(json!([given]))).unwrap()).unwrap();
     for arguments in [json!(null), json!("{}"), json!({})] {
         let call = json!({"type": "function_call", "call_id": "c1", "name": "f", "arguments": arguments});
@@ -59,7 +59,7 @@ fn what_a_call_lacks_is_taken_for_empty() {
 }
 
 #[test]
-fn items_are_kept_in_one_form_under_their_own_ids() {
+fn items_are_stored_in_one_form_under_their_own_ids() {
     let given = items(json!([
         {"role": "user", "content": "a"},
         {"role": "assistant", "id": "msg_1", "content": "b"},
@@ -67,8 +67,8 @@ fn items_are_kept_in_one_form_under_their_own_ids() {
         {"type": "function_call_output", "id": "fc_2", "call_id": "c", "output": "7"},
         {"type": "reasoning", "id": "rs_1", "summary": []},
     ]));
-    let mut taken = HashSet::from(["fc_2".to_owned()]);
-    let kept: Vec<Item> = given.into_iter().filter_map(|item| item.kept(&mut taken)).collect();
+    let mut used_ids = HashSet::from(["fc_2".to_owned()]);
+    let kept: Vec<Item> = given.into_iter().filter_map(|item| item.into_item(&mut used_ids)).collect();
     let documents: Vec<KeptItem> = kept.iter().map(Item::document).collect();
     assert_eq!(documents.len(), 4, "reasoning is dropped");
     let ids: HashSet<&str> = documents.iter().map(|document| document.id.as_str()).collect();
@@ -82,12 +82,12 @@ fn items_are_kept_in_one_form_under_their_own_ids() {
     );
     // What is kept is read again as what was given.
     for document in &documents {
-        assert!(serde_json::from_value::<ItemGiven>(document.body.clone()).is_ok(), "{document:?}");
+        assert!(serde_json::from_value::<InputItem>(document.body.clone()).is_ok(), "{document:?}");
     }
 }
 
 #[test]
-fn a_list_is_told_in_pages() {
+fn a_list_is_returned_in_pages() {
     let items: Vec<KeptItem> =
         ["a", "b", "c", "d"].map(|id| KeptItem { id: id.into(), body: json!(id) }).into();
     let check = |after: Option<&str>, limit: u32, order, expected: &[&str], more: bool| {

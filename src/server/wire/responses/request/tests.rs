@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::wire::body::parse;
 
-fn read(request: &Value) -> Result<Asked, ApiError> {
-    parse::<CreateResponse>(request.to_string().as_bytes())?.0.understood("m".into())
+fn read(request: &Value) -> Result<CheckedRequest, ApiError> {
+    parse::<CreateResponse>(request.to_string().as_bytes())?.0.check("m".into())
 }
 
 fn with(more: Value) -> Value {
@@ -14,7 +14,7 @@ fn with(more: Value) -> Value {
 }
 
 #[test]
-fn what_cannot_be_done_is_refused_with_its_field() {
+fn unsupported_requests_are_refused_with_their_field() {
     let check = |more: Value, param: &str| {
         let error = read(&with(more.clone())).err().unwrap_or_else(|| panic!("{more} is taken"));
         assert_eq!((error.status.as_u16(), error.param.as_deref()), (400, Some(param)), "{more}: {error:?}");
@@ -56,15 +56,15 @@ fn what_cannot_be_done_is_refused_with_its_field() {
 }
 
 #[test]
-fn what_has_no_effect_is_taken() {
-    let asked = read(&with(json!({
+fn fields_without_effect_are_accepted() {
+    let checked = read(&with(json!({
         "reasoning": {"effort": "none", "summary": null}, "background": false, "truncation": "disabled", "user": "u",
         "safety_identifier": "s", "prompt_cache_key": "k", "prompt_cache_retention": "24h", "service_tier": "auto",
         "stream_options": {"include_obfuscation": false}, "max_tool_calls": 3, "metadata": {"a": "b"},
         "include": ["reasoning.encrypted_content"], "text": {"verbosity": "medium"}, "parallel_tool_calls": null,
         "tools": null, "store": null, "previous_response_id": null, "conversation": null, "prompt": null
     })));
-    let response = serde_json::to_value(asked.unwrap().response).unwrap();
+    let response = serde_json::to_value(checked.unwrap().response).unwrap();
     for (field, value) in
         [("user", json!("u")), ("metadata", json!({"a": "b"})), ("max_tool_calls", json!(3))]
     {
@@ -74,26 +74,26 @@ fn what_has_no_effect_is_taken() {
 }
 
 #[test]
-fn what_is_said_shapes_the_question() {
+fn the_request_determines_the_question() {
     let schema = json!({"type": "object"});
     let tool =
         json!({"type": "function", "name": "f", "description": "d", "parameters": schema, "strict": true});
-    let asked = read(&json!({
+    let checked = read(&json!({
         "input": [{"role": "user", "content": "a"}], "tools": [tool], "temperature": 0.7, "max_output_tokens": 9,
         "tool_choice": {"type": "function", "name": "f"}, "parallel_tool_calls": false, "seed": 3, "stop": "x",
         "text": {"format": {"type": "json_schema", "name": "n", "schema": schema, "strict": true}},
         "include": [LOGPROBS], "top_logprobs": 2, "conversation": {"id": "conv_1"}
     }))
     .unwrap();
-    assert_eq!(asked.before, Before::Conversation("conv_1".into()));
-    let question = &asked.question;
+    assert_eq!(checked.continues, Continuation::Conversation("conv_1".into()));
+    let question = &checked.question;
     assert_eq!(question.choice, ToolChoice::Named("f".into()));
     assert!(question.tools[0].strict && !question.parallel);
     assert_eq!(question.format, Format::Schema(schema));
-    let draws = &question.draws;
-    assert_eq!((draws.max_tokens, draws.top_logprobs, draws.stop.len()), (Some(9), Some(2), 1));
-    assert_eq!((draws.sampling.seed, draws.sampling.temperature), (3, 0.7));
-    let response = serde_json::to_value(&asked.response).unwrap();
+    let params = &question.params;
+    assert_eq!((params.tokens_max, params.top_logprobs, params.stop.len()), (Some(9), Some(2), 1));
+    assert_eq!((params.sampling.seed, params.sampling.temperature), (3, 0.7));
+    let response = serde_json::to_value(&checked.response).unwrap();
     assert_eq!(response["tools"][0], tool);
     assert_eq!(response["tool_choice"], json!({"type": "function", "name": "f"}));
     assert_eq!(

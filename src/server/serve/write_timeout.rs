@@ -1,4 +1,4 @@
-//! A connection with a write timeout: a client that stops reading would hold an answer, its place and its cache for
+//! A connection with a write timeout: a client that stops reading would hold an answer, its slot and its cache for
 //! nothing. What is sent is not known here.
 
 use std::io::{self, IoSlice};
@@ -10,48 +10,48 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::places::Guest;
+use super::slots::Connection;
 
 /// Fails when nothing could be written for longer than the timeout.
-pub(super) struct Taken<S> {
+pub(super) struct WriteTimeout<S> {
     stream: S,
     /// `None` waits without limit.
     timeout: Option<Duration>,
     /// Set while a write is pending.
-    waiting: Option<Pin<Box<Sleep>>>,
-    guest: Arc<Guest>,
+    timer: Option<Pin<Box<Sleep>>>,
+    connection: Arc<Connection>,
 }
 
-impl<S> Taken<S> {
-    pub(super) fn new(stream: S, timeout: Option<Duration>, guest: Arc<Guest>) -> Self {
-        Self { stream, timeout, waiting: None, guest }
+impl<S> WriteTimeout<S> {
+    pub(super) fn new(stream: S, timeout: Option<Duration>, connection: Arc<Connection>) -> Self {
+        Self { stream, timeout, timer: None, connection }
     }
 
     /// Passes on the outcome of a write, or fails when writes have been pending for too long.
-    fn in_time(
+    fn with_timeout(
         &mut self,
         context: &mut Context<'_>,
-        sent: Poll<io::Result<usize>>,
+        written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let Some(timeout) = self.timeout.filter(|_| sent.is_pending()) else {
-            if self.waiting.take().is_some() {
-                self.guest.takes(true);
+        let Some(timeout) = self.timeout.filter(|_| written.is_pending()) else {
+            if self.timer.take().is_some() {
+                self.connection.set_reading(true);
             }
-            return sent;
+            return written;
         };
-        let guest = &self.guest;
-        let waiting = self.waiting.get_or_insert_with(|| {
-            guest.takes(false);
+        let connection = &self.connection;
+        let timer = self.timer.get_or_insert_with(|| {
+            connection.set_reading(false);
             Box::pin(sleep(timeout))
         });
-        waiting.as_mut().poll(context).map(|()| {
+        timer.as_mut().poll(context).map(|()| {
             let message = format!("the client read nothing for {} s", timeout.as_secs_f64());
             Err(io::Error::new(io::ErrorKind::TimedOut, message))
         })
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Taken<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -61,14 +61,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Taken<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let sent = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.in_time(context, sent)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.with_timeout(context, written)
     }
 
     fn poll_write_vectored(
@@ -76,8 +76,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
         context: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let sent = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
-        self.in_time(context, sent)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.with_timeout(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -10,24 +10,24 @@ use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::places::{Doing, Guest};
+use super::slots::{Connection, ConnectionState};
 
 /// Fails when the next part doesn't arrive within the timeout.
-pub(super) struct Timed {
+pub(super) struct RequestBody {
     body: Incoming,
     timeout: Duration,
     /// Set while waiting for a part.
-    waiting: Option<Pin<Box<Sleep>>>,
-    guest: Arc<Guest>,
+    timer: Option<Pin<Box<Sleep>>>,
+    connection: Arc<Connection>,
 }
 
-impl Timed {
-    pub(super) fn new(body: Incoming, timeout: Duration, guest: Arc<Guest>) -> Self {
-        Self { body, timeout, waiting: None, guest }
+impl RequestBody {
+    pub(super) fn new(body: Incoming, timeout: Duration, connection: Arc<Connection>) -> Self {
+        Self { body, timeout, timer: None, connection }
     }
 }
 
-impl HttpBody for Timed {
+impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -37,15 +37,15 @@ impl HttpBody for Timed {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            this.waiting = None;
+            this.timer = None;
             if frame.is_none() || this.body.is_end_stream() {
-                this.guest.does(Doing::Answer);
+                this.connection.set_state(ConnectionState::Answer);
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
         }
         let timeout = this.timeout;
-        let waiting = this.waiting.get_or_insert_with(|| Box::pin(sleep(timeout)));
-        waiting.as_mut().poll(context).map(|()| {
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        timer.as_mut().poll(context).map(|()| {
             Some(Err(format!(
                 "the request's body stopped: nothing was received for {} s",
                 timeout.as_secs_f64()

@@ -8,26 +8,26 @@ use std::task::{Context, Poll};
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 
-use super::places::{Doing, Guest};
+use super::slots::{Connection, ConnectionState};
 
-pub(super) struct Answered {
+pub(super) struct ResponseBody {
     body: Body,
-    guest: Arc<Guest>,
+    connection: Arc<Connection>,
 }
 
-impl Answered {
-    pub(super) fn new(body: Body, guest: Arc<Guest>) -> Self {
-        Self { body, guest }
+impl ResponseBody {
+    pub(super) fn new(body: Body, connection: Arc<Connection>) -> Self {
+        Self { body, connection }
     }
 }
 
-impl Drop for Answered {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
-        self.guest.does(Doing::Idle);
+        self.connection.set_state(ConnectionState::Idle);
     }
 }
 
-impl HttpBody for Answered {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -13,7 +13,8 @@ use crate::error::ApiError;
 
 /// Fields that set the format of the answer. Only one may be given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-pub struct ShapeGiven {
+#[schema(as = ShapeGiven)]
+pub struct FormatFields {
     /// Format that the answer must have.
     pub response_format: Option<ResponseFormat>,
     /// The answer is JSON that fits this schema.
@@ -111,7 +112,7 @@ pub struct StructuredOutputs {
     whitespace_pattern: Option<String>,
 }
 
-impl ShapeGiven {
+impl FormatFields {
     /// The one format that is given, and the field that gives it.
     ///
     /// # Errors
@@ -131,8 +132,10 @@ impl ShapeGiven {
                 format!("{field} is not supported: JSON is written on one line, with a space after , and :");
             return Err(ApiError::unsupported(field, message));
         }
-        let regex = |text: Option<String>| said(text).map(ClientGrammar::Regex).map(Format::ClientGrammar);
-        let grammar = |text: Option<String>| said(text).map(ClientGrammar::detect).map(Format::ClientGrammar);
+        let regex =
+            |text: Option<String>| non_blank(text).map(ClientGrammar::Regex).map(Format::ClientGrammar);
+        let grammar =
+            |text: Option<String>| non_blank(text).map(ClientGrammar::detect).map(Format::ClientGrammar);
         let choice = |choices: Option<Vec<String>>| {
             choices
                 .filter(|choices| !choices.is_empty())
@@ -177,7 +180,7 @@ impl ShapeGiven {
 }
 
 /// `None` for a blank text.
-fn said(text: Option<String>) -> Option<String> {
+fn non_blank(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
 
@@ -196,7 +199,7 @@ fn schema(field: &str, given: Value) -> Result<Option<Format>, ApiError> {
 fn typed(given: NameOr<TypedGrammar>) -> Result<Option<Format>, ApiError> {
     let given = match given {
         NameOr::Name(text) => {
-            return Ok(said(Some(text)).map(ClientGrammar::detect).map(Format::ClientGrammar));
+            return Ok(non_blank(Some(text)).map(ClientGrammar::detect).map(Format::ClientGrammar));
         }
         NameOr::Object(given) => given,
     };
@@ -243,12 +246,12 @@ impl ResponseFormat {
             }
             "grammar" => {
                 let grammar = self.grammar.or(own.and_then(|own| own.as_str().map(str::to_owned)));
-                let grammar = said(grammar).ok_or_else(|| missing("grammar"))?;
+                let grammar = non_blank(grammar).ok_or_else(|| missing("grammar"))?;
                 Ok(Some(Format::ClientGrammar(ClientGrammar::detect(grammar))))
             }
             "regex" => {
                 let own = own.and_then(|own| own.as_str().map(str::to_owned));
-                let regex = said(self.regex.or(self.pattern).or(own)).ok_or_else(|| missing("regex"))?;
+                let regex = non_blank(self.regex.or(self.pattern).or(own)).ok_or_else(|| missing("regex"))?;
                 Ok(Some(Format::ClientGrammar(ClientGrammar::Regex(regex))))
             }
             other => {

@@ -1,21 +1,6 @@
 //! Measures the size of a conversation, its texts and the JSON beside them, before it becomes a prompt. Every route
 //! that renders a prompt checks it here, so that no input goes unmeasured. How a prompt is rendered is not known here.
 
-/// Refuses text that is longer than any prompt of the model can be, before it is tokenized.
-///
-/// # Errors
-/// 400 naming the field and the limit.
-pub fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Result<(), ApiError> {
-    let (bytes_max, context_tokens) = (model.prompt_bytes_max(), model.context_tokens());
-    if bytes <= bytes_max {
-        return Ok(());
-    }
-    let message = format!(
-        "{field}: {bytes} bytes of text and values are longer than the context of {context_tokens} tokens, which holds at most {bytes_max} bytes"
-    );
-    Err(ApiError::invalid(field, message).code("context_length_exceeded"))
-}
-
 #[cfg(test)]
 mod tests;
 
@@ -30,11 +15,26 @@ use super::jobs;
 const VALUE_BYTES: usize = 16;
 /// Most JSON values in tools, arguments of calls, variables and documents together. Each takes over a hundred bytes of
 /// memory, and is copied several times while a prompt is rendered.
-pub const VALUES_MAX: usize = 65_536;
+const VALUES_MAX: usize = 65_536;
+
+/// Refuses text that is longer than any prompt of the model can be, before it is tokenized.
+///
+/// # Errors
+/// 400 naming the field and the limit.
+pub(crate) fn check_prompt_bytes(model: &LoadedModel, field: &str, bytes: usize) -> Result<(), ApiError> {
+    let (bytes_max, context_tokens) = (model.prompt_bytes_max(), model.context_tokens());
+    if bytes <= bytes_max {
+        return Ok(());
+    }
+    let message = format!(
+        "{field}: {bytes} bytes of text and values are longer than the context of {context_tokens} tokens, which holds at most {bytes_max} bytes"
+    );
+    Err(ApiError::invalid(field, message).code("context_length_exceeded"))
+}
 
 /// The size of a conversation in bytes, by request field, and its number of JSON values.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Weight {
+pub(crate) struct PromptSize {
     messages: usize,
     tools: usize,
     variables: usize,
@@ -42,43 +42,43 @@ pub struct Weight {
     values: usize,
 }
 
-impl Weight {
+impl PromptSize {
     /// Measures a conversation, its tools, and the template's variables, which include `documents`.
     #[must_use]
-    pub fn of(messages: &[Message], tools: &[Tool], variables: &Map<String, Value>) -> Self {
-        let mut weight = Self::default();
+    pub(crate) fn of(messages: &[Message], tools: &[Tool], variables: &Map<String, Value>) -> Self {
+        let mut size = Self::default();
         for message in messages {
             let id = message.tool_call_id.as_ref().map_or(0, String::len);
-            weight.messages += VALUE_BYTES + message.content.len() + id;
+            size.messages += VALUE_BYTES + message.content.len() + id;
             for call in &message.tool_calls {
                 let (bytes, values) = of_value(&call.arguments);
-                weight.messages += VALUE_BYTES + call.id.len() + call.name.len() + bytes;
-                weight.values += values;
+                size.messages += VALUE_BYTES + call.id.len() + call.name.len() + bytes;
+                size.values += values;
             }
         }
         for tool in tools {
             let (bytes, values) = of_value(&tool.parameters);
             let description = tool.description.as_ref().map_or(0, String::len);
-            weight.tools += VALUE_BYTES + tool.name.len() + description + bytes;
-            weight.values += values;
+            size.tools += VALUE_BYTES + tool.name.len() + description + bytes;
+            size.values += values;
         }
         for (name, value) in variables {
             let (bytes, values) = of_value(value);
-            let field = if name == "documents" { &mut weight.documents } else { &mut weight.variables };
+            let field = if name == "documents" { &mut size.documents } else { &mut size.variables };
             *field += VALUE_BYTES + name.len() + bytes;
-            weight.values += values;
+            size.values += values;
         }
-        weight
+        size
     }
 
     #[must_use]
-    pub fn bytes(self) -> usize {
+    pub(crate) fn bytes(self) -> usize {
         self.messages + self.tools + self.variables + self.documents
     }
 
     /// The name of the largest field, for errors.
     #[must_use]
-    pub fn field(self) -> &'static str {
+    pub(crate) fn field(self) -> &'static str {
         let fields = [
             (self.messages, "messages"),
             (self.tools, "tools"),
@@ -103,18 +103,18 @@ impl Weight {
     ///
     /// # Errors
     /// 400 naming the largest field and the limit.
-    pub fn check(self, model: &LoadedModel) -> Result<usize, ApiError> {
+    pub(crate) fn check(self, model: &LoadedModel) -> Result<usize, ApiError> {
         self.check_values()?;
         check_prompt_bytes(model, self.field(), self.bytes())?;
         Ok(self.bytes())
     }
 
-    /// As [`Weight::check`], for requests that run no model on the whole conversation, such as tokenizing it: the limit
-    /// is [`jobs::TEXT_BYTES_MAX`] instead of the model's.
+    /// As [`PromptSize::check`], for requests that run no model on the whole conversation, such as tokenizing it: the
+    /// limit is [`jobs::TEXT_BYTES_MAX`] instead of the model's.
     ///
     /// # Errors
     /// 400 or 413 naming the largest field and the limit.
-    pub fn check_looked_at(self) -> Result<usize, ApiError> {
+    pub(crate) fn check_without_model(self) -> Result<usize, ApiError> {
         self.check_values()?;
         jobs::check_size(self.field(), self.bytes())?;
         Ok(self.bytes())

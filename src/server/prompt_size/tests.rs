@@ -11,35 +11,35 @@ fn variables(value: Value) -> Map<String, Value> {
 }
 
 /// The size of a conversation of one message with a call, a tool and variables.
-fn weight(call: Option<Value>, tool: Option<Value>, beside: Value) -> Weight {
+fn size(call: Option<Value>, tool: Option<Value>, beside: Value) -> PromptSize {
     let tool_calls = call.map(|arguments| ToolCall { id: "c".into(), name: "f".into(), arguments });
     let message =
         Message { tool_calls: tool_calls.into_iter().collect(), ..Message::new(Role::Assistant, "Hi") };
     let tool = tool.map(|parameters| Tool { name: "f".into(), description: None, parameters, strict: false });
-    Weight::of(&[message], &tool.into_iter().collect::<Vec<_>>(), &variables(beside))
+    PromptSize::of(&[message], &tool.into_iter().collect::<Vec<_>>(), &variables(beside))
 }
 
 #[test]
-fn every_part_of_a_conversation_weighs_what_its_texts_and_values_do() {
-    let nothing = weight(None, None, json!({})).bytes();
+fn every_part_of_a_conversation_is_measured() {
+    let nothing = size(None, None, json!({})).bytes();
     assert_eq!(nothing, VALUE_BYTES + 2);
     let long = "x".repeat(1000);
     for value in [json!(long), json!({"a": long}), json!({long.as_str(): 1}), json!([[[long]]])] {
-        for (weight, field) in [
-            (weight(Some(value.clone()), None, json!({})), "messages"),
-            (weight(None, Some(value.clone()), json!({})), "tools"),
-            (weight(None, None, json!({"x": value})), "chat_template_kwargs"),
-            (weight(None, None, json!({"documents": value})), "documents"),
+        for (size, field) in [
+            (size(Some(value.clone()), None, json!({})), "messages"),
+            (size(None, Some(value.clone()), json!({})), "tools"),
+            (size(None, None, json!({"x": value})), "chat_template_kwargs"),
+            (size(None, None, json!({"documents": value})), "documents"),
         ] {
-            assert!(weight.bytes() > nothing + 1000, "{value} {weight:?}");
-            assert_eq!(weight.field(), field);
+            assert!(size.bytes() > nothing + 1000, "{value} {size:?}");
+            assert_eq!(size.field(), field);
         }
     }
-    let many = weight(None, None, json!({"documents": vec![json!({"a": "b"}); 1000]}));
+    let many = size(None, None, json!({"documents": vec![json!({"a": "b"}); 1000]}));
     assert_eq!((many.values, many.documents), (3001, 16 + 9 + 16 + 1000 * (3 * 16 + 2)));
     let described =
         Tool { name: "f".into(), description: Some(long.clone()), parameters: json!(null), strict: false };
-    assert!(Weight::of(&[], &[described], &Map::new()).bytes() > 1000);
+    assert!(PromptSize::of(&[], &[described], &Map::new()).bytes() > 1000);
 }
 
 impl Running {
@@ -51,7 +51,7 @@ impl Running {
 }
 
 #[tokio::test]
-async fn no_route_takes_more_beside_the_messages_than_a_prompt_holds() {
+async fn no_route_accepts_tools_or_variables_larger_than_a_prompt() {
     let server = running("Hello!");
     let hello = json!([{"role": "user", "content": "Hi"}]);
     // One is larger than the parrot's context, the other has more values than any prompt may have.
@@ -84,7 +84,7 @@ async fn no_route_takes_more_beside_the_messages_than_a_prompt_holds() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_only_looked_at_is_weighed_whole() {
+async fn a_conversation_that_no_model_answers_is_measured_whole() {
     let server = running("Hello!");
     let long = "x".repeat(jobs::TEXT_BYTES_MAX);
     let body = json!({"messages": [{"role": "user", "content": "Hi"}], "chat_template_kwargs": {"x": long}});

@@ -16,10 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::places::Guest;
+use super::slots::Connection;
 
 /// How often to check whether a client that is being answered is still connected.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// How long to wait for a client to read the end of its answer and close.
 const LINGER_MAX: Duration = Duration::from_secs(1);
 /// Most bytes to discard that the client still sends in that time.
@@ -30,7 +30,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// A connected socket, used through shared references.
 pub(super) trait Socket: Send + Sync + Unpin + 'static {
     /// Whether the kernel reports a closed peer without anything being sent to it.
-    const TELLS: bool;
+    const REPORTS_CLOSED_PEER: bool;
 
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -42,9 +42,9 @@ pub(super) trait Socket: Send + Sync + Unpin + 'static {
 }
 
 macro_rules! socket {
-    ($stream:ty, $tells:expr) => {
+    ($stream:ty, $reports:expr) => {
         impl Socket for $stream {
-            const TELLS: bool = $tells;
+            const REPORTS_CLOSED_PEER: bool = $reports;
 
             fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
                 self.poll_read_ready(context)
@@ -78,31 +78,31 @@ socket!(TcpStream, false);
 #[cfg(unix)]
 socket!(tokio::net::UnixStream, true);
 
-/// A socket that the connection reads and writes while [`Shared::left`] watches it.
-pub(super) struct Shared<S>(Arc<Inner<S>>);
+/// A socket that the connection reads and writes while [`SharedSocket::disconnected`] watches it.
+pub(super) struct SharedSocket<S>(Arc<Inner<S>>);
 
 struct Inner<S> {
     socket: S,
     /// Whether the last write is pending, so that part of an answer is still unsent.
-    waits: AtomicBool,
+    write_pending: AtomicBool,
 }
 
-impl<S> Clone for Shared<S> {
+impl<S> Clone for SharedSocket<S> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<S: Socket> Shared<S> {
+impl<S: Socket> SharedSocket<S> {
     pub(super) fn new(socket: S) -> Self {
-        Self(Arc::new(Inner { socket, waits: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { socket, write_pending: AtomicBool::new(false) }))
     }
 
     fn write(&self, context: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let Inner { socket, waits } = &*self.0;
+        let Inner { socket, write_pending } = &*self.0;
         loop {
             let writable = socket.poll_write_ready(context);
-            waits.store(writable.is_pending(), Ordering::Relaxed);
+            write_pending.store(writable.is_pending(), Ordering::Relaxed);
             ready!(writable)?;
             match socket.try_write_vectored(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -115,11 +115,11 @@ impl<S: Socket> Shared<S> {
     /// the client could then lose the part of its answer that it has not read yet.
     pub(super) async fn linger(&self) {
         if self.0.socket.end_writing().is_ok() {
-            let _ = tokio::time::timeout(LINGER_MAX, self.pass_over()).await;
+            let _ = tokio::time::timeout(LINGER_MAX, self.discard_input()).await;
         }
     }
 
-    async fn pass_over(&self) {
+    async fn discard_input(&self) {
         let socket = &self.0.socket;
         let mut rest = LINGER_BYTES_MAX;
         let mut bytes = [0; 4096];
@@ -133,32 +133,40 @@ impl<S: Socket> Shared<S> {
         }
     }
 
-    pub(super) async fn left(&self, request: &Request, guest: &Guest) {
+    /// Waits until the client has left while a request of it is open.
+    pub(super) async fn disconnected(&self, request: &RequestState, connection: &Connection) {
         loop {
             // Between requests, a client that leaves is noticed by the read of the next request.
-            if guest.asks_nothing() {
-                request.begun.notified().await;
+            if connection.has_no_request() {
+                request.arrived.notified().await;
             }
-            tokio::time::sleep(LOOK_EVERY).await;
-            let Inner { socket, waits } = &*self.0;
-            let known = socket.readiness();
-            if known.is_write_closed() {
+            tokio::time::sleep(CHECK_EVERY).await;
+            let Inner { socket, write_pending } = &*self.0;
+            let readiness = socket.readiness();
+            if readiness.is_write_closed() {
                 return;
             }
             // If a write is pending, it fails by itself once the client has left.
-            if !known.is_read_closed() || S::TELLS || waits.load(Ordering::Relaxed) || guest.asks_nothing() {
+            if !readiness.is_read_closed()
+                || S::REPORTS_CLOSED_PEER
+                || write_pending.load(Ordering::Relaxed)
+                || connection.has_no_request()
+            {
                 continue;
             }
-            if !request.waits.load(Ordering::Relaxed) {
+            if !request.unanswered.load(Ordering::Relaxed) {
                 // The response has begun, so no probe can be sent in the middle of it.
                 return;
             }
-            if !request.ask() {
+            if !request.mark_probed() {
                 continue;
             }
-            let asked =
-                if request.is_old() { Ok(0) } else { socket.try_write_vectored(&[IoSlice::new(CONTINUE)]) };
-            match asked {
+            let written = if request.is_http_1_0() {
+                Ok(0)
+            } else {
+                socket.try_write_vectored(&[IoSlice::new(CONTINUE)])
+            };
+            match written {
                 Ok(bytes) if bytes == CONTINUE.len() => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // An HTTP/1.0 client would take the probe for the answer.
@@ -168,7 +176,7 @@ impl<S: Socket> Shared<S> {
     }
 }
 
-impl<S: Socket> AsyncRead for Shared<S> {
+impl<S: Socket> AsyncRead for SharedSocket<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -185,7 +193,7 @@ impl<S: Socket> AsyncRead for Shared<S> {
     }
 }
 
-impl<S: Socket> AsyncWrite for Shared<S> {
+impl<S: Socket> AsyncWrite for SharedSocket<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.write(context, &[IoSlice::new(bytes)])
     }
@@ -206,7 +214,7 @@ impl<S: Socket> AsyncWrite for Shared<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Does nothing: writes are not buffered, and [`Shared::linger`] closes the connection.
+    /// Does nothing: writes are not buffered, and [`SharedSocket::linger`] closes the connection.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -214,36 +222,36 @@ impl<S: Socket> AsyncWrite for Shared<S> {
 
 /// The state of the current request on a connection.
 #[derive(Debug, Default)]
-pub(super) struct Request {
-    begun: Notify,
+pub(super) struct RequestState {
+    arrived: Notify,
     /// The request has arrived and its response has not begun.
-    waits: AtomicBool,
+    unanswered: AtomicBool,
     /// The client speaks HTTP/1.0, which has no `100 Continue`.
-    old: AtomicBool,
+    is_http10: AtomicBool,
     /// The probe was already sent for this request.
-    asked: AtomicBool,
+    probe_sent: AtomicBool,
 }
 
-impl Request {
+impl RequestState {
     /// Called when a request's head was read.
-    pub(super) fn begins(&self, version: hyper::Version) {
-        self.old.store(version < hyper::Version::HTTP_11, Ordering::Relaxed);
-        self.asked.store(false, Ordering::Relaxed);
-        self.waits.store(true, Ordering::Relaxed);
-        self.begun.notify_one();
+    pub(super) fn begin(&self, version: hyper::Version) {
+        self.is_http10.store(version < hyper::Version::HTTP_11, Ordering::Relaxed);
+        self.probe_sent.store(false, Ordering::Relaxed);
+        self.unanswered.store(true, Ordering::Relaxed);
+        self.arrived.notify_one();
     }
 
     /// Called when the response begins.
-    pub(super) fn answers(&self) {
-        self.waits.store(false, Ordering::Relaxed);
+    pub(super) fn answered(&self) {
+        self.unanswered.store(false, Ordering::Relaxed);
     }
 
-    fn is_old(&self) -> bool {
-        self.old.load(Ordering::Relaxed)
+    fn is_http_1_0(&self) -> bool {
+        self.is_http10.load(Ordering::Relaxed)
     }
 
     /// Marks the probe as sent; true the first time for each request.
-    fn ask(&self) -> bool {
-        !self.asked.swap(true, Ordering::Relaxed)
+    fn mark_probed(&self) -> bool {
+        !self.probe_sent.swap(true, Ordering::Relaxed)
     }
 }

@@ -25,20 +25,20 @@ pub struct Loaders {
 }
 
 /// Loads a generative model, or says why it can't.
-pub type LoadModel = Box<dyn Fn(&LocalModel) -> Result<Arc<LoadedModel>, String> + Send + Sync>;
+pub(crate) type LoadModel = Box<dyn Fn(&LocalModel) -> Result<Arc<LoadedModel>, String> + Send + Sync>;
 /// Loads an embedding model, or says why it can't.
-pub type LoadEmbedder = Box<dyn Fn(&LocalModel) -> Result<Arc<TextEmbedder>, String> + Send + Sync>;
+pub(crate) type LoadEmbedder = Box<dyn Fn(&LocalModel) -> Result<Arc<TextEmbedder>, String> + Send + Sync>;
 
-pub struct Shelf {
+pub struct ModelRegistry {
     hub: Hub,
     /// Models named at the start; they need not be installed.
     named: Vec<LocalModel>,
     aliases: Vec<Alias>,
-    band: Option<BandFiles>,
+    band_files: Option<BandFiles>,
     loaders: Loaders,
-    models: Cells<LoadedModel>,
-    embedders: Cells<TextEmbedder>,
-    played: OnceCell<Band>,
+    models: LoadCells<LoadedModel>,
+    embedders: LoadCells<TextEmbedder>,
+    band: OnceCell<Band>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,16 +50,16 @@ pub struct Alias {
 
 /// The model that a request gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meant {
+pub struct ResolvedModel {
     pub id: String,
     /// Whether the request named a different model, which does not exist here.
-    pub instead: bool,
+    pub substituted: bool,
 }
 
 /// Models that are loaded or being loaded, by id.
-type Cells<T> = Mutex<HashMap<String, Arc<OnceCell<Arc<T>>>>>;
+type LoadCells<T> = Mutex<HashMap<String, Arc<OnceCell<Arc<T>>>>>;
 
-impl Shelf {
+impl ModelRegistry {
     /// Offers the models installed in `hub`, the models `named` at the start, and the band if there is one.
     #[must_use]
     pub fn new(hub: Hub, named: Vec<LocalModel>, band: Option<BandFiles>, loaders: Loaders) -> Self {
@@ -67,11 +67,11 @@ impl Shelf {
             hub,
             named,
             aliases: Vec::new(),
-            band,
+            band_files: band,
             loaders,
             models: Mutex::default(),
             embedders: Mutex::default(),
-            played: OnceCell::new(),
+            band: OnceCell::new(),
         }
     }
 
@@ -84,8 +84,8 @@ impl Shelf {
     #[must_use]
     pub fn list(&self) -> Vec<Model> {
         let mut models = Vec::new();
-        if self.band.is_some() {
-            models.push(self.tell(BAND, "band", "bandmaster", 0));
+        if self.band_files.is_some() {
+            models.push(self.model_object(BAND, "band", "bandmaster", 0));
         }
         let mut found: Vec<LocalModel> = self.named.clone();
         for name in self.hub.installed().iter().map(|model| &model.name) {
@@ -97,7 +97,7 @@ impl Shelf {
             let kind = if model.role == Role::Embeddings { "embeddings" } else { "chat" };
             let modified = std::fs::metadata(&model.path).and_then(|data| data.modified()).ok();
             let created = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            self.tell(&model.name, kind, "local", created.map_or(0, |time| time.as_secs()))
+            self.model_object(&model.name, kind, "local", created.map_or(0, |time| time.as_secs()))
         }));
         for alias in self.aliases.iter().rev() {
             let known = models.iter().find(|model| model.id == alias.model).cloned();
@@ -106,8 +106,8 @@ impl Shelf {
         models
     }
 
-    fn tell(&self, id: &str, kind: &'static str, owner: &str, created: u64) -> Model {
-        let loaded = peek(&self.models, id);
+    fn model_object(&self, id: &str, kind: &'static str, owner: &str, created: u64) -> Model {
+        let model = loaded_model(&self.models, id);
         Model {
             id: id.to_owned(),
             object: "model",
@@ -115,32 +115,37 @@ impl Shelf {
             owned_by: owner.to_owned(),
             kind,
             loaded: match kind {
-                "band" => self.played.initialized(),
-                "embeddings" => peek(&self.embedders, id).is_some(),
-                _ => loaded.is_some(),
+                "band" => self.band.initialized(),
+                "embeddings" => loaded_model(&self.embedders, id).is_some(),
+                _ => model.is_some(),
             },
-            context_tokens: loaded.map(|model| model.context_tokens()),
+            context_tokens: model.map(|model| model.context_tokens()),
         }
     }
 
-    /// Chooses the model for a request that named `said`. Without a name it is the first model named at the start, or
-    /// the only one installed. If exactly one model was named at the start, it also answers for unknown names, so that
-    /// clients with a fixed model name work. `embeds` limits the choice to embedding models, or to the others.
+    /// Chooses the model for a request that named `requested`. Without a name it is the first model named at the
+    /// start, or the only one installed. If exactly one model was named at the start, it also answers for unknown
+    /// names, so that clients with a fixed model name work. `embeddings` limits the choice to embedding models, or to
+    /// the others.
     ///
     /// # Errors
     /// 400 if no model was named and there are several to choose from.
-    pub fn meant(&self, said: Option<&str>, embeds: bool) -> Result<Meant, ApiError> {
-        let meant = |id: &str| Ok(Meant { id: id.to_owned(), instead: false });
-        let Some(said) = said.filter(|said| !said.is_empty()) else { return meant(&self.usual(embeds)?) };
-        if let Some(alias) = self.aliases.iter().find(|alias| alias.name == said) {
-            return meant(&alias.model);
+    pub fn resolve(&self, requested: Option<&str>, embeddings: bool) -> Result<ResolvedModel, ApiError> {
+        let as_requested = |id: &str| Ok(ResolvedModel { id: id.to_owned(), substituted: false });
+        let Some(requested) = requested.filter(|requested| !requested.is_empty()) else {
+            return as_requested(&self.default_id(embeddings)?);
+        };
+        if let Some(alias) = self.aliases.iter().find(|alias| alias.name == requested) {
+            return as_requested(&alias.model);
         }
-        let mut named = self.named.iter().filter(|model| (model.role == Role::Embeddings) == embeds);
+        let mut named = self.named.iter().filter(|model| (model.role == Role::Embeddings) == embeddings);
         let only = named.next().filter(|_| named.next().is_none());
-        let is_band = said.split(':').next() == Some(BAND);
+        let names_band = requested.split(':').next() == Some(BAND);
         match only {
-            Some(only) if !is_band && !self.knows(said) => Ok(Meant { id: only.name.clone(), instead: true }),
-            _ => meant(said),
+            Some(only) if !names_band && !self.knows(requested) => {
+                Ok(ResolvedModel { id: only.name.clone(), substituted: true })
+            }
+            _ => as_requested(requested),
         }
     }
 
@@ -149,12 +154,12 @@ impl Shelf {
             || self.hub.installed().iter().any(|model| model.name == id)
     }
 
-    fn usual(&self, embeds: bool) -> Result<String, ApiError> {
-        let fits = |model: &&LocalModel| (model.role == Role::Embeddings) == embeds;
+    fn default_id(&self, embeddings: bool) -> Result<String, ApiError> {
+        let fits = |model: &&LocalModel| (model.role == Role::Embeddings) == embeddings;
         if let Some(model) = self.named.iter().find(fits) {
             return Ok(model.name.clone());
         }
-        let kind = if embeds { "embeddings" } else { "chat" };
+        let kind = if embeddings { "embeddings" } else { "chat" };
         let of_kind: Vec<String> =
             self.list().into_iter().filter(|model| model.kind == kind).map(|model| model.id).collect();
         match of_kind.as_slice() {
@@ -165,23 +170,23 @@ impl Shelf {
         }
     }
 
-    fn find(&self, id: &str, embeds: bool) -> Result<LocalModel, ApiError> {
+    fn find(&self, id: &str, embeddings: bool) -> Result<LocalModel, ApiError> {
         let found = self.named.iter().find(|model| model.name == id).cloned();
         // Only installed models are looked up: a path in a request must not open a file.
         let installed = || self.hub.installed().iter().any(|model| model.name == id);
         let found = found.or_else(|| installed().then(|| self.hub.find(id).ok()).flatten());
         match found {
-            Some(found) if (found.role == Role::Embeddings) == embeds => Ok(found),
+            Some(found) if (found.role == Role::Embeddings) == embeddings => Ok(found),
             Some(_) => {
-                let (is, use_for) = match embeds {
+                let (is, use_for) = match embeddings {
                     true => ("writes text", "/v1/chat/completions"),
                     false => ("turns text into vectors", "/v1/embeddings"),
                 };
                 Err(ApiError::invalid("model", format!("{id} {is}: use it at {use_for}")))
             }
             None => {
-                let there: Vec<String> = self.list().into_iter().map(|model| model.id).collect();
-                Err(ApiError::no_model(id, &there))
+                let available: Vec<String> = self.list().into_iter().map(|model| model.id).collect();
+                Err(ApiError::no_model(id, &available))
             }
         }
     }
@@ -191,10 +196,10 @@ impl Shelf {
     /// # Errors
     /// 400 for an embedding model, 404 for an unknown id, 500 if loading fails.
     pub async fn model(self: &Arc<Self>, id: &str) -> Result<Arc<LoadedModel>, ApiError> {
-        if let Some(model) = peek(&self.models, id) {
+        if let Some(model) = loaded_model(&self.models, id) {
             return Ok(model);
         }
-        self.player(&self.find(id, false)?).await
+        self.load_model(&self.find(id, false)?).await
     }
 
     /// The embedding model with this id; loads it if necessary.
@@ -202,16 +207,16 @@ impl Shelf {
     /// # Errors
     /// 400 for a model of another kind, 404 for an unknown id, 500 if loading fails.
     pub async fn embedder(self: &Arc<Self>, id: &str) -> Result<Arc<TextEmbedder>, ApiError> {
-        if let Some(model) = peek(&self.embedders, id) {
+        if let Some(model) = loaded_model(&self.embedders, id) {
             return Ok(model);
         }
-        self.band_embedder(&self.find(id, true)?).await
+        self.load_embedder(&self.find(id, true)?).await
     }
 
     fn band_files(&self) -> Result<&BandFiles, ApiError> {
-        self.band.as_ref().ok_or_else(|| {
-            let there: Vec<String> = self.list().into_iter().map(|model| model.id).collect();
-            ApiError::no_model(BAND, &there)
+        self.band_files.as_ref().ok_or_else(|| {
+            let available: Vec<String> = self.list().into_iter().map(|model| model.id).collect();
+            ApiError::no_model(BAND, &available)
         })
     }
 
@@ -220,17 +225,17 @@ impl Shelf {
     /// # Errors
     /// 404 if this server has no band, 500 if loading fails.
     pub async fn band(self: &Arc<Self>) -> Result<&Band, ApiError> {
-        self.played.get_or_try_init(|| self.assemble()).await
+        self.band.get_or_try_init(|| self.assemble()).await
     }
 
     async fn assemble(self: &Arc<Self>) -> Result<Band, ApiError> {
         let files = self.band_files()?.clone();
         let mut llms: HashMap<PathBuf, Arc<dyn Llm>> = HashMap::new();
         for found in files.writers() {
-            llms.insert(found.path.clone(), Arc::new(SessionLlm::new(self.player(found).await?)));
+            llms.insert(found.path.clone(), Arc::new(SessionLlm::new(self.load_model(found).await?)));
         }
         let embed = match &files.embeddings {
-            Some(found) => Some(self.band_embedder(found).await? as Arc<dyn Embed>),
+            Some(found) => Some(self.load_embedder(found).await? as Arc<dyn Embed>),
             None => None,
         };
         Ok(assemble_band(&files, &llms, embed))
@@ -239,30 +244,30 @@ impl Shelf {
     /// The band's planner; loads it if necessary.
     ///
     /// # Errors
-    /// As [`Shelf::band`].
+    /// As [`ModelRegistry::band`].
     pub async fn planner(self: &Arc<Self>) -> Result<Arc<LoadedModel>, ApiError> {
-        self.player(&self.band_files()?.planner).await
+        self.load_model(&self.band_files()?.planner).await
     }
 
-    async fn player(self: &Arc<Self>, found: &LocalModel) -> Result<Arc<LoadedModel>, ApiError> {
-        let (shelf, file) = (Arc::clone(self), found.clone());
-        loaded(&self.models, &found.name, move || (shelf.loaders.model)(&file)).await
+    async fn load_model(self: &Arc<Self>, found: &LocalModel) -> Result<Arc<LoadedModel>, ApiError> {
+        let (registry, file) = (Arc::clone(self), found.clone());
+        load_once(&self.models, &found.name, move || (registry.loaders.model)(&file)).await
     }
 
-    async fn band_embedder(self: &Arc<Self>, found: &LocalModel) -> Result<Arc<TextEmbedder>, ApiError> {
-        let (shelf, file) = (Arc::clone(self), found.clone());
-        loaded(&self.embedders, &found.name, move || (shelf.loaders.embedder)(&file)).await
+    async fn load_embedder(self: &Arc<Self>, found: &LocalModel) -> Result<Arc<TextEmbedder>, ApiError> {
+        let (registry, file) = (Arc::clone(self), found.clone());
+        load_once(&self.embedders, &found.name, move || (registry.loaders.embedder)(&file)).await
     }
 }
 
-fn peek<T>(cells: &Cells<T>, id: &str) -> Option<Arc<T>> {
+fn loaded_model<T>(cells: &LoadCells<T>, id: &str) -> Option<Arc<T>> {
     let cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
     cells.get(id)?.get().cloned()
 }
 
 /// Runs `load` once for all concurrent requests. After a failure, the next request tries again.
-async fn loaded<T: Send + Sync + 'static>(
-    cells: &Cells<T>,
+async fn load_once<T: Send + Sync + 'static>(
+    cells: &LoadCells<T>,
     id: &str,
     load: impl FnOnce() -> Result<Arc<T>, String> + Send + 'static,
 ) -> Result<Arc<T>, ApiError> {

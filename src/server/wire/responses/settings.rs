@@ -32,8 +32,9 @@ fn function() -> String {
 
 /// `none`, `auto`, `required`, or a function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ToolChoiceSaid)]
 #[serde(untagged)]
-pub enum ToolChoiceSaid {
+pub enum ResponseToolChoice {
     /// `none`, `auto` or `required`.
     Mode(String),
     /// The model must call this function.
@@ -46,7 +47,7 @@ pub enum ToolChoiceSaid {
     },
 }
 
-impl<'de> Deserialize<'de> for ToolChoiceSaid {
+impl<'de> Deserialize<'de> for ResponseToolChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Named {
@@ -63,7 +64,8 @@ impl<'de> Deserialize<'de> for ToolChoiceSaid {
 
 /// Format that the text of the answer must have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct FormatGiven {
+#[schema(as = FormatGiven)]
+pub struct TextFormat {
     /// `text`, `json_object` or `json_schema`.
     #[serde(rename = "type")]
     #[schema(pattern = "^(text|json_object|json_schema)$")]

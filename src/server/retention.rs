@@ -5,27 +5,28 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bandmaster_journal::{Desk, JournalError};
 
 /// How often old responses are looked for.
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
+const CHECK_EVERY: Duration = Duration::from_secs(3600);
 
 /// A clock that jumps ahead further than this is not trusted: responses would be deleted by mistake.
-const LEAP_MAX: Duration = Duration::from_secs(365 * 86_400);
+const CLOCK_JUMP_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// Deletes stored responses older than `age`, at once and then regularly, as long as this future is polled. Nothing is
 /// deleted while the clock is far ahead of the newest record from before the start, or has jumped ahead since.
-pub async fn forget_responses(desk: Desk, age: Duration) {
-    let mut times = tokio::time::interval(FORGET_EVERY);
+pub async fn delete_old_responses(desk: Desk, age: Duration) {
+    let mut times = tokio::time::interval(CHECK_EVERY);
     let newest = desk.read(|journal| journal.newest_s()).await.unwrap_or_else(|error: JournalError| {
         tracing::warn!("the age of the stored responses can't be read: {error}");
         None
     });
-    let clock = Clock { newest: newest.map(Duration::from_secs), began: wall(), since: Instant::now() };
+    let clock =
+        Clock { newest: newest.map(Duration::from_secs), started_at: unix_time(), since: Instant::now() };
     loop {
         times.tick().await;
-        if let Err(why) = clock.check(wall(), clock.since.elapsed()) {
+        if let Err(why) = clock.check(unix_time(), clock.since.elapsed()) {
             tracing::warn!("old stored responses are not deleted: {why}");
             continue;
         }
-        match forget_now(&desk, age).await {
+        match delete_now(&desk, age).await {
             Ok(0) => {}
             Ok(responses) => tracing::info!(responses, "deleted stored responses that were too old"),
             Err(error) => tracing::warn!("old stored responses could not be deleted: {error}"),
@@ -34,12 +35,12 @@ pub async fn forget_responses(desk: Desk, age: Duration) {
 }
 
 /// Deletes in several transactions, so that other users of the record get their turn in between.
-async fn forget_now(desk: &Desk, age: Duration) -> Result<usize, JournalError> {
-    let mut forgotten = 0;
+async fn delete_now(desk: &Desk, age: Duration) -> Result<usize, JournalError> {
+    let mut deleted = 0;
     loop {
         match desk.write(move |journal| journal.prune_responses(age)).await? {
-            0 => return Ok(forgotten),
-            some => forgotten += some,
+            0 => return Ok(deleted),
+            some => deleted += some,
         }
     }
 }
@@ -48,18 +49,18 @@ async fn forget_now(desk: &Desk, age: Duration) -> Result<usize, JournalError> {
 struct Clock {
     /// Time of the newest entry in the record at the start.
     newest: Option<Duration>,
-    began: Duration,
+    started_at: Duration,
     since: Instant,
 }
 
 impl Clock {
     /// Checks whether the time `now` is plausible when `elapsed` has passed since the start.
     fn check(&self, now: Duration, elapsed: Duration) -> Result<(), String> {
-        if now > self.began + elapsed + LEAP_MAX {
+        if now > self.started_at + elapsed + CLOCK_JUMP_MAX {
             return Err("the clock has jumped ahead by more than a year since the server started".to_owned());
         }
         match self.newest {
-            Some(newest) if self.began > newest + LEAP_MAX => Err(
+            Some(newest) if self.started_at > newest + CLOCK_JUMP_MAX => Err(
                 "the clock is more than a year ahead of everything that was recorded before: correct it and restart, \
                  or, if it is right, delete what is old with `bandmaster runs prune`"
                     .to_owned(),
@@ -69,7 +70,7 @@ impl Clock {
     }
 }
 
-fn wall() -> Duration {
+fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -81,12 +82,13 @@ mod tests {
     use bandmaster_journal::KeptResponse;
 
     #[test]
-    fn a_clock_that_was_set_wrongly_makes_nothing_old() {
+    fn a_wrong_clock_deletes_nothing() {
         let year = |year: u64| Duration::from_secs((year - 1970) * 31_557_600);
-        let check = |newest: Option<u64>, began: u64, now: u64, elapsed_s: u64, believed: bool| {
-            let clock = Clock { newest: newest.map(year), began: year(began), since: Instant::now() };
+        let check = |newest: Option<u64>, started_at: u64, now: u64, elapsed_s: u64, believed: bool| {
+            let clock =
+                Clock { newest: newest.map(year), started_at: year(started_at), since: Instant::now() };
             let result = clock.check(year(now), Duration::from_secs(elapsed_s));
-            assert_eq!(result.is_ok(), believed, "{newest:?} {began} {now}: {result:?}");
+            assert_eq!(result.is_ok(), believed, "{newest:?} {started_at} {now}: {result:?}");
         };
         check(None, 2026, 2026, 60, true);
         check(Some(2026), 2026, 2026, 60, true);
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn old_responses_are_forgotten_at_the_start() {
+    async fn old_responses_are_deleted_at_the_start() {
         let desk = Desk::in_memory().unwrap();
         let keep = async |id: &str, created_s: u64| {
             let (id, body) = (id.to_owned(), json!({}));
@@ -112,7 +114,7 @@ mod tests {
         keep("young", crate::wire::unix_seconds()).await;
         let there =
             async |id: &'static str| desk.read(move |journal| journal.response(id)).await.unwrap().is_some();
-        let forgetting = tokio::spawn(forget_responses(desk.clone(), Duration::from_secs(60)));
+        let deleting = tokio::spawn(delete_old_responses(desk.clone(), Duration::from_secs(60)));
         let gone = async {
             while there("old").await {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -120,7 +122,7 @@ mod tests {
         };
         tokio::time::timeout(Duration::from_secs(20), gone).await.expect("it is forgotten");
         assert!(there("young").await);
-        assert!(!forgetting.is_finished(), "it looks again later");
-        forgetting.abort();
+        assert!(!deleting.is_finished(), "it looks again later");
+        deleting.abort();
     }
 }
