@@ -7,6 +7,7 @@ mod attention;
 mod disjoint;
 mod dispatch;
 mod formats;
+// `heap`, `limits` and `stdout` are namespaces: their functions are called by `heap::share` and so on.
 pub mod heap;
 mod isa;
 mod kv;

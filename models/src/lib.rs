@@ -7,6 +7,7 @@ mod cpu;
 mod embedder;
 mod error;
 mod families;
+// A namespace for all who read or write model files.
 pub mod gguf;
 mod load;
 mod mapping;
@@ -16,6 +17,7 @@ mod packed;
 mod packing;
 mod spec;
 mod tensors;
+// A namespace for tests of the crates above.
 pub mod tiny;
 mod weights;
 

@@ -13,6 +13,7 @@ mod cost;
 mod draft;
 mod error;
 mod handle;
+// A namespace: `hash::mix` and its like say more than the bare names, in benchmarks and tests.
 pub mod hash;
 mod jobs;
 mod model_state;
