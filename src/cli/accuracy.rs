@@ -226,7 +226,7 @@ impl Bench<'_> {
                 if let Some(failures) = report.failures().filter(|_| !report.is_all_failed()) {
                     terminal::err(&format!("warning: {failures}\n"));
                 }
-                cells.push(report);
+                cells.push(*report);
             }
         };
         let measured = self.runtime.block_on(self.plan.matrix.measure(evaluation, &mut show));

@@ -22,7 +22,7 @@ pub enum MatrixProgress<'a> {
     /// An item has ended, as the `ended`th of its cell.
     Item { cell: &'a str, ended: usize, item: &'a ItemReport },
     /// A cell has ended.
-    Cell(AccuracyReport),
+    Cell(Box<AccuracyReport>),
 }
 
 impl Matrix {
@@ -47,7 +47,7 @@ impl Matrix {
                 let cell = self.cell(evaluation, *method, *budget);
                 let report = measure_cell(evaluation, &cell, observe).await?;
                 let used = report.tokens_by_item();
-                observe(MatrixProgress::Cell(report));
+                observe(MatrixProgress::Cell(Box::new(report)));
                 if self.baseline && *method != Method::Alone && !evaluation.is_interrupted() {
                     let alone = Cell {
                         name: format!("alone, with the tokens of {}", cell.name),
@@ -57,7 +57,7 @@ impl Matrix {
                         seed: self.seed,
                     };
                     let report = measure_cell(evaluation, &alone, observe).await?;
-                    observe(MatrixProgress::Cell(report));
+                    observe(MatrixProgress::Cell(Box::new(report)));
                 }
                 if evaluation.is_interrupted() {
                     return Ok(());

@@ -440,7 +440,7 @@ fn measured(matrix: &Matrix) -> (Vec<AccuracyReport>, Vec<Call>) {
             items += 1;
             assert_eq!(ended, (items - 1) % 3 + 1);
         }
-        MatrixProgress::Cell(report) => cells.push(report),
+        MatrixProgress::Cell(report) => cells.push(*report),
     }))
     .unwrap();
     let calls = model.seen.lock().unwrap().clone();
