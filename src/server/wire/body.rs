@@ -116,7 +116,7 @@ mod tests {
     struct Outer {
         name: String,
         #[serde(default)]
-        budget: Vec<Inner>,
+        parts: Vec<Inner>,
     }
 
     #[derive(Debug, Deserialize)]
@@ -178,7 +178,7 @@ mod tests {
         check(r#"{"name": "a", "parts": [{"size": 1}, {"size": -1}]}"#, Some("parts[1].size"), "-1");
         check(r#"{"name": "a", "parts": [{}]}"#, Some("parts[0].size"), "missing");
         let whole = parse::<Outer>(br#"{"name": "a", "parts": [{"size": 5.0}]}"#).unwrap().0;
-        assert_eq!(whole.budget[0].size, 5);
+        assert_eq!(whole.parts[0].size, 5);
         check(r#"{"name": "a"} x"#, None, "not valid JSON");
         check("{\"name\": \"\u{1}\"}", None, "not valid JSON");
         assert!(parse::<Outer>(b"{\"name\": \"\xff\"}").is_err());
