@@ -21,21 +21,9 @@ use crate::hub::{Hub, LocalModel, Role, format_memory_size};
 use crate::journal::Desk;
 use crate::server::{
     Alias, ApiKeys, App, BoundServer, Hosts, Layers, Listen, Loaders, Metrics, ModelRegistry, Origins,
-    OtlpEndpoint, Runs, Shutdown, SpanExport, bind, delete_old_responses, descriptors_needed, memory_freed,
+    OtlpEndpoint, Runs, Shutdown, SpanExport, bind, connections_within, delete_old_responses, memory_freed,
     router, with_layers,
 };
-
-/// How long a client may take to send the head of a request.
-const HEADER_TIME_MAX: Duration = Duration::from_secs(30);
-/// A client that accepts no bytes of its answer for this long is disconnected.
-const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
-const HEADERS_MAX: usize = 100;
-/// Open files that are not connections: models, the record, listening sockets, and the runtime's own.
-const OTHER_FILES: u64 = 32;
-/// At shutdown, runs without a listener are cancelled; this is the time for recording what they had.
-const RUNS_END_MAX: Duration = Duration::from_secs(3);
-/// How long to then wait for a record that another process has locked. Unwritten events are lost.
-const RECORD_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Time for exporting the last spans, even if the drain time is used up: these spans include the answers that were cut.
 const SPANS_TIME_MIN: Duration = Duration::from_secs(1);
@@ -60,15 +48,12 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
     let home = &config.home.value;
     let state_dir = home.create_state_dir()?;
     let drain = Duration::from_secs(settings.drain_seconds.value);
+    let address = SocketAddr::new(settings.host.value, settings.port.value);
+    let connections_max = connections_within(settings.max_connections.value, open_files());
     let listen = Listen {
-        address: SocketAddr::new(settings.host.value, settings.port.value),
         socket: (!settings.standalone.value).then(|| state_dir.join(SOCKET)),
-        header_timeout: HEADER_TIME_MAX,
-        write_timeout: WRITE_TIME_MAX,
-        headers_max: HEADERS_MAX,
-        drain_timeout: drain,
-        connections_max: connections(settings.max_connections.value, open_files()),
         per_address_max: settings.max_connections_per_address.as_ref().map(|most| most.value),
+        ..Listen::new(address, drain, connections_max)
     };
     let runtime = runtime(2)?;
     let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
@@ -94,7 +79,7 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
     });
     let result = runtime.block_on(run(&app, bound, &layers, named));
     let shutdown_began = runtime.block_on(shutdown_began).unwrap_or_else(|_| Instant::now());
-    runtime.block_on(app.runs.end(RUNS_END_MAX, RECORD_TIME_MAX));
+    runtime.block_on(app.runs.end());
     engine.shutdown();
     // Clients with open requests have had their last answer.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -284,20 +269,6 @@ fn fits_into_memory(band: &BandFiles, memory: &MemoryLimits) -> bool {
         );
     }
     too_large.is_none()
-}
-
-/// Reduces the number of connections to what the open-file limit allows. Half of the files are for the private socket.
-fn connections(wanted: usize, files: Option<u64>) -> usize {
-    let Some(files) = files else { return wanted };
-    let room = files.saturating_sub(OTHER_FILES) / 2;
-    let fits = |connections_max: &usize| descriptors_needed(*connections_max) as u64 <= room;
-    let connections_max = (1..=wanted).rev().find(fits).unwrap_or(1);
-    if connections_max < wanted {
-        tracing::warn!(
-            "{connections_max} connections at a time, since {files} files may be open: raise that limit (ulimit -n)"
-        );
-    }
-    connections_max
 }
 
 fn engine(config: &Config, memory: &MemoryLimits) -> Result<(EngineHandle, Loaders), CliError> {

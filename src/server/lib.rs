@@ -44,7 +44,7 @@ pub use metrics::Metrics;
 pub use registry::{Alias, BAND, Loaders, ModelRegistry};
 pub use retention::delete_old_responses;
 pub use runs::Runs;
-pub use serve::{BoundServer, Listen, bind, descriptors_needed};
+pub use serve::{BoundServer, Listen, bind, connections_within};
 pub use spans::{OtlpEndpoint, SPAN_TARGET, SpanExport, SpanParent, traced};
 pub use usage::Usage;
 // Fuzzing reads bodies as the routes do.

@@ -12,6 +12,11 @@ use tokio::sync::{oneshot, watch};
 
 use super::error::ApiError;
 
+/// At shutdown, runs without a listener are cancelled; this is the time for recording what they had.
+const END_TIME_MAX: Duration = Duration::from_secs(3);
+/// How long to then wait for a record that another process has locked. Unwritten events are lost.
+const RECORD_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// Called with each event of a run.
 pub(crate) type RunListener = Box<dyn FnMut(&RunEvent) + Send>;
 
@@ -189,8 +194,8 @@ impl Runs {
         })
     }
 
-    /// Cancels all runs. Waits up to `time_max` for them to end, then up to `record_time_max` for the record.
-    pub async fn end(&self, time_max: Duration, record_time_max: Duration) {
+    /// Cancels all runs, and waits for them and for the record.
+    pub async fn end(&self) {
         let all: Vec<ActiveRun> = self.lock().values().cloned().collect();
         all.iter().for_each(|active| active.cancel.cancel());
         let ended = async {
@@ -198,8 +203,8 @@ impl Runs {
                 while active.progress.changed().await.is_ok() {}
             }
         };
-        let _ = tokio::time::timeout(time_max, ended).await;
-        let unwritten = self.desk.flush(record_time_max).await;
+        let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
+        let unwritten = self.desk.flush(RECORD_TIME_MAX).await;
         if !unwritten.is_empty() {
             let runs = unwritten.join(", ");
             tracing::warn!(

@@ -33,7 +33,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use disconnect::{RequestState, SharedSocket, Socket};
 use request_body::RequestBody;
 use response_body::ResponseBody;
-pub use slots::descriptors_needed;
+pub use slots::connections_within;
+use slots::descriptors_needed;
 pub(crate) use slots::{ClientAddress, Connection, ConnectionLimit};
 use slots::{ConnectionState, Slot, Slots};
 use write_timeout::WriteTimeout;
@@ -53,6 +54,12 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 const RESERVE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait for connections to close after they were cut off.
 const CUT_MAX: Duration = Duration::from_secs(1);
+
+/// How long a client may take to send the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client that accepts no bytes of its answer for this long is disconnected.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+const HEADERS_MAX: usize = 100;
 
 /// Where to listen, and the limits on connections.
 #[derive(Debug, Clone)]
@@ -76,6 +83,23 @@ pub struct Listen {
     pub connections_max: usize,
     /// Most of them from one address. `None` means 256 for other machines and no limit for this one; 0 means no limit.
     pub per_address_max: Option<usize>,
+}
+
+impl Listen {
+    /// The server's limits on single requests, for at most `connections_max` connections at `address`.
+    #[must_use]
+    pub fn new(address: SocketAddr, drain_timeout: Duration, connections_max: usize) -> Self {
+        Self {
+            address,
+            socket: None,
+            header_timeout: HEADER_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+            headers_max: HEADERS_MAX,
+            drain_timeout,
+            connections_max,
+            per_address_max: None,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

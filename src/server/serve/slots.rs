@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 
 use super::Peer;
 
+/// Open files that are not connections: models, the record, listening sockets, and the runtime's own.
+const OTHER_FILES: u64 = 32;
 /// The reserve: slots beyond the limit, in which a connection can still learn that the server is full, or ask for its
 /// health. It has one slot for every 16 regular ones, but at least 4 and at most 64.
 const RESERVE_PART: usize = 16;
@@ -184,9 +186,25 @@ impl Connection {
     }
 }
 
+/// Reduces the number of connections to what the limit of open files allows. Half of the files are for the private
+/// socket.
+#[must_use]
+pub fn connections_within(wanted: usize, files: Option<u64>) -> usize {
+    let Some(files) = files else { return wanted };
+    let room = files.saturating_sub(OTHER_FILES) / 2;
+    let fits = |connections_max: &usize| descriptors_needed(*connections_max) as u64 <= room;
+    let connections_max = (1..=wanted).rev().find(fits).unwrap_or(1);
+    if connections_max < wanted {
+        tracing::warn!(
+            "{connections_max} connections at a time, since {files} files may be open: raise that limit (ulimit -n)"
+        );
+    }
+    connections_max
+}
+
 /// File descriptors needed for `slots` regular slots, the reserve, and connections that are still closing.
 #[must_use]
-pub fn descriptors_needed(slots: usize) -> usize {
+pub(super) fn descriptors_needed(slots: usize) -> usize {
     let reserve = reserve(slots);
     slots + reserve + reserve.div_ceil(4)
 }
