@@ -26,7 +26,7 @@ const RECORD_TIME_MAX: Duration = Duration::from_secs(30);
 
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     let (request, left_out) = request(flags)?;
-    execute(config, &flags.band, &flags.execution, Work::New(request), &left_out)
+    execute(config, &flags.band, &flags.execution, Work::New(Box::new(request)), &left_out)
 }
 
 /// Does a run and prints its answer, in the server that is running on this home or in an engine of its own. `left_out`

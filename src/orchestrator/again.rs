@@ -99,7 +99,7 @@ impl Again {
 /// A run to be worked on.
 #[derive(Debug)]
 pub enum Work {
-    New(RunRequest),
+    New(Box<RunRequest>),
     /// A recorded run that goes on.
     Again(Box<Again>),
 }

@@ -149,7 +149,7 @@ impl Llm for SessionLlm {
             let (model, messages) = (Arc::clone(&self.model), call.messages.clone());
             let prompt =
                 aside(move || model.chat_prompt(&messages, &[])).await.map_err(|e| call_error(&e))?;
-            check_room(&*self.model, call, prompt.ids.len())?;
+            check_room(&self.model, call, prompt.ids.len())?;
             let generation =
                 self.model.generate(prompt, generation_options(call)).map_err(|e| call_error(&e))?;
             let mut reply = listen(generation, progress).await?;

@@ -260,7 +260,8 @@ mod tests {
         let runs = Arc::new(Runs::new(Desk::in_memory().unwrap()));
         let band = Band { planner: Arc::new(Panics), workers: Vec::new(), embed: None };
         let request = RunRequest::new("count sheep");
-        let begun = runs.begin(&Viewer::everybody(), band, Work::New(request), Box::new(|_| {})).await;
+        let begun =
+            runs.begin(&Viewer::everybody(), band, Work::New(Box::new(request)), Box::new(|_| {})).await;
         let error = begun.err().expect("it never began");
         assert_eq!(error.status, 500);
         assert!(error.message.contains("ended before it began"), "{}", error.message);

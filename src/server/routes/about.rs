@@ -74,7 +74,7 @@ async fn model(
     query: ModelQuery,
 ) -> Result<(String, Arc<LoadedModel>), ApiError> {
     app.check_ready()?;
-    let id = app.model_id(&context, query.model.as_deref(), false)?;
+    let id = app.model_id(context, query.model.as_deref(), false)?;
     let model = app.models.model(&id).await?;
     Ok((id, model))
 }

@@ -45,7 +45,7 @@ pub(crate) async fn begin(
     context: RequestContext,
     Json(request): Json<CreateRun>,
 ) -> Result<Body<Run>, ApiError> {
-    start(&app, context, Work::New(request.request()?)).await.map(Body)
+    start(&app, context, Work::New(Box::new(request.request()?))).await.map(Body)
 }
 
 async fn start(app: &Arc<App>, context: RequestContext, work: Work) -> Result<Run, ApiError> {
@@ -206,7 +206,7 @@ impl EventFollower {
             }
             let Some(follower) = self.active.as_mut().filter(|_| !self.ended) else { continue };
             if let Some(delta) = follower.new_text(self.last_seq) {
-                return Some(vec![sse::data(&delta).event("answer.delta".to_owned())]);
+                return Some(vec![sse::data(&delta).event("answer.delta")]);
             }
             tokio::select! {
                 () = follower.changed() => {}

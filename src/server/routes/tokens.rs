@@ -140,7 +140,7 @@ pub(crate) async fn chat_input_tokens(
 }
 
 async fn rendered(app: &App, context: &RequestContext, request: TemplateRequest) -> Result<Prompt, ApiError> {
-    let id = app.model_id(&context, request.model.as_deref(), false)?;
+    let id = app.model_id(context, request.model.as_deref(), false)?;
     let conversation = request.conversation()?;
     let model = app.models.model(&id).await?;
     let bytes = conversation.check()?;

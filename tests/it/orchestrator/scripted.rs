@@ -180,7 +180,7 @@ pub fn play_with(
     look: impl FnMut(&RunEvent) + Send,
 ) -> Ran {
     let folder = tempfile::tempdir().unwrap();
-    do_work(folder, (planner, workers, embed), Work::New(request.clone()), cancel, look)
+    do_work(folder, (planner, workers, embed), Work::New(Box::new(request.clone())), cancel, look)
 }
 
 /// Goes on with a run whose record is in a folder.
@@ -198,9 +198,12 @@ pub fn record(folder: &tempfile::TempDir) -> std::path::PathBuf {
     folder.path().join("runs.sqlite")
 }
 
+/// A planner, its workers, and an embedder.
+type ScriptedBand<'a> = (&'a Arc<Scripted>, &'a [Arc<Scripted>], Option<Arc<dyn Embed>>);
+
 fn do_work(
     folder: tempfile::TempDir,
-    (planner, workers, embed): (&Arc<Scripted>, &[Arc<Scripted>], Option<Arc<dyn Embed>>),
+    (planner, workers, embed): ScriptedBand<'_>,
     to_do: Work,
     cancel: &Cancel,
     mut look: impl FnMut(&RunEvent) + Send,
