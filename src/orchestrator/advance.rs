@@ -206,6 +206,8 @@ impl Core {
         match self.next_move() {
             Move::Answer(ended) => Ok(vec![self.end(ended, ms)]),
             Move::Split(asked) => Err(Waits::ForSplits(asked)),
+            // A plan that is made while the run is being stopped would be made of what is not there yet.
+            Move::Add { .. } if self.state.is_stopped() => Ok(vec![self.end(Ended::default(), ms)]),
             Move::Add { tasks, proposed } => Ok(self.add(tasks, proposed, ms)),
             Move::Drop { tasks, why } => self.drop_tasks(&tasks, &why, ms),
             Move::Wait => self.wait(ms),

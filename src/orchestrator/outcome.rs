@@ -132,13 +132,18 @@ pub struct Outcome {
     /// The answer; with status `requires_action`, the question to the user.
     pub answer: String,
     pub strategy: StrategyName,
+    #[serde(default)]
     pub strategy_why: StrategyWhy,
     /// One report for each task of the plan.
+    #[serde(default)]
     pub tasks: Vec<TaskReport>,
     /// The planner's own calls, in order: plan, synthesis.
+    #[serde(default)]
     pub planner_tasks: Vec<TaskReport>,
+    #[serde(default)]
     pub usage: RunUsage,
     /// What the answer lacks, one clause each.
+    #[serde(default)]
     pub missing: Vec<String>,
     /// Problems that did not affect the answer, such as a record that could not be written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -15,14 +15,11 @@ use world::World;
 
 use crate::outcome::{Outcome, Status, TaskReport};
 
-/// Worlds of each kind in an ordinary test run.
-const WORLDS: u64 = 300;
-
-/// Plays worlds until one fails, and says which.
-fn worlds(mut play: impl FnMut(u64)) {
+/// Plays worlds until one fails, and says which. `count` is their number in an ordinary test run.
+fn worlds(count: u64, mut play: impl FnMut(u64)) {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let first = number("BANDMASTER_SIMULATION_FIRST").unwrap_or(0);
-    let count = number("BANDMASTER_SIMULATIONS").unwrap_or(WORLDS);
+    let count = number("BANDMASTER_SIMULATIONS").unwrap_or(count);
     for seed in first..first + count {
         let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| play(seed)));
         if let Err(panic) = played {
@@ -34,8 +31,11 @@ fn worlds(mut play: impl FnMut(u64)) {
     }
 }
 
+/// A task's id, status, output and number of attempts.
+type TaskResult = (String, Status, String, u32);
+
 /// What must not depend on how often the process was killed: the answer, the status, and each task with its output.
-fn result(outcome: &Outcome) -> (String, Status, Vec<(String, Status, String, u32)>, Vec<String>) {
+fn result(outcome: &Outcome) -> (String, Status, Vec<TaskResult>, Vec<String>) {
     let of = |task: &TaskReport| (task.id.clone(), task.status, task.output.clone(), task.attempts);
     let tasks = outcome.tasks.iter().chain(&outcome.planner_tasks).map(of).collect();
     (outcome.answer.clone(), outcome.status, tasks, outcome.missing.clone())
@@ -46,7 +46,7 @@ fn every_run_ends_and_its_record_is_sound_whatever_disturbs_it() {
     let mut sum = Happened::default();
     let mut statuses = std::collections::BTreeMap::<String, usize>::new();
     let mut events = 0;
-    worlds(|seed| {
+    worlds(60, |seed| {
         let mut random = Random::new(hash(seed, &["disturbed"], &[]));
         let mut world = World::new(seed);
         world.is_pure = random.one_in(2);
@@ -57,7 +57,8 @@ fn every_run_ends_and_its_record_is_sound_whatever_disturbs_it() {
             stops: random.below(3),
             resumes: random.below(4),
             other_bands: random.one_in(3),
-            folds_all: random.one_in(40),
+            folds_all: random.one_in(20),
+            skips_replay: false,
         };
         let mut driver = Driver::new(&world, disturbed);
         let outcome = driver.run();
@@ -70,25 +71,31 @@ fn every_run_ends_and_its_record_is_sound_whatever_disturbs_it() {
         sum.in_flight_max = sum.in_flight_max.max(driver.happened.in_flight_max);
     });
     eprintln!("{events} events, {sum:?}, {statuses:?}");
-    let Happened { kills, forks, stops, resumes, in_flight_max } = sum;
     if std::env::var_os("BANDMASTER_SIMULATIONS").is_none() {
-        let least = [kills, forks, stops, resumes].into_iter().min();
-        assert!(least > Some(50), "a simulation without disturbances would show nothing: {sum:?}");
-        assert_eq!(in_flight_max, 64, "nothing comes near the limit of calls");
+        let least = [sum.kills, sum.forks, sum.stops, sum.resumes].into_iter().min();
+        assert!(least > Some(10), "a simulation without disturbances would show nothing: {sum:?}");
     }
+}
+
+/// Whether a strategy dropped tasks. Which of them had ended by then depends on the order in which calls end.
+fn dropped(driver: &Driver) -> bool {
+    driver.record.iter().any(|event| event.body["error"] == "nobody needs it")
 }
 
 #[test]
 fn a_killed_run_ends_as_it_would_have_in_whatever_order_its_calls_end() {
     let mut kills = 0;
-    worlds(|seed| {
+    worlds(50, |seed| {
         let world = World::new(seed).without_budget();
-        let expected = Driver::new(&world, Disturbed { seed, ..Disturbed::default() }).run();
+        let mut undisturbed = Driver::new(&world, Disturbed { seed, ..Disturbed::default() });
+        let expected = undisturbed.run();
         let disturbed = Disturbed { seed: seed + 1, kills: 1 + seed as usize % 4, ..Disturbed::default() };
         let mut driver = Driver::new(&world, disturbed);
         let outcome = driver.run();
         kills += driver.happened.kills;
-        assert_eq!(result(&outcome), result(&expected), "{} kills", driver.happened.kills);
+        if !dropped(&undisturbed) && !dropped(&driver) {
+            assert_eq!(result(&outcome), result(&expected), "{} kills", driver.happened.kills);
+        }
     });
     eprintln!("{kills} kills");
 }
@@ -96,9 +103,10 @@ fn a_killed_run_ends_as_it_would_have_in_whatever_order_its_calls_end() {
 #[test]
 fn a_stopped_run_that_is_resumed_ends_as_it_would_have_unless_something_had_failed() {
     let mut stops = 0;
-    worlds(|seed| {
+    worlds(50, |seed| {
         let world = World::new(seed).without_budget();
-        let expected = Driver::new(&world, Disturbed { seed, ..Disturbed::default() }).run();
+        let mut undisturbed = Driver::new(&world, Disturbed { seed, ..Disturbed::default() });
+        let expected = undisturbed.run();
         let disturbed = Disturbed { seed: seed + 1, stops: 1, resumes: 1, ..Disturbed::default() };
         let mut driver = Driver::new(&world, disturbed);
         let outcome = driver.run();
@@ -107,7 +115,7 @@ fn a_stopped_run_that_is_resumed_ends_as_it_would_have_unless_something_had_fail
             event.kind == "task.finished"
                 && matches!(event.body["status"].as_str(), Some("failed" | "skipped"))
         });
-        if driver.happened.stops == 1 && !failed {
+        if driver.happened.stops == 1 && !failed && !dropped(&undisturbed) {
             stops += 1;
             assert_eq!(result(&outcome), result(&expected));
         }
@@ -117,23 +125,30 @@ fn a_stopped_run_that_is_resumed_ends_as_it_would_have_unless_something_had_fail
 
 #[test]
 fn a_fork_at_every_event_of_a_run_of_twelve_tasks_ends() {
-    for seed in 0..2 {
-        let world = World::of_twelve_tasks(seed);
-        let mut driver = Driver::new(&world, Disturbed { seed, ..Disturbed::default() });
-        let expected = driver.run();
-        assert_eq!(expected.tasks.len(), 12, "{:?}", expected.tasks);
-        for at in 1..=driver.record.len() {
-            let disturbed = Disturbed { seed: at as u64, ..Disturbed::default() };
-            let outcome = Driver::fork_of(&world, &driver.record, at, disturbed);
-            assert_eq!(result(&outcome), result(&expected), "seed {seed}, fork at event {at}");
-        }
+    let world = World::of_twelve_tasks(0);
+    let mut driver = Driver::new(&world, Disturbed::default());
+    let expected = driver.run();
+    assert_eq!(expected.tasks.len(), 12, "{:?}", expected.tasks);
+    for at in 1..=driver.record.len() {
+        let disturbed = Disturbed { seed: at as u64, skips_replay: at % 8 > 0, ..Disturbed::default() };
+        let outcome = Driver::fork_of(&world, &driver.record, at, disturbed);
+        assert_eq!(result(&outcome), result(&expected), "fork at event {at}");
     }
+}
+
+#[test]
+fn of_many_tasks_no_more_than_64_have_a_call_at_a_time() {
+    let world = World::of_many_tasks();
+    let mut driver = Driver::new(&world, Disturbed { skips_replay: true, ..Disturbed::default() });
+    let outcome = driver.run();
+    assert!(outcome.tasks.len() > 64, "{} tasks", outcome.tasks.len());
+    assert_eq!(driver.happened.in_flight_max, 64);
 }
 
 /// Without this, the simulation could be one of runs that fail at their first step.
 #[test]
 fn a_world_without_trouble_completes_its_run_without_a_second_attempt() {
-    for seed in 0..150 {
+    for seed in 0..40 {
         let mut world = World::new(seed).without_budget();
         world.moods.iter_mut().for_each(|(_, trouble)| *trouble = 0);
         let outcome = Driver::new(&world, Disturbed { seed, ..Disturbed::default() }).run();

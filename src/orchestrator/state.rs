@@ -198,14 +198,14 @@ impl TaskState {
         self.attempts.last().filter(|attempt| attempt.end.is_none() && self.status == Status::InProgress)
     }
 
-    /// Makes the task one that is still to be done.
-    fn reset(&mut self) {
+    /// Makes the task one that is still to be done. With `anew`, what it works on changes, so no attempt counts any more.
+    fn reset(&mut self, anew: bool) {
         // An attempt that was cut short is made again, under its number and so with its seed.
         let cut_short = |last: &mut Attempt| matches!(last.end, None | Some(CallEnd::Stopped));
         while let Some(attempt) = self.attempts.pop_if(cut_short) {
             self.abandoned.push(attempt);
         }
-        if self.status != Status::InProgress && self.status != Status::Cancelled {
+        if anew || (self.status != Status::InProgress && self.status != Status::Cancelled) {
             self.earlier_attempts = self.attempts.len();
         }
         self.status = if self.attempts_now().is_empty() { Status::Queued } else { Status::InProgress };
@@ -485,13 +485,19 @@ impl RunState {
         for task in &mut self.tasks {
             let open = match task.status {
                 Status::Completed => false,
+                // The tasks of the plan follow from this one, however it ended.
+                _ if task.task.job == Job::Plan && self.plan.is_some() => false,
                 Status::Failed | Status::Skipped => had_ended,
                 _ => true,
             };
-            let reads_anew = changed_at.iter().any(|at| task.task.reads(*at));
-            if open || reads_anew || task.task.needs.iter().any(|need| again.contains(need)) {
-                again.push(task.id.clone());
-                task.reset();
+            let changes = changed_at.iter().any(|at| task.task.reads(*at))
+                || task.task.needs.iter().any(|need| again.contains(need));
+            if open || changes {
+                // Nothing has begun yet that needs the result of a task which had none.
+                if matches!(task.status, Status::Completed | Status::Failed | Status::Skipped) {
+                    again.push(task.id.clone());
+                }
+                task.reset(changes);
             }
         }
         self.band = Some(band.clone());

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::super::request::StrategyName;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StrategyWhy {
     pub facts: Facts,
     /// The worked examples closest in meaning, closest first. Empty without an embedder or if it was not needed.
@@ -15,6 +16,7 @@ pub struct StrategyWhy {
 
 /// What can be counted about a goal and its inputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// How many inputs the run was given.
     pub inputs: usize,

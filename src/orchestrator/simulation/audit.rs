@@ -200,9 +200,11 @@ impl Audit {
                 .map(|known| known.task.id.clone())
                 .collect();
         }
+        let has_plan = self.tasks.iter().any(|known| !known.task.job.is_planners());
         for known in &mut self.tasks {
             let is_open = match known.status {
                 Some(Status::Completed) => false,
+                _ if known.task.job == Job::Plan && has_plan => false,
                 Some(Status::Failed | Status::Skipped) => had_ended,
                 _ => true,
             };
@@ -210,7 +212,9 @@ impl Audit {
             if !is_open && !needs_again {
                 continue;
             }
-            again.insert(known.task.id.clone());
+            if matches!(known.status, Some(Status::Completed | Status::Failed | Status::Skipped)) {
+                again.insert(known.task.id.clone());
+            }
             while known.attempts.last().is_some_and(|made| matches!(made.end, None | Some(CallEnd::Stopped)))
             {
                 known.attempts.pop();

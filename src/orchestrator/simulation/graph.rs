@@ -34,6 +34,11 @@ impl Form {
     }
 }
 
+/// Tasks of the plan that follows from a seed.
+pub fn tasks_of(seed: u64) -> usize {
+    Form::of(seed).first
+}
+
 fn id(number: usize) -> String {
     format!("t{}", number + 1)
 }

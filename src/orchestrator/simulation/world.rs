@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::graph::Graph;
+use super::graph::{Graph, tasks_of};
 use super::random::{Random, hash};
 use crate::band::Skill;
 use crate::choice::why::{Facts, StrategyWhy};
@@ -76,10 +76,9 @@ fn band(random: &mut Random) -> BandInfo {
     BandInfo { planner, workers }
 }
 
-/// A text about a farm, of a few hundred bytes or of several thousand.
-fn farm(number: usize, long: bool, random: &mut Random) -> Input {
+/// A text about a farm with a few paragraphs about something else.
+fn farm(number: usize, paragraphs: usize, random: &mut Random) -> Input {
     let mut text = format!("Farm number {number} lies by the river.\n\n");
-    let paragraphs = if long { 20 + random.below(120) } else { random.below(2) };
     let told = random.below(paragraphs + 1);
     for paragraph in 0..=paragraphs {
         if paragraph == told {
@@ -121,10 +120,13 @@ impl World {
         };
         let mut request = RunRequest::new(goal);
         let count = if least_inputs > 0 { least_inputs + random.below(6) } else { random.below(2) };
-        let few_long = 1 + random.below(4);
+        // A text of so many paragraphs takes more calls than may run at a time, and seconds to check.
+        let huge = strategy == StrategyName::Map && random.one_in(400);
         for number in 0..count {
-            let long = strategy == StrategyName::Map && random.one_in(few_long + 1);
-            request.inputs.push(farm(number, long, random));
+            let long = strategy == StrategyName::Map && random.one_in(4);
+            let paragraphs = if huge && number == 0 { 140 } else { 2 + random.below(14) };
+            let paragraphs = if long || (huge && number == 0) { paragraphs } else { random.below(2) };
+            request.inputs.push(farm(number, paragraphs, random));
         }
         request.seed = random.pick(&[0, 7, u64::MAX, random.clone().number()]);
         request.strategy = (strategy != StrategyName::Other).then_some(strategy);
@@ -155,10 +157,20 @@ impl World {
         let mut world = Self::of(StrategyName::Map, &mut random, seed);
         world.request.goal = MAPS[0].0.to_owned();
         world.request.budget.tokens = None;
-        world.request.inputs = (0..11).map(|number| farm(number, false, &mut random)).collect();
+        world.request.inputs = (0..11).map(|number| farm(number, 0, &mut random)).collect();
         world.facts.inputs = 11;
         world.band.planner.context_tokens = 8192;
-        world.moods.iter_mut().for_each(|(_, trouble)| *trouble = 15);
+        world.moods.iter_mut().for_each(|(_, trouble)| *trouble = 10);
+        world
+    }
+
+    /// More tasks than may have a call at a time.
+    pub fn of_many_tasks() -> Self {
+        let mut random = Random::new(0);
+        let mut world = Self::of(StrategyName::Other, &mut random, 0).without_budget();
+        world.request.inputs.clear();
+        world.request.seed = (0..).find(|seed| tasks_of(*seed) > 64).unwrap_or_default();
+        world.moods.iter_mut().for_each(|(_, trouble)| *trouble = 10);
         world
     }
 

@@ -119,7 +119,7 @@ async fn a_damaged_run_is_marked_in_the_list_and_can_not_be_resumed() {
     for _ in 0..2 {
         let mut recording = damaged.server.desk.begin(Vec::new());
         recording.append("run.started", 0, &json!({"goal": "g"}));
-        let end = json!({"status": "incomplete", "answer": "", "missing": []});
+        let end = json!({"id": "r", "status": "incomplete", "answer": "", "strategy": "direct"});
         recording.finish("run.finished", 1, &end, Duration::from_secs(20)).await;
         ids.push(recording.id().to_owned());
     }

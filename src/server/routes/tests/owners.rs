@@ -101,6 +101,7 @@ async fn routes(server: &Running) -> Vec<(String, String, Value)> {
         for (method, route) in methods.as_object().unwrap() {
             let body = match (method.as_str(), path.rsplit('/').next()) {
                 _ if route["requestBody"].is_null() => Value::Null,
+                (_, Some("fork")) => json!({"at": 1}),
                 (_, Some("answer")) => json!({"text": "this"}),
                 (_, Some("items")) => json!({"items": [{"type": "message", "role": "user", "content": "x"}]}),
                 (_, Some("{id}")) => json!({"metadata": {"a": "b"}}),
