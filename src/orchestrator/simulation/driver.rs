@@ -376,6 +376,8 @@ impl<'a> Driver<'a> {
         if !self.left.skips_replay {
             assert_eq!(self.replay().answer, outcome.answer, "the answer of the replay");
         }
+        let error = outcome.error.as_deref().unwrap_or_default();
+        assert!(!error.contains("a bug") && !error.contains("be carried out"), "{error}");
         assert_eq!((outcome.id.as_str(), outcome.status), (self.folded.id.as_str(), self.folded.status));
         outcome
     }

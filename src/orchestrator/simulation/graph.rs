@@ -16,7 +16,7 @@ pub struct Graph;
 struct Form {
     /// Tasks of the plan.
     first: usize,
-    /// Tasks that are added when all of these have ended.
+    /// Tasks that are added, one after the other, when all of these have ended.
     second: usize,
     /// When this task has ended, those whose number is a multiple of `unneeded` are dropped.
     decides: Option<usize>,
@@ -78,10 +78,9 @@ fn task(goal: &Goal, number: usize, form: &Form) -> Task {
 impl Strategy for Graph {
     fn next(&self, goal: &Goal, state: &RunState) -> Move {
         let form = Form::of(goal.seed);
-        let tasks =
-            |from: usize, count: usize| (from..from + count).map(|at| task(goal, at, &form)).collect();
         if state.tasks.is_empty() {
-            return Move::Add { tasks: tasks(0, form.first), proposed: None };
+            let tasks = (0..form.first).map(|at| task(goal, at, &form)).collect();
+            return Move::Add { tasks, proposed: None };
         }
         let open: Vec<&TaskState> = state.tasks.iter().filter(|task| !task.has_ended()).collect();
         if form.decides.is_some_and(|at| state.task(&id(at)).is_some_and(TaskState::has_ended)) {
@@ -95,8 +94,10 @@ impl Strategy for Graph {
         if !open.is_empty() {
             return Move::Wait;
         }
-        if form.second > 0 && state.task(&id(form.first)).is_none() && !state.is_stopped() {
-            return Move::Add { tasks: tasks(form.first, form.second), proposed: None };
+        // One at a time: the tasks of one move are recorded one by one, and a kill may come in between.
+        let second = (form.first..form.first + form.second).find(|at| state.task(&id(*at)).is_none());
+        if let Some(at) = second.filter(|_| !state.is_stopped()) {
+            return Move::add(task(goal, at, &form));
         }
         let failed = state.tasks.iter().filter(|task| task.status == Status::Failed);
         let told = state.tasks.iter().filter_map(|task| Some(format!("{}: {}", task.id, task.accepted()?)));

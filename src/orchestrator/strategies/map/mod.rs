@@ -15,11 +15,12 @@ mod tests;
 use std::ops::Range;
 
 use crate::band::{Reply, Skill};
+use crate::cancel::StopReason;
 use crate::goal::{Goal, WorkerInfo};
 use crate::missing::with_missing;
 use crate::outcome::Status;
 use crate::plan::{AnswerIs, Job, Shape, Slice, Task};
-use crate::request::StrategyName;
+use crate::request::{Input, StrategyName};
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
 
@@ -53,7 +54,10 @@ impl Strategy for Map {
         }
         let slots = fill::slots(plan, &goal.text);
         if state.plan_tasks().next().is_none() {
-            return read(goal, state, &slots);
+            return match &state.stopped {
+                Some(stopped) => Move::Answer(nothing_read(goal, &slots, stopped.reason)),
+                None => read(goal, state, &slots),
+            };
         }
         if state.plan_tasks().any(|task| !task.has_ended()) {
             return Move::Wait;
@@ -256,6 +260,16 @@ impl Facts {
         }
         missing
     }
+}
+
+/// The end of a run that was stopped before it had a plan.
+fn nothing_read(goal: &Goal, slots: &Slots, reason: StopReason) -> Ended {
+    let not_read =
+        |input: &Input| format!("{} was not read: {} before it began", input.name, reason.in_words());
+    let missing: Vec<String> = goal.inputs.iter().map(not_read).collect();
+    let count = missing.len();
+    let answer = synthesis::nothing_found(slots, count, count, &missing);
+    Ended { answer, missing, failed_tasks: count, ..Ended::default() }
 }
 
 fn missing_of(Slice { name, part, parts, .. }: &Slice, task: &TaskState) -> Option<String> {
