@@ -245,20 +245,12 @@ impl Core {
         }
         let mut events: Vec<EventKind> =
             proposed.map(|slots| EventKind::PlanProposed { slots }).into_iter().collect();
-        let (own, of_plan): (Vec<Task>, Vec<Task>) =
-            tasks.into_iter().partition(|task| task.job.is_planners());
-        if !of_plan.is_empty() && self.state.plan.is_none() {
-            match Plan::new(of_plan) {
-                Ok(plan) => events.push(EventKind::PlanAccepted { plan }),
-                Err(error) => {
-                    let error = Some(format!("the plan can't be carried out: {error}"));
-                    return vec![self.end(Ended { error, ..Ended::default() }, ms)];
-                }
-            }
-        } else {
-            events.extend(of_plan.into_iter().map(|task| EventKind::TaskAdded { task: Box::new(task) }));
-        }
-        events.extend(own.into_iter().map(|task| EventKind::TaskAdded { task: Box::new(task) }));
+        let is_whole_plan = self.state.plan.is_none() && !tasks.iter().any(|task| task.job.is_planners());
+        let plan = if is_whole_plan { Plan::new(tasks.clone()).ok() } else { None };
+        events.push(match plan {
+            Some(plan) => EventKind::PlanAccepted { plan },
+            None => EventKind::TasksAdded { tasks },
+        });
         events
     }
 

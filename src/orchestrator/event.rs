@@ -68,9 +68,9 @@ pub enum EventKind {
     /// The tasks that will be carried out.
     #[serde(rename = "plan.accepted")]
     PlanAccepted { plan: Plan },
-    /// One more task, apart from the plan: a call of the planner.
-    #[serde(rename = "task.added")]
-    TaskAdded { task: Box<Task> },
+    /// More tasks, which are there together or not at all: calls of the planner, and tasks that are added to the plan.
+    #[serde(rename = "tasks.added")]
+    TasksAdded { tasks: Vec<Task> },
     /// Every task that this one needs has ended.
     #[serde(rename = "task.ready")]
     TaskReady { task: String },
@@ -267,7 +267,6 @@ impl EventKind {
             | Self::TaskRetried { task, .. }
             | Self::TaskFinished { task, .. }
             | Self::TaskProgress { task, .. } => Some(task),
-            Self::TaskAdded { task } => Some(&task.id),
             _ => None,
         }
     }
@@ -297,7 +296,7 @@ const TYPES: [&str; 21] = [
     "inputs.split",
     "plan.proposed",
     "plan.accepted",
-    "task.added",
+    "tasks.added",
     "task.ready",
     "task.started",
     "task.output",

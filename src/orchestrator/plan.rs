@@ -223,6 +223,17 @@ impl Plan {
         Ok(Self { tasks })
     }
 
+    /// The plan that some tasks of a run make. Needs that are not among the tasks before them are left out.
+    #[must_use]
+    pub(super) fn of(mut tasks: Vec<Task>) -> Self {
+        let mut seen: HashSet<String> = HashSet::new();
+        for task in &mut tasks {
+            task.needs.retain(|need| seen.contains(need));
+            seen.insert(task.id.clone());
+        }
+        Self { tasks }
+    }
+
     #[must_use]
     pub fn tasks(&self) -> &[Task] {
         &self.tasks

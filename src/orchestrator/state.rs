@@ -395,7 +395,7 @@ impl RunState {
             }
             EventKind::InputsSplit { splits } => self.splits.extend(splits.iter().cloned()),
             EventKind::PlanAccepted { plan } => self.accept(plan),
-            EventKind::TaskAdded { task } => self.add(task),
+            EventKind::TasksAdded { tasks } => self.extend(tasks),
             // Text of an answer was recorded by earlier versions only. What was rejected is not part of it.
             EventKind::AnswerDelta { text } => self.answer.push_str(text),
             EventKind::BudgetReached { which, limit } => {
@@ -434,6 +434,13 @@ impl RunState {
             self.add(task);
         }
         self.plan = Some(plan.clone());
+    }
+
+    fn extend(&mut self, tasks: &[Task]) {
+        tasks.iter().for_each(|task| self.add(task));
+        if tasks.iter().any(|task| !task.job.is_planners()) {
+            self.plan = Some(Plan::of(self.plan_tasks().map(|task| task.task.clone()).collect()));
+        }
     }
 
     fn add(&mut self, task: &Task) {

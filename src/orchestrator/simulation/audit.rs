@@ -79,7 +79,7 @@ impl Audit {
                 self.has_plan = true;
                 plan.tasks().iter().for_each(|task| self.add(task));
             }
-            EventKind::TaskAdded { task } => self.add(task),
+            EventKind::TasksAdded { tasks } => tasks.iter().for_each(|task| self.add(task)),
             EventKind::TaskReady { task } => {
                 self.check_needs(task);
                 assert!(self.known(task).status.is_none(), "{task} is ready although it has ended");

@@ -1,5 +1,6 @@
 //! A strategy that exists only here: a graph of tasks that follows from the run's seed. It makes the moves that no
-//! strategy of this crate makes: it drops tasks, it adds tasks to a plan, and a task may be skipped for want of a result.
+//! strategy of this crate makes: it drops tasks, it adds tasks to a plan, and a task may be skipped because one that it
+//! needs has no result.
 
 use super::random::{Random, hash};
 use crate::band::{Reply, Skill};

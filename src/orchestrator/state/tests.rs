@@ -166,7 +166,7 @@ fn what_must_be_there_is_missed_and_the_event_is_named() {
         ("strategy.chosen", json!({"strategy": "nonsense"})),
         ("plan.accepted", json!({})),
         ("plan.accepted", json!({"plan": 5})),
-        ("task.added", json!({})),
+        ("tasks.added", json!({})),
         ("task.ready", json!({})),
         ("task.started", json!({"attempt": 1})),
         ("task.output", json!({"task": 5})),
@@ -441,9 +441,9 @@ fn a_plan_s_tasks_are_there_before_they_begin() {
     assert!(run.plan.is_some() && run.tasks.iter().all(|task| !task.ready && task.worker == "w"));
     let mut events = planned();
     events.push((
-        "task.added",
-        json!({"task": {"id": "synthesis", "job": {"kind": "synthesis"}, "worker": "planner",
-        "instruction": "i", "needs": ["c"], "output": "text", "tokens_max": 9}}),
+        "tasks.added",
+        json!({"tasks": [{"id": "synthesis", "job": {"kind": "synthesis"}, "worker": "planner",
+        "instruction": "i", "needs": ["c"], "output": "text", "tokens_max": 9}]}),
     ));
     let run = folded(&events);
     assert_eq!((run.plan_tasks().count(), run.planner_tasks().count()), (4, 1));
@@ -478,9 +478,9 @@ fn an_attempt_that_was_cut_short_is_made_again_under_its_number() {
         of_task(if attempt == 1 { "task.started" } else { "task.retried" }, json!({"attempt": attempt}))
     };
     let add = (
-        "task.added",
-        json!({"task": {"id": "t1", "job": {"kind": "answer"}, "worker": "w", "instruction": "i",
-        "needs": [], "output": "text", "tokens_max": 9}}),
+        "tasks.added",
+        json!({"tasks": [{"id": "t1", "job": {"kind": "answer"}, "worker": "w", "instruction": "i",
+        "needs": [], "output": "text", "tokens_max": 9}]}),
     );
     let rejected = of_task("task.failed", json!({"attempt": 1, "class": "content", "error": "e"}));
     let mut events =

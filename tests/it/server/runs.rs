@@ -232,7 +232,9 @@ fn a_run_of_its_own_process_goes_on_beside_the_server_until_it_is_killed() {
     let mut child =
         run.arg("--planner").arg(model).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // It is kept open: a run that can't be printed any more is cancelled.
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
     let started: Value = serde_json::from_str(&line).unwrap();
     let id = started["run"].as_str().unwrap();
     let shown = || server.get(&format!("/v1/runs/{id}")).1["status"].clone();
