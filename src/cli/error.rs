@@ -99,7 +99,8 @@ impl From<JournalError> for CliError {
         match error {
             JournalError::UnknownRun { .. }
             | JournalError::Ambiguous { .. }
-            | JournalError::GoesOn { .. } => Self::Usage(error.to_string()),
+            | JournalError::GoesOn { .. }
+            | JournalError::HasGoneOn { .. } => Self::Usage(error.to_string()),
             other => Self::Failed(other.into()),
         }
     }

@@ -1,5 +1,5 @@
 //! `runs`: list, show, resume, answer, fork, cancel, rm, prune. The record is read here directly, even while a server is
-//! running; resume, answer and fork do a run through `run.rs`.
+//! running; resume, answer and fork do a run through `run.rs`. Replay and diff are in `replay.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -340,6 +340,12 @@ impl Recording {
         &self.id
     }
 
+    /// Number of the last event.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.seq
+    }
+
     /// Adds an event, `ms` milliseconds into the run.
     pub fn append(&mut self, kind: &str, ms: u64, body: &Value) {
         self.push(kind, ms, body, false);

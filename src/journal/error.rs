@@ -57,6 +57,8 @@ pub enum JournalError {
         "run {id} is in progress in {holder}: end it there, or with `bandmaster runs cancel {id}` if it runs in this home's server; then it can be removed"
     )]
     GoesOn { id: String, holder: Holder },
+    #[error("run {id} has gone on in the meantime: look at its state, and try again")]
+    HasGoneOn { id: String },
     /// Something that was recorded can no longer be read.
     #[error(
         "{what} in the record of runs {path} is damaged ({why}): {now}; everything else can still be read"

@@ -109,12 +109,11 @@ impl Core {
     /// A task is ready when all that it needs has ended. If one of these has no result, the task is skipped, unless it
     /// can do with what there is.
     fn make_ready(&self, task: &TaskState) -> Option<EventKind> {
-        let needs: Vec<&TaskState> =
-            task.task.needs.iter().filter_map(|need| self.state.task(need)).collect();
-        if needs.iter().any(|need| !need.has_ended()) {
+        let needs = || task.task.needs.iter().filter_map(|need| self.state.task(need));
+        if needs().any(|need| !need.has_ended()) {
             return None;
         }
-        match needs.iter().find(|need| need.accepted().is_none()).filter(|_| !task.task.with_gaps) {
+        match needs().find(|need| need.accepted().is_none()).filter(|_| !task.task.with_gaps) {
             Some(need) => {
                 let why = format!("{} has no result", need.id);
                 Some(finished(task, Status::Skipped, String::new(), Some(why), false))
@@ -206,7 +205,7 @@ impl Core {
         match self.next_move() {
             Move::Answer(ended) => Ok(vec![self.end(ended, ms)]),
             Move::Split(asked) => Err(Waits::ForSplits(asked)),
-            // A plan that is made while the run is being stopped would be made of what is not there yet.
+            // While the run is being stopped, the results that a plan would follow from are missing.
             Move::Add { .. } if self.state.is_stopped() => Ok(vec![self.end(Ended::default(), ms)]),
             Move::Add { tasks, proposed } => Ok(self.add(tasks, proposed, ms)),
             Move::Drop { tasks, why } => self.drop_tasks(&tasks, &why, ms),

@@ -19,7 +19,7 @@ pub struct Goal {
     pub text: String,
     /// Texts that came with the goal, in order.
     pub inputs: Vec<Input>,
-    /// Messages before the goal, and the user's answers to questions of the run.
+    /// Messages before the goal. The user's answers to questions of the run are inputs named `answer`.
     pub conversation: Vec<Message>,
     pub facts: Facts,
     pub band: BandInfo,

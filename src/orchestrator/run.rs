@@ -103,6 +103,10 @@ pub async fn go_on_with(
         How::Forked { from, at, .. } => desk.fork(from, *at).await?,
         _ => desk.reopen(again.id()).await?,
     };
+    if recording.last_seq() != again.state.last_seq {
+        // Another process has gone on with it between the look at its state and now.
+        return Err(JournalError::HasGoneOn { id: again.id().to_owned() });
+    }
     Ok(Worker::new(band, &again, recording, observer, cancel).work(again, strategy).await)
 }
 
@@ -249,15 +253,22 @@ impl<'a> Worker<'a> {
                 Waits::ForCalls => {}
             }
             let stopped = core.state.is_stopped();
-            tokio::select! {
-                biased;
-                Some((ms, event)) = self.receiver.recv() => self.recorder.take(ms, event).await,
-                reason = self.context.cancel.stopped(), if !stopped => {
-                    let event = stop_event(reason, &core.state);
-                    self.note(&mut core.state, event).await;
+            loop {
+                tokio::select! {
+                    biased;
+                    // Nothing follows from progress, so nothing is derived after it.
+                    Some((ms, event)) = self.receiver.recv() => {
+                        self.recorder.take(ms, event).await;
+                        continue;
+                    }
+                    reason = self.context.cancel.stopped(), if !stopped => {
+                        let event = stop_event(reason, &core.state);
+                        self.note(&mut core.state, event).await;
+                    }
+                    Some(ended) = self.calls.join_next_with_id() => self.take_call(&mut core, ended).await,
+                    () = &mut clock => unreachable!("the clock only stops the run"),
                 }
-                Some(ended) = self.calls.join_next_with_id() => self.take_call(&mut core, ended).await,
-                () = &mut clock => unreachable!("the clock only stops the run"),
+                break;
             }
         }
     }

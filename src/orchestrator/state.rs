@@ -491,7 +491,8 @@ impl RunState {
         let mut again: Vec<String> = Vec::new();
         for task in &mut self.tasks {
             let open = match task.status {
-                Status::Completed => false,
+                // What was cut off at its limit may get further in another attempt.
+                Status::Completed => had_ended && task.cut,
                 // The tasks of the plan follow from this one, however it ended.
                 _ if task.task.job == Job::Plan && self.plan.is_some() => false,
                 Status::Failed | Status::Skipped => had_ended,

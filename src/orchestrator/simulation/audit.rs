@@ -10,8 +10,8 @@ use crate::plan::{Job, Task};
 
 /// Most calls of a run at a time.
 const IN_FLIGHT_MAX: usize = 64;
-/// The first call of a worker, and how often it is made again after trouble that may pass.
-const CALLS_PER_RUNG_MAX: usize = 4;
+/// How often a call is made again after trouble that may pass.
+const REPEATS_MAX: usize = 3;
 
 /// What the record says of a task.
 struct Known {
@@ -19,6 +19,8 @@ struct Known {
     /// How it ended, since it was last begun.
     status: Option<Status>,
     output: String,
+    /// Whether its result was cut off at its limit.
+    cut: bool,
     attempts: Vec<Made>,
     /// Attempts that were made before the run was taken up and the task was begun anew.
     earlier: usize,
@@ -26,6 +28,7 @@ struct Known {
 
 struct Made {
     model: String,
+    rung: usize,
     end: Option<CallEnd>,
     failure: Option<FailureClass>,
 }
@@ -102,7 +105,13 @@ impl Audit {
                 );
                 made.failure = Some(*class);
             }
-            EventKind::TaskFinished { task, status, output, .. } => self.finish(task, *status, output),
+            EventKind::TaskFinished { task, status, output, cut, .. } => {
+                self.finish(task, *status, output);
+                self.tasks
+                    .iter_mut()
+                    .filter(|known| known.task.id == *task)
+                    .for_each(|known| known.cut = *cut);
+            }
             EventKind::BudgetReached { .. } | EventKind::RunCancelled => self.is_stopped = true,
             EventKind::RunResumed { .. } => self.take_up(self.outcome.is_some()),
             // A fork goes on from the middle of the other run, even if that had ended.
@@ -128,7 +137,7 @@ impl Audit {
         let place = self.places.insert(task.id.clone(), self.tasks.len());
         assert!(place.is_none(), "{} is added twice", task.id);
         let (output, attempts) = (String::new(), Vec::new());
-        self.tasks.push(Known { task: task.clone(), status: None, output, attempts, earlier: 0 });
+        self.tasks.push(Known { task: task.clone(), status: None, output, cut: false, attempts, earlier: 0 });
     }
 
     /// A task begins only when all that it needs has ended.
@@ -152,17 +161,12 @@ impl Audit {
         let expected = if by_rule { Some(&known.task.worker) } else { known.task.ladder.get(rung) };
         assert_eq!(Some(worker), expected.map(String::as_str), "the worker on rung {rung} of {task}");
         let now = &known.attempts[known.earlier..];
-        if let Some(before) = now.last() {
-            assert!(
-                before.failure.is_some(),
-                "attempt {attempt} of {task} begins before the last one was judged"
-            );
-        }
+        check_rung(task, now, rung);
         let has_no_room = |made: &Made| made.failure == Some(FailureClass::Resource) && made.model == model;
         let again_without_room = now.iter().any(has_no_room);
         assert!(!again_without_room, "{model} is asked again for {task}, for which it has no room");
-        assert!(now.len() < CALLS_PER_RUNG_MAX * known.task.ladder.len().max(1), "{task} never ends");
-        known.attempts.push(Made { model: model.to_owned(), end: None, failure: None });
+        assert!(now.len() < (1 + REPEATS_MAX) * known.task.ladder.len().max(1), "{task} never ends");
+        known.attempts.push(Made { model: model.to_owned(), rung, end: None, failure: None });
         if !by_rule {
             self.in_flight.insert((task.to_owned(), attempt));
             assert!(self.in_flight.len() <= IN_FLIGHT_MAX, "{} calls in flight", self.in_flight.len());
@@ -183,6 +187,8 @@ impl Audit {
         assert!(known.status.is_none(), "{task} ends twice");
         let ends = [Status::Completed, Status::Failed, Status::Skipped, Status::Cancelled];
         assert!(ends.contains(&status), "{task} ends as {status}");
+        let was_tried = known.attempts.len() > known.earlier || known.task.ladder.is_empty();
+        assert!(status != Status::Failed || was_tried, "{task} fails although nobody has tried it");
         (known.status, known.output) = (Some(status), output.to_owned());
         self.in_flight.retain(|(id, _)| id != task);
     }
@@ -203,7 +209,7 @@ impl Audit {
         let has_plan = self.tasks.iter().any(|known| !known.task.job.is_planners());
         for known in &mut self.tasks {
             let is_open = match known.status {
-                Some(Status::Completed) => false,
+                Some(Status::Completed) => had_ended && known.cut,
                 _ if known.task.job == Job::Plan && has_plan => false,
                 Some(Status::Failed | Status::Skipped) => had_ended,
                 _ => true,
@@ -251,5 +257,18 @@ impl Audit {
         assert_eq!(reported, self.tasks.len(), "each task is reported");
         assert_eq!(outcome.usage.tokens, self.tokens, "the run's cost is that of its calls");
         self.outcome = Some(outcome.clone());
+    }
+}
+
+/// The same worker repeats a call after trouble that may pass, and else the next one on the ladder tries.
+fn check_rung(task: &str, before: &[Made], rung: usize) {
+    let Some(last) = before.last() else { return assert_eq!(rung, 0, "{task} begins high on its ladder") };
+    assert!(last.failure.is_some(), "{task} is tried again before the last attempt was judged");
+    let passing = |made: &&Made| made.rung == last.rung && made.failure == Some(FailureClass::Transient);
+    let repeats = before.iter().rev().take_while(passing).count();
+    if (1..=REPEATS_MAX).contains(&repeats) {
+        assert_eq!(rung, last.rung, "the call of {task} is made again by another worker");
+    } else {
+        assert!(rung > last.rung, "{task} is tried again on rung {rung}");
     }
 }

@@ -17,7 +17,7 @@ pub struct Graph;
 struct Form {
     /// Tasks of the plan.
     first: usize,
-    /// Tasks that are added, one after the other, when all of these have ended.
+    /// Tasks that are added when all of these have ended.
     second: usize,
     /// When this task has ended, those whose number is a multiple of `unneeded` are dropped.
     decides: Option<usize>,
@@ -66,8 +66,11 @@ fn task(goal: &Goal, number: usize, form: &Form) -> Task {
     let of_planner = random.one_in(5);
     let ladder = if of_planner { vec![PLANNER.to_owned(); 2] } else { goal.band.ladder(worker, skill) };
     Task {
-        // The planner's own calls are no part of the plan.
-        job: if number >= form.first && of_planner { Job::Synthesis } else { Job::Step },
+        job: if of_planner {
+            random.pick(&[&Job::Plan, &Job::Synthesis, &Job::Step]).clone()
+        } else {
+            Job::Step
+        },
         worker: ladder[0].clone(),
         ladder,
         tokens_max: 20 + random.below(100) as u32,
@@ -79,9 +82,12 @@ fn task(goal: &Goal, number: usize, form: &Form) -> Task {
 impl Strategy for Graph {
     fn next(&self, goal: &Goal, state: &RunState) -> Move {
         let form = Form::of(goal.seed);
+        let add = |from: usize, count: usize| {
+            let tasks = (from..from + count).map(|at| task(goal, at, &form)).collect();
+            Move::Add { tasks, proposed: None }
+        };
         if state.tasks.is_empty() {
-            let tasks = (0..form.first).map(|at| task(goal, at, &form)).collect();
-            return Move::Add { tasks, proposed: None };
+            return add(0, form.first);
         }
         let open: Vec<&TaskState> = state.tasks.iter().filter(|task| !task.has_ended()).collect();
         if form.decides.is_some_and(|at| state.task(&id(at)).is_some_and(TaskState::has_ended)) {
@@ -95,10 +101,8 @@ impl Strategy for Graph {
         if !open.is_empty() {
             return Move::Wait;
         }
-        // One at a time: the tasks of one move are recorded one by one, and a kill may come in between.
-        let second = (form.first..form.first + form.second).find(|at| state.task(&id(*at)).is_none());
-        if let Some(at) = second.filter(|_| !state.is_stopped()) {
-            return Move::add(task(goal, at, &form));
+        if form.second > 0 && state.task(&id(form.first)).is_none() && !state.is_stopped() {
+            return add(form.first, form.second);
         }
         let failed = state.tasks.iter().filter(|task| task.status == Status::Failed);
         let told = state.tasks.iter().filter_map(|task| Some(format!("{}: {}", task.id, task.accepted()?)));

@@ -62,13 +62,16 @@ impl Strategy for Map {
         if state.plan_tasks().any(|task| !task.has_ended()) {
             return Move::Wait;
         }
+        let answer = state.task("synthesis");
+        if answer.is_some_and(|answer| !answer.has_ended()) {
+            return Move::Wait;
+        }
         let facts = Facts::gather(goal, state, slots);
-        match state.task("synthesis") {
+        match answer {
             None if facts.has_answer() && !state.is_stopped() => {
                 let needs = state.plan_tasks().map(|task| task.id.clone()).collect();
                 Move::add(synthesis::task(needs, &facts.sheet()))
             }
-            Some(answer) if !answer.has_ended() => Move::Wait,
             answer => Move::Answer(facts.end(goal, state, answer)),
         }
     }
