@@ -16,6 +16,10 @@ pub fn conclude(state: &RunState, mut ended: Ended, wall_ms: u64) -> Outcome {
     if let Some(limit) = stopped.and_then(limit_reached) {
         ended.missing.push(limit);
     }
+    if stopped.is_some() {
+        // Whatever the strategy says of it, there is no answer because the run was stopped.
+        ended.error = None;
+    }
     let status = match (ended.status, stopped) {
         (Some(status), _) => status,
         (None, Some(Stopped { reason: StopReason::Interrupted, .. })) => Status::Cancelled,

@@ -493,8 +493,8 @@ impl RunState {
             let open = match task.status {
                 // What was cut off at its limit may get further in another attempt.
                 Status::Completed => had_ended && task.cut,
-                // The tasks of the plan follow from this one, however it ended.
-                _ if task.task.job == Job::Plan && self.plan.is_some() => false,
+                // The tasks that are there followed from its failure.
+                Status::Failed if task.task.job == Job::Plan && self.plan.is_some() => false,
                 Status::Failed | Status::Skipped => had_ended,
                 _ => true,
             };

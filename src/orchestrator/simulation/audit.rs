@@ -107,10 +107,7 @@ impl Audit {
             }
             EventKind::TaskFinished { task, status, output, cut, .. } => {
                 self.finish(task, *status, output);
-                self.tasks
-                    .iter_mut()
-                    .filter(|known| known.task.id == *task)
-                    .for_each(|known| known.cut = *cut);
+                self.known(task).cut = *cut;
             }
             EventKind::BudgetReached { .. } | EventKind::RunCancelled => self.is_stopped = true,
             EventKind::RunResumed { .. } => self.take_up(self.outcome.is_some()),
@@ -210,7 +207,7 @@ impl Audit {
         for known in &mut self.tasks {
             let is_open = match known.status {
                 Some(Status::Completed) => had_ended && known.cut,
-                _ if known.task.job == Job::Plan && has_plan => false,
+                Some(Status::Failed) if known.task.job == Job::Plan && has_plan => false,
                 Some(Status::Failed | Status::Skipped) => had_ended,
                 _ => true,
             };

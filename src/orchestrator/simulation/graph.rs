@@ -1,4 +1,4 @@
-//! A strategy that exists only here: a graph of tasks that follows from the run's seed. It makes the moves that no
+//! A strategy that exists only here: a graph of tasks that follows from a seed. It makes the moves that no
 //! strategy of this crate makes: it drops tasks, it adds tasks to a plan, and a task may be skipped because one that it
 //! needs has no result.
 
@@ -11,7 +11,9 @@ use crate::plan::{Draw, Job, Task};
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 
-pub struct Graph;
+pub struct Graph {
+    pub seed: u64,
+}
 
 /// What a seed says about the graph.
 struct Form {
@@ -44,8 +46,8 @@ fn id(number: usize) -> String {
     format!("t{}", number + 1)
 }
 
-fn task(goal: &Goal, number: usize, form: &Form) -> Task {
-    let mut random = Random::new(hash(goal.seed, &["task"], &[number as u64]));
+fn task(seed: u64, goal: &Goal, number: usize, form: &Form) -> Task {
+    let mut random = Random::new(hash(seed, &["task"], &[number as u64]));
     let sparse = form.first > 64;
     let count = if sparse && !random.one_in(20) { 0 } else { random.below(4).min(number) };
     let mut needs: Vec<usize> = (0..count).map(|_| random.below(number)).collect();
@@ -81,9 +83,9 @@ fn task(goal: &Goal, number: usize, form: &Form) -> Task {
 
 impl Strategy for Graph {
     fn next(&self, goal: &Goal, state: &RunState) -> Move {
-        let form = Form::of(goal.seed);
+        let form = Form::of(self.seed);
         let add = |from: usize, count: usize| {
-            let tasks = (from..from + count).map(|at| task(goal, at, &form)).collect();
+            let tasks = (from..from + count).map(|at| task(self.seed, goal, at, &form)).collect();
             Move::Add { tasks, proposed: None }
         };
         if state.tasks.is_empty() {

@@ -166,10 +166,9 @@ impl World {
 
     /// More tasks than may have a call at a time.
     pub fn of_many_tasks() -> Self {
-        let mut random = Random::new(0);
-        let mut world = Self::of(StrategyName::Other, &mut random, 0).without_budget();
+        let seed = (0..).find(|seed| tasks_of(*seed) > 64).unwrap_or_default();
+        let mut world = Self::of(StrategyName::Other, &mut Random::new(seed), seed).without_budget();
         world.request.inputs.clear();
-        world.request.seed = (0..).find(|seed| tasks_of(*seed) > 64).unwrap_or_default();
         world.moods.iter_mut().for_each(|(_, trouble)| *trouble = 10);
         world
     }
@@ -182,7 +181,8 @@ impl World {
 
     /// The strategy, if it is not one of this crate.
     pub fn custom(&self) -> Option<Arc<dyn Strategy>> {
-        (self.strategy == StrategyName::Other).then(|| Arc::new(Graph) as Arc<dyn Strategy>)
+        (self.strategy == StrategyName::Other)
+            .then(|| Arc::new(Graph { seed: self.seed }) as Arc<dyn Strategy>)
     }
 
     /// The slots that a good planner fills in.

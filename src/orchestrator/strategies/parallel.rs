@@ -56,9 +56,6 @@ impl Strategy for Parallel {
         if !plan.has_ended() {
             return Move::Wait;
         }
-        if state.is_stopped() {
-            return Move::Answer(Ended::default());
-        }
         let outline = plan.accepted().and_then(|json| serde_json::from_str::<Outline>(json).ok());
         add_sections(goal, outline.map_or_else(|| sections_named(named), |outline| outline.sections))
     }
