@@ -17,7 +17,7 @@ pub(crate) const RUN_BLOCKS: usize = 8;
 pub enum ActivationSource<'a> {
     /// The rows as they are, `[rows, k]`.
     Plain(&'a [f32]),
-    /// [`crate::ops::rms_norm`] of the rows `x`.
+    /// `ops::rms_norm` of the rows `x`.
     Normed {
         /// The rows before the norm, `[rows, k]`.
         x: &'a [f32],

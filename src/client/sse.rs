@@ -28,7 +28,7 @@ impl SseParser {
     /// The data of the next complete event; events without data are skipped.
     ///
     /// # Errors
-    /// [`EventTooLong`] if an event has too many bytes.
+    /// `EventTooLong` if an event has too many bytes.
     pub fn next_data(&mut self) -> Result<Option<String>, EventTooLong> {
         while let Some(line) = self.line() {
             if line.is_empty() {

@@ -85,7 +85,7 @@ pub enum SampleError {
 /// of word `t / 32` is set for every token that may be sampled.
 ///
 /// # Errors
-/// [`SampleError`] says why there is none.
+/// `SampleError` says why there is none.
 pub fn sample(
     row: &mut [f32],
     sampler: &Sampler,

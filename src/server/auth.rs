@@ -102,7 +102,7 @@ impl ApiKeys {
     /// Reads a file of keys. Logs a warning if other users may read it.
     ///
     /// # Errors
-    /// [`ApiKeysError`] names the file, the line and what is wrong with it, but never a key.
+    /// `ApiKeysError` names the file, the line and what is wrong with it, but never a key.
     pub fn read(path: &Path) -> Result<Self, ApiKeysError> {
         let unreadable = |problem: String| ApiKeysError::Unreadable { path: path.to_owned(), problem };
         let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
@@ -161,7 +161,7 @@ impl ApiKeys {
     /// How long to wait before checking a key from `client`; `None` unless many wrong keys came from there.
     ///
     /// # Errors
-    /// [`AuthError::TooManyWrong`].
+    /// `AuthError::TooManyWrong`.
     pub fn delay_for(&self, client: ClientAddress) -> Result<Option<Delay>, AuthError> {
         let delay = self.wrong_keys.delay_for(client, Instant::now());
         delay.map_err(|retry_after| AuthError::TooManyWrong { retry_after })

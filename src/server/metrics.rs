@@ -185,7 +185,7 @@ impl Metrics {
         self.cancelled.get_or_create(&model_label(model)).inc();
     }
 
-    /// All metrics as OpenMetrics text, including the engine's; to be sent as [`CONTENT_TYPE`].
+    /// All metrics as OpenMetrics text, including the engine's; to be sent as `CONTENT_TYPE`.
     #[must_use]
     pub fn render(&self, stats: &EngineStats) -> String {
         let mut engine = Registry::with_prefix(PREFIX);

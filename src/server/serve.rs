@@ -186,7 +186,7 @@ pub struct BoundServer {
 /// Listens on the address and the private socket.
 ///
 /// # Errors
-/// [`ServeError`] says what is taken or not allowed, and which flag chooses another.
+/// `ServeError` says what is taken or not allowed, and which flag chooses another.
 pub async fn bind(listen: &Listen) -> Result<BoundServer, ServeError> {
     // The socket first: "a server is already running" helps more than "the port is taken".
     #[cfg(unix)]

@@ -206,7 +206,7 @@ impl Suite {
     /// Reads and checks a whole file.
     ///
     /// # Errors
-    /// [`SuiteError`] naming file and line.
+    /// `SuiteError` naming file and line.
     pub fn read(path: &Path) -> Result<Self, SuiteError> {
         let fail = |why: String| SuiteError::Read { path: path.to_owned(), why };
         let bytes = fs::read(path).map_err(|error| fail(error.to_string()))?;

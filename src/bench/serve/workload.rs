@@ -35,7 +35,7 @@ impl Workload {
     /// A kind by name, or else a file.
     ///
     /// # Errors
-    /// [`WorkloadError`] with the file and the line.
+    /// `WorkloadError` with the file and the line.
     pub fn find(name: &str) -> Result<Self, WorkloadError> {
         match name {
             "chat" => return Ok(Self::Chat),

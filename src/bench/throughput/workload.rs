@@ -78,7 +78,7 @@ impl Workload {
     /// Checks that the counts can be measured.
     ///
     /// # Errors
-    /// [`WorkloadError`] naming the flag to change.
+    /// `WorkloadError` naming the flag to change.
     pub fn validate(&self) -> Result<(), WorkloadError> {
         let counts = [
             (self.prompt_tokens, "--prompt-tokens"),

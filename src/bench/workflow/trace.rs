@@ -151,7 +151,7 @@ impl Trace {
     /// Finds a built-in trace, or reads a file of that name.
     ///
     /// # Errors
-    /// [`TraceError`] says what is wrong with it.
+    /// `TraceError` says what is wrong with it.
     pub fn find(name: &str) -> Result<Self, TraceError> {
         if let Some((_, json)) = BUILTIN.iter().find(|(builtin, _)| *builtin == name) {
             return Self::parse(name, json);
@@ -168,7 +168,7 @@ impl Trace {
     /// Parses and checks a trace.
     ///
     /// # Errors
-    /// [`TraceError::Broken`] with the position or the task.
+    /// `TraceError::Broken` with the position or the task.
     pub fn parse(name: &str, json: &str) -> Result<Self, TraceError> {
         let broken = |reason: String| TraceError::Broken { name: name.into(), reason };
         let trace: Self = serde_json::from_str(json).map_err(|error| broken(error.to_string()))?;

@@ -97,8 +97,8 @@ enum Step {
 }
 
 impl OutputParser {
-    /// A parser for an answer that may call `tools`; without tools, nothing is a call. With `reasoning_open`
-    /// ([`super::reasoning_open`]), the answer begins inside the model's reasoning. Don't set it if a grammar makes the
+    /// A parser for an answer that may call `tools`; without tools, nothing is a call. With
+    /// `reasoning_open`, the answer begins inside the model's reasoning. Don't set it if a grammar makes the
     /// answer begin with a call.
     pub fn new(format: &ToolFormat, tools: &[Tool], reasoning_open: bool) -> Self {
         Self {
