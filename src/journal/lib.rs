@@ -3,6 +3,8 @@
 //! (`hold.rs`). The record also keeps the responses and conversations that clients refer back to
 //! (`conversations.rs`). Code that must not wait for a disk uses a [`Desk`].
 
+#![warn(unreachable_pub)]
+
 mod conversations;
 mod desk;
 mod erase;

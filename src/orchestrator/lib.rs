@@ -1,6 +1,8 @@
 //! Runs a goal: chooses a strategy, carries out the tasks, and writes the answer. The only module that knows what a
 //! planner, a worker, a plan and a strategy are. The engine, HTTP and SQL are not known here.
 
+#![warn(unreachable_pub)]
+
 mod advance;
 mod again;
 mod aside;

@@ -4,7 +4,7 @@
 mod facts;
 #[cfg(test)]
 mod tests;
-pub mod why;
+pub(crate) mod why;
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::band::Embed;
 use super::request::{RunRequest, StrategyName};
 use why::{Attachment, Facts, Nearest, StrategyWhy};
 
-pub use facts::ANSWER_TOKENS_RESERVED;
+pub(crate) use facts::ANSWER_TOKENS_RESERVED;
 
 /// One goal per line, with the best strategy for it and whether anything was attached.
 const EXAMPLES: &str = include_str!("examples.jsonl");
@@ -43,7 +43,7 @@ fn examples() -> Vec<Example> {
 }
 
 /// Chooses a strategy and says why. `context_tokens` is the planner's context length.
-pub async fn choose(
+pub(crate) async fn choose(
     request: &Arc<RunRequest>,
     counts: &Arc<Counts>,
     context_tokens: usize,

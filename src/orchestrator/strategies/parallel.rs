@@ -24,7 +24,7 @@ const EXAMPLES_OWN: &[&str] = &["tides", "sea"];
 const SECTIONS_MAX: usize = 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Section {
+pub(super) struct Section {
     pub title: String,
     /// What the section is to say.
     pub instruction: String,
@@ -35,7 +35,7 @@ struct Outline {
     sections: Vec<Section>,
 }
 
-pub struct Parallel;
+pub(super) struct Parallel;
 
 impl Strategy for Parallel {
     fn name(&self) -> StrategyName {

@@ -31,7 +31,7 @@ struct Steps {
     steps: Vec<String>,
 }
 
-pub struct Sequence;
+pub(super) struct Sequence;
 
 impl Strategy for Sequence {
     fn name(&self) -> StrategyName {
