@@ -186,7 +186,12 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<LeftOut>), CliError> {
     let request = RunRequest {
         inputs: found.inputs,
         strategy,
-        budget: Budget { tokens: flags.budget_tokens, time },
+        budget: Budget {
+            tokens: flags.budget_tokens,
+            time,
+            tasks: flags.budget_tasks,
+            depth: flags.budget_depth,
+        },
         seed: flags.seed,
         ..RunRequest::new(flags.goal.trim())
     };

@@ -180,6 +180,9 @@ fn body(request: &RunRequest) -> Value {
     let files = request.inputs.iter().map(|input| json!({"name": input.name, "text": input.text}));
     json!({
         "goal": request.goal, "strategy": strategy, "seed": request.seed, "files": files.collect::<Vec<_>>(),
-        "budget": {"tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64())},
+        "budget": {
+            "tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64()),
+            "tasks": request.budget.tasks, "depth": request.budget.depth,
+        },
     })
 }

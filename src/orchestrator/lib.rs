@@ -7,11 +7,14 @@ mod advance;
 mod attempt;
 mod band;
 mod blocking;
+mod budget;
 mod cancel;
 mod checks;
 mod choice;
 mod event;
+mod fork_settings;
 mod goal;
+mod labels;
 mod ladder;
 mod missing;
 mod outcome;
@@ -33,12 +36,14 @@ pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
     Role, Skill, Worker, WorkerKind,
 };
+pub use budget::limit_in_words;
 pub use cancel::{Cancel, StopReason};
 pub use choice::why::{Attachment, Facts, Nearest, StrategyWhy};
 pub use event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Split};
 pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
+pub use labels::{FailureMode, Label, labels};
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
-pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task};
+pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task, TokenLimits};
 pub use replay::{Difference, OutputDifference, Replayed, Verified, replay, verify};
 pub use request::{Budget, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
 pub use run::{Observer, choose, run, run_with};

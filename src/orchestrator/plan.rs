@@ -64,7 +64,22 @@ pub struct Task {
     pub streams_answer: bool,
 }
 
+/// How long a reply may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenLimits {
+    /// Most tokens to generate.
+    pub max: u32,
+    /// The call fails if the model has room for fewer.
+    pub min: u32,
+}
+
 impl Task {
+    /// The limits that were set when the task was added.
+    #[must_use]
+    pub fn tokens(&self) -> TokenLimits {
+        TokenLimits { max: self.tokens_max, min: self.tokens_min }
+    }
+
     /// Whether the text of an input is part of the task's prompt.
     #[must_use]
     pub fn reads(&self, input: usize) -> bool {
@@ -147,6 +162,15 @@ pub struct Slice {
     pub parts: usize,
     /// Byte range of the part in the input's text.
     pub bytes: std::ops::Range<usize>,
+}
+
+impl Slice {
+    /// Whether it is a shorter part of the text that another one covers.
+    #[must_use]
+    pub fn is_part_of(&self, whole: &Self) -> bool {
+        let within = whole.bytes.start <= self.bytes.start && self.bytes.end <= whole.bytes.end;
+        self.index == whole.index && within && self.bytes != whole.bytes
+    }
 }
 
 /// What a task's result looks like.

@@ -21,7 +21,7 @@ use super::choice::why::StrategyWhy;
 use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Split};
 use super::goal::{BandInfo, Goal, Models};
 use super::outcome::{Outcome, TokenUsage};
-use super::request::{RunRequest, StrategyName};
+use super::request::{Budget, RunRequest, StrategyName};
 use super::start::{RunStart, StartKind};
 use super::state::RunState;
 use super::strategies::map::split::parts;
@@ -122,7 +122,8 @@ struct Worker<'a> {
     calls: JoinSet<Called>,
     /// The task and attempt of each call.
     in_flight: HashMap<tokio::task::Id, (Planned, AbortHandle)>,
-    time_budget: Option<Duration>,
+    /// What is left of the time budget when this process takes the run up.
+    time_left: Option<Duration>,
     number: u64,
 }
 
@@ -135,14 +136,10 @@ impl<'a> Worker<'a> {
         cancel: &Cancel,
     ) -> Self {
         let (events, receiver) = mpsc::unbounded_channel();
-        let RunStart { request, state, kind } = start;
-        // A run that had ended gets its budget anew. One whose process was killed has what is left.
-        let killed = state.outcome.is_none() && !matches!(kind, StartKind::Forked { .. });
-        let spent = if killed { state.computed_tokens() } else { 0 };
-        let elapsed = if killed { Duration::from_millis(state.wall_ms) } else { Duration::ZERO };
+        let RunStart { request, state, .. } = start;
         let context = Context {
             cancel: cancel.clone(),
-            meter: Arc::new(Meter::new(request.budget.tokens, spent)),
+            meter: Arc::new(Meter::new(None, 0)),
             events,
             started: Instant::now(),
             stall_after: request.stall_after,
@@ -157,7 +154,7 @@ impl<'a> Worker<'a> {
             recorder: Recorder { recording, observer, seq, warnings: Vec::new(), is_behind: false },
             calls: JoinSet::new(),
             in_flight: HashMap::new(),
-            time_budget: request.budget.time.map(|time| time.saturating_sub(elapsed)),
+            time_left: None,
             number: RUNS.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -182,6 +179,7 @@ impl<'a> Worker<'a> {
             }
         };
         self.note(&mut state, event).await;
+        self.begin_budget(request.budget, &state);
         let facts = match &state.strategy_why {
             Some(why) => why.facts.clone(),
             None => {
@@ -196,6 +194,16 @@ impl<'a> Worker<'a> {
         self.follow(core, &counts).await
     }
 
+    /// Begins to count what the run uses, from what its present budget has left.
+    fn begin_budget(&mut self, budget: Budget, state: &RunState) {
+        let used = state.used();
+        self.context.meter = Arc::new(Meter::new(budget.tokens, used.tokens));
+        self.time_left = budget.time.map(|time| time.saturating_sub(Duration::from_millis(used.ms)));
+        if self.context.meter.left() == Some(0) {
+            self.context.cancel.stop(StopReason::TokensSpent);
+        }
+    }
+
     /// Takes an event into the state, the record and the observer's view.
     async fn note(&mut self, state: &mut RunState, event: EventKind) {
         let ms = self.context.now_ms();
@@ -204,9 +212,10 @@ impl<'a> Worker<'a> {
     }
 
     async fn follow(mut self, mut core: Core, counts: &Arc<Counts>) -> Outcome {
-        let clock = clock(self.time_budget, self.context.clone());
+        let clock = clock(self.time_left, self.context.clone());
         tokio::pin!(clock);
         loop {
+            self.note_stop(&mut core.state).await;
             let waits;
             (core, waits) = self.advance(core).await;
             match waits {
@@ -227,15 +236,20 @@ impl<'a> Worker<'a> {
                         self.recorder.take(ms, event).await;
                         continue;
                     }
-                    reason = self.context.cancel.stopped(), if !stopped => {
-                        let event = stop_event(reason, &core.state);
-                        self.note(&mut core.state, event).await;
-                    }
+                    _ = self.context.cancel.stopped(), if !stopped => self.note_stop(&mut core.state).await,
                     Some(ended) = self.calls.join_next_with_id() => self.take_call(&mut core, ended).await,
                     () = &mut clock => unreachable!("the clock only stops the run"),
                 }
                 break;
             }
+        }
+    }
+
+    /// Records that the run is being stopped, if it is, before anything that follows from it.
+    async fn note_stop(&mut self, state: &mut RunState) {
+        if let Some(reason) = self.context.cancel.reason().filter(|_| !state.is_stopped()) {
+            let event = stop_event(reason, state);
+            self.note(state, event).await;
         }
     }
 
@@ -312,6 +326,7 @@ impl<'a> Worker<'a> {
         while let Ok((ms, event)) = self.receiver.try_recv() {
             self.recorder.take(ms, event).await;
         }
+        self.note_stop(&mut core.state).await;
         let event = output_event(core, planned, called);
         self.note(&mut core.state, event).await;
     }
@@ -367,11 +382,11 @@ fn stop_event(reason: StopReason, state: &RunState) -> EventKind {
         StopReason::Interrupted => EventKind::RunCancelled,
         StopReason::TokensSpent => EventKind::BudgetReached {
             which: "tokens".into(),
-            limit: state.asked.budget_tokens.unwrap_or_default(),
+            limit: state.asked.budget_tokens.unwrap_or_default() as f64,
         },
         StopReason::TimeSpent => EventKind::BudgetReached {
             which: "seconds".into(),
-            limit: state.asked.budget_seconds.unwrap_or_default() as u64,
+            limit: state.asked.budget_seconds.unwrap_or_default(),
         },
     }
 }
@@ -393,6 +408,8 @@ fn started(request: &RunRequest, counts: &Counts, band: &BandInfo, run: String) 
             seed: request.seed,
             budget_tokens: request.budget.tokens,
             budget_seconds: request.budget.time.map(|time| time.as_secs_f64()),
+            budget_tasks: request.budget.tasks,
+            budget_depth: request.budget.depth,
             conversation: request.conversation.clone(),
             models: request.models.clone(),
         },

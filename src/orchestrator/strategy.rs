@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::band::{Message, Reply};
 use super::goal::Goal;
 use super::outcome::Status;
-use super::plan::Task;
+use super::plan::{Task, TokenLimits};
 use super::request::StrategyName;
 use super::state::RunState;
 
@@ -23,6 +23,12 @@ pub trait Strategy: Send + Sync {
 
     /// What a model is asked for a task of this strategy.
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt;
+
+    /// How long a reply to a task may be. Where this depends on the results that the task needs, it is asked for each
+    /// attempt.
+    fn tokens(&self, task: &Task, _goal: &Goal, _state: &RunState) -> TokenLimits {
+        task.tokens()
+    }
 
     /// Whether a model's reply is a result of the task.
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict;

@@ -1,6 +1,7 @@
 //! Whole runs against scripted models: what is answered and what is recorded.
 
 mod answered;
+mod failures;
 mod outside;
 mod resumed;
 mod scripted;

@@ -70,7 +70,7 @@ async fn start(app: &Arc<App>, context: RequestContext, run: RunStart) -> Result
     let resumes = run.recorded_id().map(str::to_owned);
     let (id, mut handle) = app.runs.begin(&owner, band.clone(), run, listener).await?;
     handle.detach();
-    Ok(Run { object: "run", resumes, state: state(&journal, id).await? })
+    Ok(Run::new(resumes, state(&journal, id).await?))
 }
 
 /// Counts a run as running for the API key that started it, and charges the run's tokens at its end.
@@ -128,7 +128,7 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Body<Run>, ApiError> {
     let journal = app.runs.journal(&context.viewer());
-    Ok(Body(Run { object: "run", resumes: None, state: state(&journal, id).await? }))
+    Ok(Body(Run::new(None, state(&journal, id).await?)))
 }
 
 async fn state(journal: &AsyncJournal, id: String) -> Result<RunState, ApiError> {
@@ -239,7 +239,7 @@ pub(crate) async fn cancel(
     };
     // The channel closes when the run has ended.
     let _ = tokio::time::timeout(END_TIME_MAX, active.ended()).await;
-    Ok(Body(Run { object: "run", resumes: None, state: state(&journal, id).await? }))
+    Ok(Body(Run::new(None, state(&journal, id).await?)))
 }
 
 async fn find(journal: &AsyncJournal, id: String) -> Result<String, ApiError> {

@@ -1,0 +1,169 @@
+//! How the state of a run changes when a process takes the run up: what is done again, what a fork changes, and when
+//! the budget begins anew.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::{RunState, Used};
+use crate::budget;
+use crate::cancel::StopReason;
+use crate::event::InputInfo;
+use crate::goal::BandInfo;
+use crate::outcome::Status;
+use crate::plan::Job;
+use crate::request::StrategyName;
+
+/// The value of a fork's `budget-…` setting that means no limit.
+pub(crate) const NO_LIMIT: &str = "none";
+
+impl RunState {
+    /// Takes up a run. What has an accepted result stays, unless it read an input that has changed or needs what is done
+    /// again. A task that failed is tried again if the run had ended; if its process was killed, the run goes on as if
+    /// that had not happened. So it keeps its budget and what a budget had stopped.
+    pub(super) fn resume(&mut self, answer: Option<&str>, band: &BandInfo, changed: &[InputInfo]) {
+        if let Some(answer) = answer {
+            self.answers.push((self.answer.clone(), answer.to_owned()));
+            if self.strategy == Some(StrategyName::Ask) {
+                // With the answer, the goal may be worked on in another way.
+                (self.strategy, self.strategy_why) = (None, None);
+            }
+        }
+        let is_unrecorded = self.tasks.iter().any(|task| task.task.job == Job::Unrecorded);
+        if self.band.is_none() && is_unrecorded {
+            // Recorded by an earlier version, which didn't record what the tasks are. The run begins anew.
+            self.tasks.clear();
+            self.plan = None;
+        }
+        let had_ended = self.outcome.is_some();
+        let changed_at = self.change_inputs(changed);
+        self.reopen(had_ended, &changed_at);
+        self.band = Some(band.clone());
+        self.status = Status::InProgress;
+        self.answer.clear();
+        self.missing.clear();
+        (self.outcome, self.usage) = (None, None);
+        if had_ended {
+            self.begin_budget();
+        } else {
+            self.stopped = self.stopped.filter(|stopped| stopped.reason != StopReason::Interrupted);
+        }
+    }
+
+    /// Begins a new run with the events of another one and other settings.
+    pub(super) fn fork(&mut self, run: &str, set: &BTreeMap<String, String>, band: &BandInfo) {
+        run.clone_into(&mut self.id);
+        self.outcome = None;
+        self.resume(None, band, &[]);
+        self.begin_budget();
+        set.iter().for_each(|(name, value)| self.set(name, value));
+    }
+
+    fn begin_budget(&mut self) {
+        self.stopped = None;
+        self.budgets_reached.clear();
+        self.budget_from = self.used_in_all();
+    }
+
+    /// What the run has used since its present budget began.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        let (all, from) = (self.used_in_all(), self.budget_from);
+        Used {
+            tokens: all.tokens.saturating_sub(from.tokens),
+            ms: all.ms.saturating_sub(from.ms),
+            tasks: all.tasks.saturating_sub(from.tasks),
+        }
+    }
+
+    fn used_in_all(&self) -> Used {
+        let tokens = self.tasks.iter().map(|task| task.usage.computed());
+        let begun = self.tasks.iter().filter(|task| budget::counts(task) && !task.attempts.is_empty());
+        Used { tokens: tokens.fold(0, u64::saturating_add), ms: self.wall_ms, tasks: begun.count() as u64 }
+    }
+
+    /// Returns the places of the inputs that have changed.
+    fn change_inputs(&mut self, changed: &[InputInfo]) -> Vec<usize> {
+        let mut changed_at = Vec::new();
+        for input in changed {
+            if let Some(at) = self.inputs.iter().position(|known| known.name == input.name) {
+                self.inputs[at] = input.clone();
+                self.splits.retain(|split| split.input != at);
+                changed_at.push(at);
+            }
+        }
+        changed_at
+    }
+
+    fn reopen(&mut self, had_ended: bool, changed_at: &[usize]) {
+        let mut again: Vec<String> = Vec::new();
+        for task in &mut self.tasks {
+            let open = match task.status {
+                // What was cut off at its limit may get further in another attempt.
+                Status::Completed => had_ended && task.cut,
+                // The tasks that are there followed from its failure.
+                Status::Failed if task.task.job == Job::Plan && self.plan.is_some() => false,
+                Status::Failed | Status::Skipped => had_ended,
+                _ => true,
+            };
+            let changes = changed_at.iter().any(|at| task.task.reads(*at))
+                || task.task.needs.iter().any(|need| again.contains(need));
+            if open || changes {
+                // Nothing has begun yet that needs the result of a task which had none.
+                if matches!(task.status, Status::Completed | Status::Failed | Status::Skipped) {
+                    again.push(task.id.clone());
+                }
+                task.reset(changes);
+            }
+        }
+    }
+
+    /// Changes a setting of a fork, which was checked when the fork was made.
+    fn set(&mut self, name: &str, value: &str) {
+        match (name, name.strip_prefix("output.")) {
+            ("goal", _) => {
+                value.clone_into(&mut self.goal);
+                if self.tasks.is_empty() {
+                    // They were chosen for the other goal.
+                    (self.strategy, self.strategy_why) = (None, None);
+                }
+            }
+            ("seed", _) => self.asked.seed = value.parse().unwrap_or(self.asked.seed),
+            // At 0 there was no limit in earlier versions.
+            ("budget-tokens", _) => self.asked.budget_tokens = value.parse().ok().filter(|limit| *limit > 0),
+            ("budget-seconds", _) => {
+                self.asked.budget_seconds = value.parse().ok().filter(|limit| *limit > 0.0);
+            }
+            ("budget-tasks", _) => self.asked.budget_tasks = value.parse().ok(),
+            ("budget-depth", _) => self.asked.budget_depth = value.parse().ok(),
+            ("strategy", _) => self.asked.strategy = value.parse().ok(),
+            (_, Some(task)) => self.set_output(task, value),
+            _ => {}
+        }
+    }
+
+    /// Replaces a task's result. What needs it is done again.
+    fn set_output(&mut self, id: &str, output: &str) {
+        let Some(task) = self.task_mut(id) else { return };
+        output.clone_into(&mut task.output);
+        let mut changed = HashSet::from([id.to_owned()]);
+        for task in &mut self.tasks {
+            if task.task.needs.iter().any(|need| changed.contains(need)) {
+                changed.insert(task.id.clone());
+                task.reset(true);
+            }
+        }
+    }
+
+    /// Why the result of a task can't be replaced in a fork.
+    ///
+    /// # Errors
+    /// When it has none, or the plan that is carried out followed from it.
+    pub(crate) fn can_set_output(&self, id: &str) -> Result<(), &'static str> {
+        let Some(task) = self.task(id).filter(|task| task.accepted().is_some()) else {
+            return Err("no task of this name has a result at this event");
+        };
+        if task.task.job == Job::Plan && self.plan.is_some() {
+            return Err("the tasks of the plan followed from it: fork before the event `plan.accepted`");
+        }
+        Ok(())
+    }
+}
