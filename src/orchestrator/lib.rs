@@ -18,6 +18,7 @@ mod missing;
 mod outcome;
 mod own_words;
 mod plan;
+mod prompts;
 mod replay;
 mod report;
 mod request;

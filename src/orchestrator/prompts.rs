@@ -1,0 +1,4 @@
+//! What models are asked.
+
+#[cfg(test)]
+mod tests;
