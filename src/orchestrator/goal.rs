@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::band::{Band, Message, Role, Skill, Worker, WorkerKind};
 use super::choice::why::Facts;
-use super::own_words::Topic;
 use super::request::{Input, RunRequest};
+use super::topic::Topic;
 
 /// The planner's worker name in plans and reports.
 pub const PLANNER: &str = "planner";

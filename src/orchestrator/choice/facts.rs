@@ -2,8 +2,8 @@
 
 use bandmaster_tools::calculator::{arithmetic, evaluate};
 
-use super::super::aside::Counts;
 use super::super::band::{Message, Role};
+use super::super::blocking::Counts;
 use super::super::request::RunRequest;
 use super::why::{Attachment, Facts};
 

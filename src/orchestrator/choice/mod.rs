@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::aside::{Counts, aside};
 use super::band::Embed;
+use super::blocking::{Counts, run_blocking};
 use super::request::{RunRequest, StrategyName};
 use why::{Attachment, Facts, Nearest, StrategyWhy};
 
@@ -50,7 +50,7 @@ pub(crate) async fn choose(
     embed: Option<&dyn Embed>,
 ) -> (StrategyName, StrategyWhy) {
     let (asked, counts) = (Arc::clone(request), Arc::clone(counts));
-    let facts = aside(move || facts::gather(&asked, &counts, context_tokens)).await;
+    let facts = run_blocking(move || facts::gather(&asked, &counts, context_tokens)).await;
     let (strategy, nearest, because) = decide(request, &facts, embed).await;
     (strategy, StrategyWhy { facts, nearest, because })
 }

@@ -8,11 +8,11 @@ use crate::band::{Finish, Reply, Skill};
 use crate::checks::{before_repetition, check_text, mostly_in, words};
 use crate::goal::{Goal, PLANNER};
 use crate::missing::with_missing;
-use crate::own_words::{Foreign, Topic};
 use crate::plan::{Draw, Job, Task};
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
+use crate::topic::{Foreign, Topic};
 
 const SECTION_TOKENS_MAX: u32 = 280;
 const OUTLINE_TOKENS_MAX: u32 = 480;

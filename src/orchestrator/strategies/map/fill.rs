@@ -9,10 +9,10 @@ use super::slots::Slots;
 use crate::band::{Finish, Message, Reply, Role};
 use crate::checks::words;
 use crate::goal::{Goal, PLANNER};
-use crate::own_words::{Foreign, Topic};
 use crate::plan::{AnswerIs, Job, Task};
 use crate::state::TaskState;
 use crate::strategy::Verdict;
+use crate::topic::{Foreign, Topic};
 
 const SLOTS_TOKENS_MAX: u32 = 240;
 /// Most times the planner is asked for slots.

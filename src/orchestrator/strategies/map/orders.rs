@@ -6,8 +6,8 @@ mod tests;
 
 use bandmaster_tools::calculator::Aggregate;
 
-use crate::own_words::{is_english, is_unspaced, meant, meet, same, telling};
 use crate::plan::AnswerIs;
+use crate::topic::{is_english, is_unspaced, meant, meet, same, telling};
 
 /// Words for the largest or smallest of something, and the fields that they mean if the goal names none.
 struct Superlative {
