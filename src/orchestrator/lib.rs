@@ -27,6 +27,7 @@ mod start;
 mod state;
 mod strategies;
 mod strategy;
+mod template;
 mod topic;
 mod worker;
 
@@ -40,11 +41,12 @@ pub use event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Sp
 pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
 pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task};
-pub use replay::{Difference, OutputDifference, Replayed, Verified, replay, verify};
+pub use replay::{ChangedPrompt, Difference, OutputDifference, Replayed, Verified, replay, verify};
 pub use request::{Budget, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
 pub use run::{Observer, choose, run, run_with};
 pub use start::{RunStart, StartError, StartKind, answer, fork, recorded, resume, state, states};
 pub use state::{Attempt, RunState, TaskState};
 pub use strategies::direct_prompt;
 pub use strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
+pub use template::{Template, TemplateError};
 pub use worker::SessionLlm;

@@ -1,5 +1,5 @@
-//! What the strategies ask, as templates in files. A prompt that changes gets a new version here, which a test checks; it
-//! keeps the hash of each version in `prompts/versions.txt`.
+//! What the strategies ask, as templates in files. A prompt that changes needs a new version here: a test compares the
+//! prompts of sample runs and the list of versions with those in `tests/data/prompts`.
 
 use super::template::Template;
 

@@ -16,7 +16,9 @@ pub struct Template {
 /// Why a template can't be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    #[error("the template {template} has the variable {variable}, which has no value; those with one are {given}")]
+    #[error(
+        "the template {template} has the variable {variable}, which has no value; those with one are {given}"
+    )]
     Undefined { template: String, variable: String, given: String },
     #[error("the template {template} does not use the variable {variable}: remove it, or correct its name")]
     Unused { template: String, variable: String },
@@ -80,7 +82,9 @@ impl Template {
         }
         rendered.push_str(rest);
         match used.iter().position(|used| !used) {
-            Some(at) => Err(TemplateError::Unused { template: template(), variable: values[at].0.to_owned() }),
+            Some(at) => {
+                Err(TemplateError::Unused { template: template(), variable: values[at].0.to_owned() })
+            }
             None => Ok(rendered),
         }
     }
@@ -92,7 +96,7 @@ impl Template {
     #[must_use]
     pub fn prompt(&self, values: &[(&str, &str)]) -> Prompt {
         let text = self.render(values).unwrap_or_else(|error| panic!("{error}"));
-        Prompt { messages: vec![Message::new(Role::User, text)], template: Some(self.id()), schema: None }
+        Prompt { template: Some(self.id()), ..Prompt::new(vec![Message::new(Role::User, text)]) }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Runs of each strategy on scripted models, whose prompts are kept in `tests/data/prompts`, byte for byte.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use bandmaster_test_support::check_made;
 use serde_json::{Value, json};
 
+use super::ALL;
 use crate::advance::{Core, Planned, Waits};
 use crate::band::{Finish, Message, Role, Skill};
 use crate::choice::why::{Facts, StrategyWhy};
@@ -14,6 +16,7 @@ use crate::goal::{BandInfo, Goal, PLANNER, RULE, WorkerInfo};
 use crate::outcome::{Status, TokenUsage};
 use crate::request::{Input, RunRequest, StrategyName};
 use crate::state::RunState;
+use crate::template::Template;
 
 /// A goal, and what the planner makes of it.
 struct Sample {
@@ -239,6 +242,7 @@ fn output_of(planned: &Planned, output: String) -> EventKind {
         worker: planned.worker.clone(),
         model: String::new(),
         prompt: String::new(),
+        prompt_template: planned.prompt_template.clone(),
         sampling: Value::Null,
         output,
         usage: TokenUsage::default(),
@@ -259,9 +263,84 @@ fn rendered(prompts: &[Planned]) -> String {
     text
 }
 
+/// Where the prompts of a sample are kept.
+fn kept(sample: &Sample) -> String {
+    format!("tests/data/prompts/{}.txt", sample.name)
+}
+
+const VERSIONS: &str = "tests/data/prompts/versions.txt";
+
+/// A file of the repository; empty if it does not exist.
+fn read(path: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    std::fs::read_to_string(file).unwrap_or_default()
+}
+
+/// FNV-1a, 64 bits.
+fn hash(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Each template's version in the list of [`VERSIONS`], and the hash of its text.
+fn listed(name: &str) -> Option<(u32, u64)> {
+    read(VERSIONS).lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (listed, version, hash) = (fields.next()?, fields.next()?, fields.next()?);
+        (listed == name).then_some((version.parse().ok()?, u64::from_str_radix(hash, 16).ok()?))
+    })
+}
+
+/// Ids of templates whose prompts are not what is kept, although their version is.
+fn changed_without_a_version(template: &Template, samples: &[(Sample, Vec<Planned>)]) -> bool {
+    let Some((version, of_text)) = listed(template.name()) else { return false };
+    let made_here = |planned: &&Planned| planned.prompt_template.as_ref() == Some(&template.id());
+    let prompts_changed = samples.iter().any(|(sample, prompts)| {
+        let kept = read(&kept(sample));
+        let changed = |planned: &Planned| !kept.contains(&rendered(std::slice::from_ref(planned)));
+        !kept.is_empty() && prompts.iter().filter(made_here).any(changed)
+    });
+    version == template.version() && (prompts_changed || of_text != hash(template.text()))
+}
+
 #[test]
-fn the_prompts_of_every_strategy_are_what_they_were() {
-    for sample in samples() {
-        check_made(&format!("tests/data/prompts/{}.txt", sample.name), &rendered(&prompts(&sample)));
+fn a_prompt_that_changes_gets_a_new_version() {
+    let samples: Vec<(Sample, Vec<Planned>)> = samples()
+        .into_iter()
+        .map(|sample| {
+            let prompts = prompts(&sample);
+            (sample, prompts)
+        })
+        .collect();
+    for template in ALL {
+        assert!(
+            !changed_without_a_version(template, &samples),
+            "the prompts of {} have changed: raise its version in src/orchestrator/prompts.rs, and then write the list of \
+             versions with BANDMASTER_BLESS=1",
+            template.name()
+        );
+        let made_here = |planned: &Planned| planned.prompt_template.as_ref() == Some(&template.id());
+        let is_used = samples.iter().any(|(_, prompts)| prompts.iter().any(made_here));
+        assert!(is_used, "no sample uses {}: add one that does", template.name());
     }
+    for (sample, prompts) in &samples {
+        assert!(prompts.iter().all(|planned| planned.prompt_template.is_some()), "{}", sample.name);
+        check_made(&kept(sample), &rendered(prompts));
+    }
+    let line = |template: &Template| {
+        format!("{} {} {:016x}\n", template.name(), template.version(), hash(template.text()))
+    };
+    check_made(VERSIONS, &ALL.iter().map(line).collect::<String>());
+}
+
+#[test]
+fn every_file_of_a_template_is_one_of_the_list() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("prompts");
+    let files = std::fs::read_dir(folder).expect("the folder of prompts").flatten();
+    let names = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".txt")?.to_owned()));
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    let mut listed: Vec<&str> = ALL.iter().map(Template::name).collect();
+    listed.sort_unstable();
+    assert_eq!(names, listed);
 }
