@@ -1,10 +1,11 @@
 //! What a strategy is: a pure function from the goal and the state of a run to the next move. It knows no clock, no
 //! model, no file and nothing asynchronous, so a run can be killed, resumed, replayed and forked at any event.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::band::{Message, Reply};
-use super::checks::check_text;
+use super::checks::{check_text, check_whole};
 use super::goal::Goal;
 use super::outcome::Status;
 use super::plan::Task;
@@ -26,9 +27,14 @@ pub trait Strategy: Send + Sync {
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt;
 
     /// Whether a model's reply is a result of the task. Without a check of its own, a strategy accepts each text that is
-    /// not empty and does not repeat itself.
-    fn check(&self, _task: &Task, _goal: &Goal, _state: &RunState, reply: &Reply) -> Verdict {
-        check_text(&reply.text).map_or_else(Verdict::reject, Verdict::Accept)
+    /// not empty and does not repeat itself. Where the prompt has a schema, the reply must be JSON that was not cut off.
+    fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
+        let wants_json = self.prompt(task, goal, state).schema.is_some();
+        if wants_json && let Err(error) = serde_json::from_str::<IgnoredAny>(&reply.text) {
+            return Verdict::reject(format!("not the JSON that was asked for: {error}"));
+        }
+        let checked = if wants_json { check_whole(reply) } else { check_text(&reply.text) };
+        checked.map_or_else(Verdict::reject, Verdict::Accept)
     }
 
     /// The result of a task whose job is [`super::plan::Job::Calculate`].
