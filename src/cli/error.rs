@@ -7,7 +7,7 @@ use crate::band::BandError;
 use crate::client::HomeServerError;
 use crate::hub::HubError;
 use crate::journal::JournalError;
-use crate::orchestrator::AgainError;
+use crate::orchestrator::StartError;
 
 #[derive(Debug)]
 pub enum CliError {
@@ -106,10 +106,10 @@ impl From<JournalError> for CliError {
     }
 }
 
-impl From<AgainError> for CliError {
-    fn from(error: AgainError) -> Self {
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> Self {
         match error {
-            AgainError::Record(error) => error.into(),
+            StartError::Record(error) => error.into(),
             other => Self::Usage(other.to_string()),
         }
     }

@@ -16,8 +16,8 @@ use super::screen::{Screen, View};
 use super::{inputs, load, print, print_json, terminal};
 use crate::band::limits_for_band;
 use crate::client::HomeServer;
-use crate::journal::Desk;
-use crate::orchestrator::{self, Band, Budget, Outcome, RunEvent, RunRequest, Status, Work};
+use crate::journal::AsyncJournal;
+use crate::orchestrator::{self, Band, Budget, Outcome, RunEvent, RunRequest, RunStart, StartKind, Status};
 
 /// How long to wait for the record before saying so.
 const RECORD_TIME_SILENT: Duration = Duration::from_millis(500);
@@ -26,7 +26,7 @@ const RECORD_TIME_MAX: Duration = Duration::from_secs(30);
 
 pub fn run(config: &Config, flags: &RunFlags) -> Result<ExitCode, CliError> {
     let (request, left_out) = request(flags)?;
-    execute(config, &flags.band, &flags.execution, Work::New(Box::new(request)), &left_out)
+    execute(config, &flags.band, &flags.execution, RunStart::new(request), &left_out)
 }
 
 /// Does a run and prints its answer, in the server that is running on this home or in an engine of its own. `left_out`
@@ -35,7 +35,7 @@ pub fn execute(
     config: &Config,
     band: &BandFlags,
     flags: &ExecutionFlags,
-    mut work: Work,
+    mut start: RunStart,
     left_out: &[LeftOut],
 ) -> Result<ExitCode, CliError> {
     let runtime = runtime(1)?;
@@ -43,24 +43,24 @@ pub fn execute(
     if !flags.standalone
         && !band.are_given()
         && let Some(server) = runtime.block_on(HomeServer::find(&config.home.value.state_dir))
-        && let Some(code) = run_on_server(&server, flags, &work, left_out, &runtime, &interrupt)?
+        && let Some(code) = run_on_server(&server, flags, &start, left_out, &runtime, &interrupt)?
     {
         return Ok(code);
     }
     let hub = config.hub();
-    let recorded = work.again().and_then(|again| again.request.models.as_ref());
+    let recorded = start.recorded_id().and(start.request.models.as_ref());
     let (config, files) = match recorded.filter(|_| !band.are_given()) {
         Some(models) => load::find_of_run(config, models, &hub, flags.quiet)?,
         None => (config.clone(), load::find(config, &hub, flags.quiet)?),
     };
     let config = &config;
-    if let Work::New(request) = &mut work {
-        request.models = Some(load::model_files(config, &files));
+    if start.kind == StartKind::New {
+        start.request.models = Some(load::model_files(config, &files));
     }
     let memory = limits_for_band(load::available(config), &hub, &files)?;
     let home = &config.home.value;
     home.create_state_dir()?;
-    let desk = Desk::open(&home.runs_file())?;
+    let journal = AsyncJournal::open(&home.runs_file())?;
     let mut screen = Screen::new(view(flags));
     if let Some(note) = &memory.note {
         screen.note(note);
@@ -71,7 +71,7 @@ pub fn execute(
         let stats = engine.stats();
         (stats.steps, stats.batch_sum)
     }));
-    check_goal(work.request(), &loaded.band)?;
+    check_goal(&start.request, &loaded.band)?;
     interrupt.arm();
     let cancel = interrupt.cancel.clone();
     let mut observer = |event: &RunEvent| {
@@ -80,26 +80,26 @@ pub fn execute(
             cancel.cancel();
         }
     };
-    let done = orchestrator::work(&loaded.band, work, &desk, &mut observer, &interrupt.cancel);
+    let done = orchestrator::run(&loaded.band, start, &journal, &mut observer, &interrupt.cancel);
     let outcome = runtime.block_on(done)?;
     // Print the answer first: the record may be locked for a while. It is waited for even if the answer could not be
     // printed.
     let code = screen.finish().and_then(|()| print_outcome(flags, &outcome, left_out));
     let code = code.map_err(|error| with_record_hint(error, &outcome.id));
     loaded.engine.shutdown();
-    runtime.block_on(finish_recording(&desk));
+    runtime.block_on(finish_recording(&journal));
     code
 }
 
 /// Waits until the rest of the record is written, and says so if that takes a while: unwritten events are lost at exit.
-async fn finish_recording(desk: &Desk) {
-    if desk.flush(RECORD_TIME_SILENT).await.is_empty() {
+async fn finish_recording(journal: &AsyncJournal) {
+    if journal.flush(RECORD_TIME_SILENT).await.is_empty() {
         return;
     }
     inputs::warn(
         "the run is not completely recorded yet: waiting until its record can be written; Ctrl-C leaves without waiting",
     );
-    if !desk.flush(RECORD_TIME_MAX).await.is_empty() {
+    if !journal.flush(RECORD_TIME_MAX).await.is_empty() {
         inputs::warn("the rest of the run is not recorded: its record could not be written in time");
     }
 }
@@ -108,7 +108,7 @@ async fn finish_recording(desk: &Desk) {
 fn run_on_server(
     server: &HomeServer,
     flags: &ExecutionFlags,
-    work: &Work,
+    start: &RunStart,
     left_out: &[LeftOut],
     runtime: &tokio::runtime::Runtime,
     interrupt: &Interrupt,
@@ -122,10 +122,7 @@ fn run_on_server(
             interrupt.cancel.cancel();
         }
     };
-    let outcome = match work {
-        Work::New(request) => runtime.block_on(server.run(request, &mut observer, &interrupt.cancel))?,
-        Work::Again(again) => runtime.block_on(server.go_on(again, &mut observer, &interrupt.cancel))?,
-    };
+    let outcome = runtime.block_on(server.run(start, &mut observer, &interrupt.cancel))?;
     let Some(outcome) = outcome else { return Ok(None) };
     let code = screen.finish().and_then(|()| print_outcome(flags, &outcome, left_out));
     code.map(Some).map_err(|error| with_record_hint(error, &outcome.id))

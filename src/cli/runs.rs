@@ -19,9 +19,7 @@ use super::{inputs, one_line, print, print_json, replay, table};
 use crate::bench::workflow::trace_of_run;
 use crate::client::HomeServer;
 use crate::journal::{Event, Journal, Pruned, TaskCount};
-use crate::orchestrator::{
-    RunState, Status, StrategyName, TaskState, Work, answer, fork, resume, state, states,
-};
+use crate::orchestrator::{RunState, Status, StrategyName, TaskState, answer, fork, resume, state, states};
 
 /// How long to wait for deleted text to be erased from the file.
 const ERASE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -51,17 +49,17 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
             }
         }
         RunsCommand::Resume(rerun) => {
-            let work = Work::Again(Box::new(resume(&journal, &journal.find(&rerun.id)?)?));
-            execute(config, &rerun.band, &rerun.execution, work, &[])
+            let start = resume(&journal, &journal.find(&rerun.id)?)?;
+            execute(config, &rerun.band, &rerun.execution, start, &[])
         }
         RunsCommand::Answer { rerun, text } => {
-            let work = Work::Again(Box::new(answer(&journal, &journal.find(&rerun.id)?, text)?));
-            execute(config, &rerun.band, &rerun.execution, work, &[])
+            let start = answer(&journal, &journal.find(&rerun.id)?, text)?;
+            execute(config, &rerun.band, &rerun.execution, start, &[])
         }
         RunsCommand::Fork { rerun, at, set } => {
             let set = settings(&set)?;
-            let work = Work::Again(Box::new(fork(&journal, &journal.find(&rerun.id)?, at, set)?));
-            execute(config, &rerun.band, &rerun.execution, work, &[])
+            let start = fork(&journal, &journal.find(&rerun.id)?, at, set)?;
+            execute(config, &rerun.band, &rerun.execution, start, &[])
         }
         RunsCommand::Replay { id, verify, band, json } => {
             replay::replay(config, &journal, &journal.find(&id)?, verify.then_some(&band), json)

@@ -18,7 +18,7 @@ use crate::band::{BandFiles, Loader, MemoryLimits, engine_config, limits_for_ser
 use crate::client::SOCKET;
 use crate::engine::{EngineConfig, EngineHandle};
 use crate::hub::{Hub, LocalModel, Role, format_memory_size};
-use crate::journal::Desk;
+use crate::journal::AsyncJournal;
 use crate::server::{
     Alias, ApiKeys, App, BoundServer, Hosts, Layers, Listen, Loaders, Metrics, ModelRegistry, Origins,
     OtlpEndpoint, Runs, Shutdown, SpanExport, bind, connections_within, delete_old_responses, memory_freed,
@@ -57,7 +57,7 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
     };
     let runtime = runtime(2)?;
     let bound = runtime.block_on(bind(&listen)).map_err(|error| CliError::Failed(error.into()))?;
-    let desk = Desk::open(&home.runs_file())?;
+    let journal = AsyncJournal::open(&home.runs_file())?;
     let memory = limits_for_server(load::available(config))?;
     let band = band.filter(|band| fits_into_memory(band, &memory));
     let (engine, loaders) = engine(config, &memory)?;
@@ -66,9 +66,10 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
     let registry = ModelRegistry::new(hub, named.clone(), band, loaders).with_aliases(aliases);
     // The record belongs to the other server if this one is standalone, so it deletes nothing from it.
     if let (Retention::For(age), false) = (settings.keep_responses.value, settings.standalone.value) {
-        runtime.spawn(delete_old_responses(desk.clone(), age));
+        runtime.spawn(delete_old_responses(journal.clone(), age));
     }
-    let app = Arc::new(App::new(registry, Runs::new(desk), engine.clone(), Arc::clone(&metrics), shutdown));
+    let app =
+        Arc::new(App::new(registry, Runs::new(journal), engine.clone(), Arc::clone(&metrics), shutdown));
     let layers = Layers { metrics, keys, origins, hosts };
     print(&format!("listening on http://{}\n", bound.address()))?;
     runtime.spawn(return_freed_memory());

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bandmaster_orchestrator::{Again, Cancel, EventKind, How, Outcome, RunEvent, RunRequest};
+use bandmaster_orchestrator::{Cancel, EventKind, Outcome, RunEvent, RunRequest, RunStart, StartKind};
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -49,56 +49,39 @@ impl HomeServer {
         (status["status"] != "draining").then_some(Self { client })
     }
 
-    /// Does a run in the server; events go to `observer`. `cancel` ends the run with the tasks that are finished.
-    /// `None` if the server can't take it: it has no band, or the inputs are too large for one request.
+    /// Works on a run in the server, a new one or a recorded one; events go to `observer`. `cancel` ends the run with
+    /// the tasks that are finished. `None` if the server can't take it: it has no band, the inputs are too large for
+    /// one request, or it hasn't got the recorded run.
     ///
     /// # Errors
     /// What the server reports, or that it went away.
     pub async fn run(
         &self,
-        request: &RunRequest,
+        start: &RunStart,
         observer: &mut (dyn FnMut(&RunEvent) + Send),
         cancel: &Cancel,
     ) -> Result<Option<Outcome>, HomeServerError> {
-        let strategy = request.strategy.map_or("auto", |strategy| strategy.name());
-        let files = request.inputs.iter().map(|input| json!({"name": input.name, "text": input.text}));
-        let body = json!({
-            "goal": request.goal, "strategy": strategy, "seed": request.seed, "files": files.collect::<Vec<_>>(),
-            "budget": {"tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64())},
-        });
-        let started = match self.post("/v1/runs", &body).await {
-            Err(HomeServerError::Refused {
-                status: StatusCode::NOT_FOUND | StatusCode::PAYLOAD_TOO_LARGE,
-                ..
-            }) => return Ok(None),
-            started => started?,
-        };
-        self.follow_to_end(&started, 0, observer, cancel).await.map(Some)
-    }
-
-    /// Goes on with a recorded run in the server, as [`HomeServer::run`] does. `None` if the server hasn't got the run.
-    ///
-    /// # Errors
-    /// What the server reports, or that it went away.
-    pub async fn go_on(
-        &self,
-        again: &Again,
-        observer: &mut (dyn FnMut(&RunEvent) + Send),
-        cancel: &Cancel,
-    ) -> Result<Option<Outcome>, HomeServerError> {
-        let id = again.id();
-        let started = match &again.how {
-            How::Answered(text) => self.post(&format!("/v1/runs/{id}/answer"), &json!({"text": text})).await,
-            How::Forked { from, at, set } => {
+        let id = &start.state().id;
+        let started = match &start.kind {
+            StartKind::New => self.post("/v1/runs", &body(&start.request)).await,
+            StartKind::Resumed => self.post(&format!("/v1/runs/{id}/resume"), &json!({})).await,
+            StartKind::Answered(text) => {
+                self.post(&format!("/v1/runs/{id}/answer"), &json!({"text": text})).await
+            }
+            StartKind::Forked { from, at, set } => {
                 self.post(&format!("/v1/runs/{from}/fork"), &json!({"at": at, "set": set})).await
             }
-            How::New | How::Resumed => self.post(&format!("/v1/runs/{id}/resume"), &json!({})).await,
         };
+        let too_large = |status| status == StatusCode::PAYLOAD_TOO_LARGE && start.kind == StartKind::New;
         let started = match started {
-            Err(HomeServerError::Refused { status: StatusCode::NOT_FOUND, .. }) => return Ok(None),
+            Err(HomeServerError::Refused { status, .. })
+                if status == StatusCode::NOT_FOUND || too_large(status) =>
+            {
+                return Ok(None);
+            }
             started => started?,
         };
-        self.follow_to_end(&started, again.state().last_seq, observer, cancel).await.map(Some)
+        self.follow_to_end(&started, start.state().last_seq, observer, cancel).await.map(Some)
     }
 
     /// Shows the events of a run after event `seq`, until its end.
@@ -189,4 +172,14 @@ pub enum HomeServerError {
 
 fn what_to_do(id: &str) -> String {
     format!("`bandmaster runs show {id}` shows what it did, `bandmaster runs resume {id}` goes on")
+}
+
+/// The body of `POST /v1/runs`.
+fn body(request: &RunRequest) -> Value {
+    let strategy = request.strategy.map_or("auto", |strategy| strategy.name());
+    let files = request.inputs.iter().map(|input| json!({"name": input.name, "text": input.text}));
+    json!({
+        "goal": request.goal, "strategy": strategy, "seed": request.seed, "files": files.collect::<Vec<_>>(),
+        "budget": {"tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64())},
+    })
 }

@@ -26,7 +26,7 @@ const PRUNE_MAX: i64 = 256;
 
 /// A response, as it is stored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct KeptResponse {
+pub struct StoredResponse {
     pub id: String,
     /// Id of the response that it continues.
     pub previous: Option<String>,
@@ -37,14 +37,14 @@ pub struct KeptResponse {
     /// The document that clients get.
     pub body: Value,
     /// Items of the request, without those of earlier responses.
-    pub input: Vec<KeptItem>,
+    pub input: Vec<StoredItem>,
     /// Items of the answer.
-    pub output: Vec<KeptItem>,
+    pub output: Vec<StoredItem>,
 }
 
 /// A part of a conversation, such as a message.
 #[derive(Debug, Clone, PartialEq)]
-pub struct KeptItem {
+pub struct StoredItem {
     /// Unique within its owner.
     pub id: String,
     pub body: Value,
@@ -52,7 +52,7 @@ pub struct KeptItem {
 
 /// A conversation without its items.
 #[derive(Debug, Clone, PartialEq)]
-pub struct KeptConversation {
+pub struct StoredConversation {
     pub id: String,
     /// When it was created, in seconds since 1970.
     pub created_s: u64,
@@ -63,7 +63,7 @@ pub struct KeptConversation {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     /// Inputs and outputs, oldest first.
-    pub items: Vec<KeptItem>,
+    pub items: Vec<StoredItem>,
     /// Id of the response before the oldest, if that was removed.
     pub missing: Option<String>,
     /// The conversation that one of the responses belongs to. Its own items are not among `items`.
@@ -75,7 +75,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the record cannot be written.
-    pub fn keep_response(&self, response: &KeptResponse) -> Result<(), JournalError> {
+    pub fn keep_response(&self, response: &StoredResponse) -> Result<(), JournalError> {
         self.write(|db| {
             db.execute(
                 "INSERT INTO responses (id, previous, conversation, created_s, body, owner)
@@ -204,7 +204,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the record or one of the items cannot be read.
-    pub fn items(&self, owner: &str) -> Result<Vec<KeptItem>, JournalError> {
+    pub fn items(&self, owner: &str) -> Result<Vec<StoredItem>, JournalError> {
         self.item_rows(owner)?.into_iter().map(|item| item.whole(self)).collect()
     }
 
@@ -212,13 +212,13 @@ impl Journal {
     ///
     /// # Errors
     /// When the record cannot be read.
-    pub fn listed_items(&self, owner: &str) -> Result<Vec<KeptItem>, JournalError> {
+    pub fn listed_items(&self, owner: &str) -> Result<Vec<StoredItem>, JournalError> {
         let rows = self.item_rows(owner)?.into_iter();
         let listed = rows.map(|item| {
             let id = item.id.clone();
             item.whole(self).unwrap_or_else(|error| {
                 let body = json!({"id": id, "type": DAMAGED, "message": error.to_string()});
-                KeptItem { id, body }
+                StoredItem { id, body }
             })
         });
         Ok(listed.collect())
@@ -237,7 +237,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the record or the item cannot be read.
-    pub fn item(&self, id: &str) -> Result<Option<KeptItem>, JournalError> {
+    pub fn item(&self, id: &str) -> Result<Option<StoredItem>, JournalError> {
         let found = self.with(|db| {
             let query = format!("SELECT {ITEM} FROM items WHERE id = ?1 AND {SEEN} LIMIT 1");
             db.query_row(&query, params![id, self.viewer.only()], ItemRow::read).optional()
@@ -249,7 +249,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the record or the item cannot be read.
-    pub fn item_of(&self, conversation: &str, id: &str) -> Result<Option<KeptItem>, JournalError> {
+    pub fn item_of(&self, conversation: &str, id: &str) -> Result<Option<StoredItem>, JournalError> {
         let mut rows = self.item_rows(conversation)?.into_iter();
         rows.find(|item| item.id == id).map(|item| item.whole(self)).transpose()
     }
@@ -260,10 +260,10 @@ impl Journal {
     /// When the record cannot be written.
     pub fn create_conversation(
         &self,
-        conversation: &KeptConversation,
-        items: &[KeptItem],
+        conversation: &StoredConversation,
+        items: &[StoredItem],
     ) -> Result<(), JournalError> {
-        let KeptConversation { id, created_s, metadata } = conversation;
+        let StoredConversation { id, created_s, metadata } = conversation;
         self.write(|db| {
             db.execute(
                 "INSERT INTO conversations (id, created_s, metadata, owner) VALUES (?1, ?2, ?3, ?4)",
@@ -277,7 +277,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the record or the conversation's metadata cannot be read.
-    pub fn conversation(&self, id: &str) -> Result<Option<KeptConversation>, JournalError> {
+    pub fn conversation(&self, id: &str) -> Result<Option<StoredConversation>, JournalError> {
         let found = self.with(|db| {
             let query =
                 "SELECT created_s, metadata FROM conversations WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
@@ -289,7 +289,7 @@ impl Journal {
             let now = format!("`POST /v1/conversations/{id}` with new metadata replaces it");
             self.damaged(format!("the metadata of conversation {id}"), &why, now)
         })?;
-        Ok(Some(KeptConversation { id: id.to_owned(), created_s, metadata }))
+        Ok(Some(StoredConversation { id: id.to_owned(), created_s, metadata }))
     }
 
     /// Whether there is a conversation, which may be damaged.
@@ -321,7 +321,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the record cannot be written.
-    pub fn extend_conversation(&self, id: &str, items: &[KeptItem]) -> Result<bool, JournalError> {
+    pub fn extend_conversation(&self, id: &str, items: &[StoredItem]) -> Result<bool, JournalError> {
         self.write(|db| {
             let there = db.query_row(HAS_CONVERSATION, params![id, self.viewer.only()], |row| row.get(0))?;
             if there {
@@ -365,7 +365,7 @@ const SEEN: &str = "(?2 IS NULL OR EXISTS (
         UNION ALL
         SELECT 1 FROM conversations WHERE conversations.id = items.owner AND conversations.owner = ?2))";
 
-fn add_items(db: &Transaction, owner: &str, output: bool, items: &[KeptItem]) -> rusqlite::Result<()> {
+fn add_items(db: &Transaction, owner: &str, output: bool, items: &[StoredItem]) -> rusqlite::Result<()> {
     let mut add = db.prepare_cached(
         "INSERT INTO items SELECT ?1, coalesce(max(position), 0) + 1, ?2, ?3, ?4 FROM items WHERE owner = ?1",
     )?;
@@ -395,10 +395,10 @@ impl ItemRow {
     }
 
     /// The item, or the error that it is damaged.
-    fn whole(self, journal: &Journal) -> Result<KeptItem, JournalError> {
+    fn whole(self, journal: &Journal) -> Result<StoredItem, JournalError> {
         let Self { id, body, owner, in_conversation } = self;
         match body {
-            Ok(body) => Ok(KeptItem { id, body }),
+            Ok(body) => Ok(StoredItem { id, body }),
             Err(why) if in_conversation => {
                 let now = format!("`DELETE /v1/conversations/{owner}/items/{id}` removes it");
                 Err(journal.damaged(format!("the body of item {id} of conversation {owner}"), &why, now))

@@ -1,10 +1,12 @@
 //! The append-only record of runs, in SQLite. An event is a type, a time and a JSON body; what a planner, a worker or a
 //! strategy is, is not known here. Whether a process still runs it is said by a locked file
 //! (`hold.rs`). The record also keeps the responses and conversations that clients refer back to
-//! (`conversations.rs`). Code that must not wait for a disk uses a [`Desk`].
+//! (`conversations.rs`). Code that must not wait for a disk uses a [`AsyncJournal`].
 
+#![warn(unreachable_pub)]
+
+mod async_journal;
 mod conversations;
-mod desk;
 mod erase;
 mod error;
 mod fork;
@@ -23,8 +25,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::{Value, json};
 
-pub use conversations::{History, KeptConversation, KeptItem, KeptResponse};
-pub use desk::{Desk, Recording};
+pub use async_journal::{AsyncJournal, Recording};
+pub use conversations::{History, StoredConversation, StoredItem, StoredResponse};
 pub use error::JournalError;
 pub use hold::{Holder, OpenRun};
 pub use list::{Listed, TaskCount};
@@ -78,7 +80,7 @@ pub struct Pruned {
     pub going: usize,
 }
 
-/// The record of runs, as one viewer sees it. Every call waits for the disk and for other processes, so use a [`Desk`]
+/// The record of runs, as one viewer sees it. Every call waits for the disk and for other processes, so use a [`AsyncJournal`]
 /// on threads that must not wait. Several processes may have the same file open.
 pub struct Journal {
     file: Arc<OpenFile>,
@@ -90,7 +92,7 @@ struct OpenFile {
     /// The record ends with the process, so no run in it is ever left unfinished by another one.
     in_memory: bool,
     connection: Mutex<Connection>,
-    /// What a desk has accepted and not written yet.
+    /// What an [`AsyncJournal`] has accepted and not written yet.
     unwritten: Arc<Unwritten>,
     eraser: erase::Eraser,
 }
@@ -124,8 +126,8 @@ impl Journal {
         journal
     }
 
-    /// The same file, with what a desk has accepted.
-    fn at_desk(self, unwritten: &Arc<Unwritten>) -> Self {
+    /// The same file, with what an [`AsyncJournal`] has accepted.
+    fn accepting_from(self, unwritten: &Arc<Unwritten>) -> Self {
         let Self { file, viewer } = self;
         let file = Arc::into_inner(file).map(|file| OpenFile { unwritten: Arc::clone(unwritten), ..file });
         Self { file: Arc::new(file.expect("it was just opened")), viewer }
@@ -407,7 +409,7 @@ impl Journal {
         Ok(Pruned { forgotten: old.len(), going: all - old.len() })
     }
 
-    /// Writes what a desk has accepted, run by run.
+    /// Writes what an [`AsyncJournal`] has accepted, run by run.
     ///
     /// # Errors
     /// When something can't be written now. What can never be written is dropped, and its run gets a warning.

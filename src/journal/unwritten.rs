@@ -98,12 +98,12 @@ impl Unwritten {
     }
 
     /// Whether there is room for a run with this many bytes of inputs.
-    pub fn has_room(&self, bytes: usize) -> bool {
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.lock().has_room(bytes)
     }
 
     /// Adds a new run. Returns its number, or `None` if there is no room for its inputs.
-    pub fn begin(&self, new: NewRun) -> Option<u64> {
+    pub(crate) fn begin(&self, new: NewRun) -> Option<u64> {
         let bytes = new.inputs.iter().map(|(name, text)| name.len() + text.len()).sum();
         let mut runs = self.lock();
         if !runs.has_room(bytes) {
@@ -131,7 +131,7 @@ impl Unwritten {
     }
 
     /// Takes up a run that is in the file, up to its event `last_seq`, and is locked by `hold`. Returns its new number.
-    pub fn reopen(&self, run: &str, owner: Option<String>, last_seq: u64, hold: Option<Hold>) -> u64 {
+    pub(crate) fn reopen(&self, run: &str, owner: Option<String>, last_seq: u64, hold: Option<Hold>) -> u64 {
         let mut runs = self.lock();
         runs.begun += 1;
         let number = runs.begun;
@@ -154,7 +154,7 @@ impl Unwritten {
 
     /// Adds an event. If there is no room, it is dropped with all that follow except the last: how a run ended is
     /// always kept. The run's troubles say so.
-    pub fn push(&self, run: &str, line: Line, last: bool) {
+    pub(crate) fn push(&self, run: &str, line: Line, last: bool) {
         let mut runs = self.lock();
         let bytes = line.body.len();
         let room = runs.has_room(bytes);
@@ -177,14 +177,14 @@ impl Unwritten {
     }
 
     /// Notes that no more events of a run follow, however it ended. Nothing if it was taken up since it got its number.
-    pub fn end(&self, run: &str, number: u64) {
+    pub(crate) fn end(&self, run: &str, number: u64) {
         if let Some(waiting) = self.lock().waiting.get_mut(run).filter(|waiting| waiting.number == number) {
             waiting.ended = true;
         }
     }
 
     /// The runs of which something is to be written, or which have ended, in the order in which they began.
-    pub fn due(&self) -> Vec<String> {
+    pub(crate) fn due(&self) -> Vec<String> {
         let runs = self.lock();
         let mut due: Vec<(u64, String)> = runs
             .waiting
@@ -197,25 +197,25 @@ impl Unwritten {
     }
 
     /// Copies what is to be written of a run.
-    pub fn take(&self, run: &str) -> Option<Due> {
+    pub(crate) fn take(&self, run: &str) -> Option<Due> {
         let runs = self.lock();
         let waiting = runs.waiting.get(run)?;
         Some(Due { new: waiting.new.clone(), lines: waiting.lines.clone() })
     }
 
     /// Keeps the lock by which other processes see that the run is in progress.
-    pub fn hold(&self, run: &str, hold: Hold) {
+    pub(crate) fn hold(&self, run: &str, hold: Hold) {
         if let Some(waiting) = self.lock().waiting.get_mut(run) {
             waiting.hold = Some(hold);
         }
     }
 
-    pub fn is_held(&self, run: &str) -> bool {
+    pub(crate) fn is_held(&self, run: &str) -> bool {
         self.lock().waiting.get(run).is_some_and(|waiting| waiting.hold.is_some())
     }
 
     /// Notes that the run itself and the first `lines` of its events that waited are now in the file.
-    pub fn written(&self, run: &str, lines: usize) {
+    pub(crate) fn written(&self, run: &str, lines: usize) {
         let mut runs = self.lock();
         let Some(waiting) = runs.waiting.get_mut(run) else { return };
         waiting.new = None;
@@ -232,14 +232,14 @@ impl Unwritten {
     }
 
     /// Notes that a run can't be written now.
-    pub fn troubled(&self, run: &str, why: &str) {
+    pub(crate) fn troubled(&self, run: &str, why: &str) {
         if let Some(waiting) = self.lock().waiting.get_mut(run) {
             waiting.troubled(kept_in_memory(why));
         }
     }
 
     /// Notes that a run was not written within the time it was waited for, unless another trouble was noted.
-    pub fn late(&self, run: &str) {
+    pub(crate) fn late(&self, run: &str) {
         if let Some(waiting) = self.lock().waiting.get_mut(run)
             && waiting.troubles.is_empty()
         {
@@ -248,7 +248,7 @@ impl Unwritten {
     }
 
     /// Drops what waits of a run that can never be written.
-    pub fn give_up(&self, run: &str, why: &str) {
+    pub(crate) fn give_up(&self, run: &str, why: &str) {
         let mut runs = self.lock();
         let Some(waiting) = runs.waiting.get_mut(run) else { return };
         waiting.troubled(format!("the run is no longer recorded: {why}"));
@@ -266,7 +266,7 @@ impl Unwritten {
     }
 
     /// Problems with writing a run that were not reported before.
-    pub fn troubles(&self, run: &str) -> Vec<String> {
+    pub(crate) fn troubles(&self, run: &str) -> Vec<String> {
         let mut runs = self.lock();
         let Some(waiting) = runs.waiting.get_mut(run) else { return Vec::new() };
         let new = waiting.troubles[waiting.told..].to_vec();
@@ -275,23 +275,23 @@ impl Unwritten {
     }
 
     /// How far a run is written, see `Waiting`; `None` if all of it is.
-    pub fn progress(&self, run: &str) -> Option<watch::Receiver<Option<u64>>> {
+    pub(crate) fn progress(&self, run: &str) -> Option<watch::Receiver<Option<u64>>> {
         self.lock().waiting.get(run).map(|waiting| waiting.progress.subscribe())
     }
 
     /// The runs that are not completely written.
-    pub fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         self.lock().waiting.keys().cloned().collect()
     }
 
     /// `Some(false)` if the run is in progress in this process, `Some(true)` if it has ended and
     /// is not completely written.
-    pub fn has_ended(&self, run: &str) -> Option<bool> {
+    pub(crate) fn has_ended(&self, run: &str) -> Option<bool> {
         self.lock().waiting.get(run).map(|waiting| waiting.ended)
     }
 
     /// Runs that are not in the file yet, the last begun first.
-    pub fn new_runs(&self, viewer: &Viewer) -> Vec<NewRun> {
+    pub(crate) fn new_runs(&self, viewer: &Viewer) -> Vec<NewRun> {
         let runs = self.lock();
         let mut new: Vec<(u64, NewRun)> = runs
             .waiting
@@ -304,12 +304,12 @@ impl Unwritten {
     }
 
     /// The run, if it is not in the file yet.
-    pub fn new_run(&self, run: &str, viewer: &Viewer) -> Option<NewRun> {
+    pub(crate) fn new_run(&self, run: &str, viewer: &Viewer) -> Option<NewRun> {
         self.lock().waiting.get(run)?.new.clone().filter(|new| viewer.sees(new.owner.as_deref()))
     }
 
     /// Events of a run that are not in the file yet.
-    pub fn lines(&self, run: &str, after_seq: u64, viewer: &Viewer) -> Vec<Line> {
+    pub(crate) fn lines(&self, run: &str, after_seq: u64, viewer: &Viewer) -> Vec<Line> {
         let runs = self.lock();
         let waiting = runs.waiting.get(run).filter(|waiting| viewer.sees(waiting.owner.as_deref()));
         let lines = waiting.map(|waiting| waiting.lines.iter());

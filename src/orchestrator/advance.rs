@@ -21,7 +21,7 @@ use super::strategy::{Ended, Move, SplitAsked, Strategy, Verdict};
 const IN_FLIGHT_MAX: usize = 64;
 
 /// A run that is worked on: its goal, its state and the strategy that says what comes next.
-pub struct Core {
+pub(crate) struct Core {
     pub goal: Arc<Goal>,
     pub state: RunState,
     strategy: Option<Arc<dyn Strategy>>,
@@ -29,7 +29,7 @@ pub struct Core {
 
 /// What the caller has to do now.
 #[derive(Debug, PartialEq)]
-pub enum Waits {
+pub(crate) enum Waits {
     /// Make the calls of [`Core::calls`] and report how they end.
     ForCalls,
     /// Find out where inputs can be cut.
@@ -40,7 +40,7 @@ pub enum Waits {
 
 /// A call that is to be made.
 #[derive(Debug)]
-pub struct Planned {
+pub(crate) struct Planned {
     pub task: String,
     pub attempt: u32,
     pub worker: String,
@@ -52,18 +52,18 @@ pub struct Planned {
 impl Core {
     /// `custom` stands in for the strategy that the state names.
     #[must_use]
-    pub fn new(goal: Arc<Goal>, state: RunState, custom: Option<Arc<dyn Strategy>>) -> Self {
+    pub(crate) fn new(goal: Arc<Goal>, state: RunState, custom: Option<Arc<dyn Strategy>>) -> Self {
         let strategy = custom.or_else(|| state.strategy.and_then(named));
         Self { goal, state, strategy }
     }
 
     /// Takes something that has happened into the state.
-    pub fn take(&mut self, ms: u64, event: &EventKind) {
+    pub(crate) fn take(&mut self, ms: u64, event: &EventKind) {
         self.state.apply(self.state.last_seq + 1, ms, event);
     }
 
     /// Everything that follows from the state, in order and already taken into it, and what to wait for after that.
-    pub fn advance(&mut self, ms: u64) -> (Vec<EventKind>, Waits) {
+    pub(crate) fn advance(&mut self, ms: u64) -> (Vec<EventKind>, Waits) {
         let mut events = Vec::new();
         loop {
             let mut new = self.of_tasks();
@@ -282,7 +282,7 @@ impl Core {
 
     /// The calls that are to be running now, without those that `known` says are.
     #[must_use]
-    pub fn calls(&self, known: &dyn Fn(&str, u32) -> bool) -> Vec<Planned> {
+    pub(crate) fn calls(&self, known: &dyn Fn(&str, u32) -> bool) -> Vec<Planned> {
         let paths = self.state.plan.as_ref().map(Plan::critical_path_tokens).unwrap_or_default();
         let path = |id: &str| {
             let place = self.state.plan.as_ref()?.tasks().iter().position(|task| task.id == id)?;

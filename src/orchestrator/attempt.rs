@@ -16,7 +16,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// What every part of a run shares.
 #[derive(Clone)]
-pub struct Context {
+pub(crate) struct Context {
     pub cancel: Cancel,
     pub meter: Arc<Meter>,
     /// Receives events, each with its time in milliseconds since the run began.
@@ -31,19 +31,19 @@ pub struct Context {
 impl Context {
     /// Milliseconds since the run began. Time in which no process worked on it doesn't count.
     #[must_use]
-    pub fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         let here = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.earlier_ms.saturating_add(here)
     }
 
     /// Sends an event. A run whose observer is gone still ends normally.
-    pub fn send(&self, event: EventKind) {
+    pub(crate) fn send(&self, event: EventKind) {
         let _ = self.events.send((self.now_ms(), event));
     }
 }
 
 /// Counts the tokens of a run and stops the run when the budget is used up.
-pub struct Meter {
+pub(crate) struct Meter {
     spent: AtomicU64,
     limit: Option<u64>,
 }
@@ -51,7 +51,7 @@ pub struct Meter {
 impl Meter {
     /// `limit` covers generated tokens and those prompt tokens that are computed, not found in the prefix cache.
     #[must_use]
-    pub fn new(limit: Option<u64>, spent: u64) -> Self {
+    pub(crate) fn new(limit: Option<u64>, spent: u64) -> Self {
         Self { spent: AtomicU64::new(spent), limit }
     }
 
@@ -64,7 +64,7 @@ impl Meter {
 
     /// Tokens left in the budget; `None` without a limit.
     #[must_use]
-    pub fn left(&self) -> Option<u64> {
+    pub(crate) fn left(&self) -> Option<u64> {
         self.limit.map(|limit| limit.saturating_sub(self.spent.load(Ordering::Relaxed)))
     }
 }
@@ -74,7 +74,7 @@ const QUEUE_PATIENCE: u32 = 10;
 
 /// How an attempt appears in events.
 #[derive(Debug, Clone)]
-pub struct Label {
+pub(crate) struct Label {
     pub task: String,
     /// Whether new text is streamed as part of the answer.
     pub streams_answer: bool,
@@ -82,7 +82,7 @@ pub struct Label {
 
 /// How a call went.
 #[derive(Debug, Default)]
-pub struct Called {
+pub(crate) struct Called {
     /// Most tokens that it was allowed; `None` if the call was not made.
     pub tokens_max: Option<u32>,
     /// The prompt after the chat template; empty if the call failed before it was rendered.
@@ -201,7 +201,7 @@ impl Drop for Leash {
 }
 
 /// Calls a model once. It may fail, stall or panic, and the run may be stopped meanwhile.
-pub async fn attempt(context: &Context, label: Label, llm: &Arc<dyn Llm>, mut call: Call) -> Called {
+pub(crate) async fn attempt(context: &Context, label: Label, llm: &Arc<dyn Llm>, mut call: Call) -> Called {
     if let Some(left) = context.meter.left() {
         call.tokens_max = call.tokens_max.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1);
     }

@@ -11,7 +11,7 @@ use super::band::{Finish, Reply};
 ///
 /// # Errors
 /// The reason for the rejection, in words that a model can act on.
-pub fn check_whole(reply: &Reply) -> Result<String, String> {
+pub(crate) fn check_whole(reply: &Reply) -> Result<String, String> {
     match reply.finish {
         Finish::Length => Err("it was cut off at its limit: answer more shortly".to_owned()),
         Finish::Stop | Finish::Deadline => check_text(&reply.text),
@@ -20,7 +20,7 @@ pub fn check_whole(reply: &Reply) -> Result<String, String> {
 
 /// Splits a text into lower-case words and numbers, without punctuation.
 #[must_use]
-pub fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     text.split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .map(str::to_lowercase)
@@ -30,14 +30,14 @@ pub fn words(text: &str) -> Vec<String> {
 /// Every number that the text may mean. Includes number words, signs, multipliers such as "million", and both the
 /// English and the continental reading of commas and points.
 #[must_use]
-pub fn numbers_in(text: &str) -> HashSet<Decimal> {
+pub(crate) fn numbers_in(text: &str) -> HashSet<Decimal> {
     let written = written_numbers(text).into_iter().flatten();
     written.chain(spelled_numbers(text)).collect()
 }
 
 /// The numbers written in digits, in order, each with all values it may mean.
 #[must_use]
-pub fn written_numbers(text: &str) -> Vec<Vec<Decimal>> {
+pub(crate) fn written_numbers(text: &str) -> Vec<Vec<Decimal>> {
     let mut found = Vec::new();
     let chars: Vec<char> = text.chars().collect();
     let mut at = 0;
@@ -170,7 +170,7 @@ fn number_word(word: &str) -> Option<i64> {
 
 /// Splits a text into sentences. A line break also ends a sentence.
 #[must_use]
-pub fn sentences(text: &str) -> Vec<&str> {
+pub(crate) fn sentences(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut start = 0;
     let mut chars = text.char_indices().peekable();
@@ -188,7 +188,7 @@ pub fn sentences(text: &str) -> Vec<&str> {
 
 /// Whether the words of `phrase` occur in the text, one directly after another.
 #[must_use]
-pub fn stands_in(text: &str, phrase: &str) -> bool {
+pub(crate) fn stands_in(text: &str, phrase: &str) -> bool {
     let joined = |text: &str| format!(" {} ", words(text).join(" "));
     let phrase = joined(phrase);
     !phrase.trim().is_empty() && joined(text).contains(&phrase)
@@ -197,7 +197,7 @@ pub fn stands_in(text: &str, phrase: &str) -> bool {
 /// Whether more than half of the answer's words occur in the text, in any order. Words of one or two letters are
 /// ignored unless there are no others.
 #[must_use]
-pub fn mostly_in(text: &str, answer: &str) -> bool {
+pub(crate) fn mostly_in(text: &str, answer: &str) -> bool {
     let has: HashSet<String> = words(text).into_iter().collect();
     let all = words(answer);
     let telling = |word: &&String| word.len() > 2 || word.parse::<u8>().is_ok();
@@ -211,7 +211,7 @@ pub fn mostly_in(text: &str, answer: &str) -> bool {
 
 /// Whether a text ends in a loop: the same 3 to 40 words four times in a row, or the same word twelve times.
 #[must_use]
-pub fn runs_in_circles(text: &str) -> bool {
+pub(crate) fn runs_in_circles(text: &str) -> bool {
     const TIMES: usize = 4;
     let words = words(text);
     let repeats = |width: usize| {
@@ -227,7 +227,7 @@ pub fn runs_in_circles(text: &str) -> bool {
 
 /// The text up to the first sentence that repeats an earlier one.
 #[must_use]
-pub fn before_repetition(text: &str) -> &str {
+pub(crate) fn before_repetition(text: &str) -> &str {
     let mut seen: Vec<HashSet<String>> = Vec::new();
     for sentence in sentences(text) {
         let words: HashSet<String> = words(sentence).into_iter().collect();
@@ -254,7 +254,7 @@ pub fn before_repetition(text: &str) -> &str {
 ///
 /// # Errors
 /// The reason for the rejection, in words that a model can act on.
-pub fn check_text(text: &str) -> Result<String, String> {
+pub(crate) fn check_text(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
         return Err("the answer was empty".to_owned());

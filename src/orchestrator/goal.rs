@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::band::{Band, Message, Role, Skill, Worker, WorkerKind};
 use super::choice::why::Facts;
-use super::own_words::Topic;
 use super::request::{Input, RunRequest};
+use super::topic::Topic;
 
 /// The planner's worker name in plans and reports.
 pub const PLANNER: &str = "planner";
@@ -91,7 +91,7 @@ pub struct BandInfo {
 }
 
 /// The model name of tasks that are calculated.
-pub const RULE: &str = "rule";
+pub(crate) const RULE: &str = "rule";
 
 impl BandInfo {
     /// Takes the band's workers and adds the calculator if the band has none.
@@ -179,20 +179,20 @@ pub(super) fn plain_goal(text: &str) -> Goal {
 }
 
 /// The models of a run by the names of their workers.
-pub struct Models {
+pub(crate) struct Models {
     planner: Arc<dyn super::band::Llm>,
     workers: Vec<Worker>,
 }
 
 impl Models {
     #[must_use]
-    pub fn of(band: &Band) -> Self {
+    pub(crate) fn of(band: &Band) -> Self {
         Self { planner: Arc::clone(&band.planner), workers: band.workers.clone() }
     }
 
     /// The model of a worker; `None` for the calculator and for a worker that the band hasn't got.
     #[must_use]
-    pub fn get(&self, worker: &str) -> Option<&Arc<dyn super::band::Llm>> {
+    pub(crate) fn get(&self, worker: &str) -> Option<&Arc<dyn super::band::Llm>> {
         if worker == PLANNER {
             return Some(&self.planner);
         }

@@ -17,7 +17,7 @@ const VARIED_TEMPERATURE: f32 = 0.6;
 
 /// What follows for a task whose attempts have all been judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     Try {
         /// Place on the ladder.
         rung: usize,
@@ -35,7 +35,7 @@ pub enum Next {
 
 /// How a task is sampled in its next attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sampled {
+pub(crate) struct Sampled {
     pub temperature: f32,
     pub seed: u64,
     pub tokens_max: u32,
@@ -43,7 +43,7 @@ pub struct Sampled {
 
 /// The next step of a task. Every attempt since the run was resumed has failed; none is running.
 #[must_use]
-pub fn next(task: &TaskState, band: &BandInfo) -> Next {
+pub(crate) fn next(task: &TaskState, band: &BandInfo) -> Next {
     let attempts = task.attempts_now();
     let mut rung = 0;
     let (mut repeats, mut doubtful) = (0, None);
@@ -102,13 +102,13 @@ fn best_kept(attempts: &[Attempt]) -> Option<(&str, bool)> {
 
 /// Whether a reply was cut off at its token limit.
 #[must_use]
-pub fn is_cut(attempt: &Attempt) -> bool {
+pub(crate) fn is_cut(attempt: &Attempt) -> bool {
     attempt.end == Some(CallEnd::Reply(super::band::Finish::Length))
 }
 
 /// Whether the model at this place of the ladder is the last that may decide.
 #[must_use]
-pub fn is_top(task: &Task, band: &BandInfo, rung: usize) -> bool {
+pub(crate) fn is_top(task: &Task, band: &BandInfo, rung: usize) -> bool {
     let model = |worker: Option<&String>| worker.and_then(|worker| band.get(worker)).map(|info| &info.model);
     model(task.ladder.get(rung)) == model(task.ladder.last())
 }
@@ -116,7 +116,7 @@ pub fn is_top(task: &Task, band: &BandInfo, rung: usize) -> bool {
 /// How the attempt that is being made is sampled. It is a function of the run's seed, the task and its earlier attempts;
 /// a call that is made again after trouble is the same call.
 #[must_use]
-pub fn sampled(task: &TaskState, seed: u64) -> Sampled {
+pub(crate) fn sampled(task: &TaskState, seed: u64) -> Sampled {
     let before = &task.attempts[..task.attempts.len().saturating_sub(1)];
     let same_call = |attempt: &&Attempt| {
         attempt.failure.as_ref().is_none_or(|failure| failure.class == FailureClass::Transient)

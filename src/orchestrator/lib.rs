@@ -1,11 +1,12 @@
 //! Runs a goal: chooses a strategy, carries out the tasks, and writes the answer. The only module that knows what a
 //! planner, a worker, a plan and a strategy are. The engine, HTTP and SQL are not known here.
 
+#![warn(unreachable_pub)]
+
 mod advance;
-mod again;
-mod aside;
 mod attempt;
 mod band;
+mod blocking;
 mod cancel;
 mod checks;
 mod choice;
@@ -14,7 +15,6 @@ mod goal;
 mod ladder;
 mod missing;
 mod outcome;
-mod own_words;
 mod plan;
 mod replay;
 mod report;
@@ -22,12 +22,13 @@ mod request;
 mod run;
 #[cfg(test)]
 mod simulation;
+mod start;
 mod state;
 mod strategies;
 mod strategy;
+mod topic;
 mod worker;
 
-pub use again::{Again, AgainError, How, Work, answer, fork, recorded, resume, state, states};
 pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
     Role, Skill, Worker, WorkerKind,
@@ -40,7 +41,8 @@ pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, To
 pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task};
 pub use replay::{Difference, OutputDifference, Replayed, Verified, replay, verify};
 pub use request::{Budget, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
-pub use run::{Observer, choose, go_on, go_on_with, run, run_with, work};
+pub use run::{Observer, choose, run, run_with};
+pub use start::{RunStart, StartError, StartKind, answer, fork, recorded, resume, state, states};
 pub use state::{Attempt, RunState, TaskState};
 pub use strategies::direct_prompt;
 pub use strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};

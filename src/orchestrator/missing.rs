@@ -1,7 +1,7 @@
 //! Adds to an answer what it lacks.
 
 #[must_use]
-pub fn with_missing(answer: String, missing: &[String]) -> String {
+pub(crate) fn with_missing(answer: String, missing: &[String]) -> String {
     if missing.is_empty() {
         return answer;
     }
@@ -10,6 +10,6 @@ pub fn with_missing(answer: String, missing: &[String]) -> String {
 
 /// Joins the items as sentences, each with one full stop.
 #[must_use]
-pub fn sentences(missing: &[String]) -> String {
+pub(crate) fn sentences(missing: &[String]) -> String {
     missing.iter().map(|one| format!("{}.", one.trim_end_matches('.'))).collect::<Vec<_>>().join(" ")
 }

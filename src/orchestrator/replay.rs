@@ -7,11 +7,11 @@ use bandmaster_journal::{Event, RecordedRun};
 use serde::Serialize;
 
 use super::advance::{Core, Planned};
-use super::again::Again;
 use super::band::Band;
 use super::event::{CallEnd, EventKind};
 use super::goal::{Goal, Models};
 use super::outcome::Status;
+use super::start::RunStart;
 use super::state::RunState;
 use super::strategy::Strategy;
 
@@ -50,9 +50,9 @@ pub struct RecordedCall {
     pub accepted: bool,
 }
 
-/// Replays a run. `again` is the run as it was asked for, with its inputs.
+/// Replays a run. `start` is the run as it was asked for, with its inputs.
 #[must_use]
-pub fn replay(run: &RecordedRun, again: &Again, custom: Option<&Arc<dyn Strategy>>) -> Replayed {
+pub fn replay(run: &RecordedRun, start: &RunStart, custom: Option<&Arc<dyn Strategy>>) -> Replayed {
     let events = typed(&run.events);
     let mut replayed = Replayed {
         id: run.row.id.clone(),
@@ -75,7 +75,7 @@ pub fn replay(run: &RecordedRun, again: &Again, custom: Option<&Arc<dyn Strategy
         let stretch = rest.iter().position(|(_, _, event)| event.is_external()).unwrap_or(rest.len());
         // The last events of a process that was killed may not be recorded.
         let cut = rest.get(stretch).is_none_or(|(_, _, event)| takes_up(event));
-        let mut core = core(&state, again, custom);
+        let mut core = core(&state, start, custom);
         replayed.compare(&mut core, &rest[..stretch], cut);
         planned = core.calls(&|_, _| false);
         for (seq, ms, event) in &rest[..stretch] {
@@ -99,10 +99,10 @@ fn takes_up(event: &EventKind) -> bool {
     matches!(event, EventKind::RunResumed { .. } | EventKind::RunForked { .. })
 }
 
-fn core(state: &RunState, again: &Again, custom: Option<&Arc<dyn Strategy>>) -> Core {
+fn core(state: &RunState, start: &RunStart, custom: Option<&Arc<dyn Strategy>>) -> Core {
     let facts = state.strategy_why.clone().unwrap_or_default().facts;
     let band = state.band.clone().unwrap_or_default();
-    let goal = Goal::new(&again.request_at(state), facts, band);
+    let goal = Goal::new(&start.request_at(state), facts, band);
     Core::new(Arc::new(goal), state.clone(), custom.cloned())
 }
 

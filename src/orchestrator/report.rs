@@ -10,7 +10,7 @@ use super::strategy::Ended;
 
 /// What became of a run that ends now, `wall_ms` milliseconds after it began.
 #[must_use]
-pub fn conclude(state: &RunState, mut ended: Ended, wall_ms: u64) -> Outcome {
+pub(crate) fn conclude(state: &RunState, mut ended: Ended, wall_ms: u64) -> Outcome {
     let unfinished = state.tasks.iter().any(|task| task.status == Status::Cancelled);
     let stopped = state.stopped.filter(|_| unfinished || ended.answer.is_empty());
     if let Some(limit) = stopped.and_then(limit_reached) {

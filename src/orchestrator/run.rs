@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bandmaster_journal::{Desk, JournalError, Recording};
+use bandmaster_journal::{AsyncJournal, JournalError, Recording};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::advance::{Core, Planned, Waits};
-use super::again::{Again, How, Work};
-use super::aside::{Counts, aside, count};
 use super::attempt::{Called, Context, Label, Meter, attempt};
 use super::band::{Band, Llm};
+use super::blocking::{Counts, count, run_blocking};
 use super::cancel::{Cancel, StopReason};
 use super::choice;
 use super::choice::why::StrategyWhy;
@@ -23,6 +22,7 @@ use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent,
 use super::goal::{BandInfo, Goal, Models};
 use super::outcome::{Outcome, TokenUsage};
 use super::request::{RunRequest, StrategyName};
+use super::start::{RunStart, StartKind};
 use super::state::RunState;
 use super::strategies::map::split::parts;
 use super::strategy::{SplitAsked, Strategy};
@@ -41,90 +41,52 @@ static RUNS: AtomicU64 = AtomicU64::new(0);
 /// Shows each event of a run.
 pub type Observer<'a> = &'a mut (dyn FnMut(&RunEvent) + Send);
 
-/// Runs a goal to its end and always returns an outcome, whatever happened. Events go to the record and to the
-/// observer. `cancel` ends the run with what is finished. If the record can't be written, the outcome has a warning
-/// and the run continues.
+/// Works on a run to its end: a new one, or a recorded one from the state that its events give. What has an accepted
+/// result is not done again. Events go to the record and to the observer. `cancel` ends the run with what is finished.
+/// If the record can't be written, the outcome has a warning and the run continues.
+///
+/// # Errors
+/// Only for a recorded run: when another process has gone on with it in the meantime, or the record can't be read. A
+/// new run always has an outcome, whatever happened.
 pub async fn run(
     band: &Band,
-    request: &RunRequest,
-    desk: &Desk,
+    start: RunStart,
+    journal: &AsyncJournal,
     observer: Observer<'_>,
     cancel: &Cancel,
-) -> Outcome {
-    run_with(None, band, request, desk, observer, cancel).await
+) -> Result<Outcome, JournalError> {
+    run_with(None, band, start, journal, observer, cancel).await
 }
 
-/// The same with a strategy from outside this crate.
+/// The same, with a strategy from outside this crate if there is one.
+///
+/// # Errors
+/// As [`run`].
 pub async fn run_with(
     strategy: Option<Arc<dyn Strategy>>,
     band: &Band,
-    request: &RunRequest,
-    desk: &Desk,
-    observer: Observer<'_>,
-    cancel: &Cancel,
-) -> Outcome {
-    let mut request = request.clone();
-    if let Some(strategy) = &strategy {
-        request.strategy = Some(strategy.name());
-    }
-    let inputs = request.inputs.iter().map(|input| (input.name.clone(), input.text.clone()));
-    let recording = desk.begin(inputs.collect());
-    let new = Again::new(request, recording.id());
-    Worker::new(band, &new, recording, observer, cancel).work(new, strategy).await
-}
-
-/// Goes on with a recorded run, from the state that its events give. What has an accepted result is not done again.
-///
-/// # Errors
-/// When another process has taken the run up in the meantime, or the record can't be read.
-pub async fn go_on(
-    band: &Band,
-    again: Again,
-    desk: &Desk,
+    mut start: RunStart,
+    journal: &AsyncJournal,
     observer: Observer<'_>,
     cancel: &Cancel,
 ) -> Result<Outcome, JournalError> {
-    go_on_with(None, band, again, desk, observer, cancel).await
-}
-
-/// The same with a strategy from outside this crate.
-///
-/// # Errors
-/// As [`go_on`].
-pub async fn go_on_with(
-    strategy: Option<Arc<dyn Strategy>>,
-    band: &Band,
-    again: Again,
-    desk: &Desk,
-    observer: Observer<'_>,
-    cancel: &Cancel,
-) -> Result<Outcome, JournalError> {
-    let recording = match &again.how {
-        How::Forked { from, at, .. } => desk.fork(from, *at).await?,
-        _ => desk.reopen(again.id()).await?,
+    let recording = match &start.kind {
+        StartKind::New => {
+            let inputs = start.request.inputs.iter().map(|input| (input.name.clone(), input.text.clone()));
+            let recording = journal.begin(inputs.collect());
+            start.state = RunState::new(recording.id(), 0);
+            if let Some(strategy) = &strategy {
+                start.request.strategy = Some(strategy.name());
+            }
+            recording
+        }
+        StartKind::Forked { from, at, .. } => journal.fork(from, *at).await?,
+        StartKind::Resumed | StartKind::Answered(_) => journal.reopen(&start.state.id).await?,
     };
-    if recording.last_seq() != again.state.last_seq {
-        // Another process has gone on with it between the look at its state and now.
-        return Err(JournalError::HasGoneOn { id: again.id().to_owned() });
+    if recording.last_seq() != start.state.last_seq {
+        return Err(JournalError::HasGoneOn { id: start.state.id });
     }
-    Ok(Worker::new(band, &again, recording, observer, cancel).work(again, strategy).await)
-}
-
-/// Runs a goal, or goes on with a recorded run.
-///
-/// # Errors
-/// As [`go_on`].
-pub async fn work(
-    band: &Band,
-    work: Work,
-    desk: &Desk,
-    observer: Observer<'_>,
-    cancel: &Cancel,
-) -> Result<Outcome, JournalError> {
-    match work {
-        Work::New(request) => Ok(run(band, &request, desk, observer, cancel).await),
-        Work::Again(again) => go_on(band, *again, desk, observer, cancel).await,
-    }
+    Ok(Worker::new(band, &start, recording, observer, cancel).work(start, strategy).await)
 }
 
 /// Chooses the strategy for a goal without running it. Uses no model but the embedder.
@@ -167,15 +129,15 @@ struct Worker<'a> {
 impl<'a> Worker<'a> {
     fn new(
         band: &'a Band,
-        again: &Again,
+        start: &RunStart,
         recording: Recording,
         observer: Observer<'a>,
         cancel: &Cancel,
     ) -> Self {
         let (events, receiver) = mpsc::unbounded_channel();
-        let Again { request, state, .. } = again;
+        let RunStart { request, state, kind } = start;
         // A run that had ended gets its budget anew. One whose process was killed has what is left.
-        let killed = state.outcome.is_none() && !matches!(again.how, How::Forked { .. });
+        let killed = state.outcome.is_none() && !matches!(kind, StartKind::Forked { .. });
         let spent = if killed { state.computed_tokens() } else { 0 };
         let elapsed = if killed { Duration::from_millis(state.wall_ms) } else { Duration::ZERO };
         let context = Context {
@@ -201,19 +163,23 @@ impl<'a> Worker<'a> {
     }
 
     /// Works until the run ends.
-    async fn work(mut self, again: Again, strategy: Option<Arc<dyn Strategy>>) -> Outcome {
-        let Again { request, mut state, how } = again;
+    async fn work(mut self, start: RunStart, strategy: Option<Arc<dyn Strategy>>) -> Outcome {
+        let RunStart { request, mut state, kind } = start;
         let request = Arc::new(request);
         let band = BandInfo::of(self.band);
         let counts = count(&self.band.planner, &request).await;
         let run = self.recorder.recording.id().to_owned();
-        let event = match how {
-            How::New => started(&request, &counts, &band, run),
-            How::Resumed => EventKind::RunResumed { answer: None, band: band.clone(), changed: Vec::new() },
-            How::Answered(answer) => {
+        let event = match kind {
+            StartKind::New => started(&request, &counts, &band, run),
+            StartKind::Resumed => {
+                EventKind::RunResumed { answer: None, band: band.clone(), changed: Vec::new() }
+            }
+            StartKind::Answered(answer) => {
                 EventKind::RunResumed { answer: Some(answer), band: band.clone(), changed: Vec::new() }
             }
-            How::Forked { from, at, set } => EventKind::RunForked { run, from, at, set, band: band.clone() },
+            StartKind::Forked { from, at, set } => {
+                EventKind::RunForked { run, from, at, set, band: band.clone() }
+            }
         };
         self.note(&mut state, event).await;
         let facts = match &state.strategy_why {
@@ -279,7 +245,7 @@ impl<'a> Worker<'a> {
         let known: Vec<(String, u32)> =
             self.in_flight.values().map(|(planned, _)| (planned.task.clone(), planned.attempt)).collect();
         // Checks and prompts read whole inputs, so they must not run on the threads that serve everybody.
-        let (returned, events, waits, calls) = aside(move || {
+        let (returned, events, waits, calls) = run_blocking(move || {
             let (events, waits) = core.advance(ms);
             let calls = core
                 .calls(&|task, attempt| known.iter().any(|(id, number)| id == task && *number == attempt));
@@ -445,7 +411,7 @@ async fn split(models: &Models, core: &Core, counts: &Arc<Counts>, asked: Vec<Sp
     });
     let with_models: Vec<_> = with_models.collect();
     let goal = Arc::clone(&core.goal);
-    let splits = aside(move || {
+    let splits = run_blocking(move || {
         let split = |(llm, whole, asked): (Option<Arc<dyn Llm>>, Option<usize>, SplitAsked)| {
             let SplitAsked { input, worker, tokens_max } = asked;
             let text = &goal.inputs[input].text;

@@ -7,10 +7,10 @@ use bandmaster_text::{
     Rejected, RunId, Sampling, SessionError, TextEmbedder,
 };
 
-use super::aside::aside;
 use super::band::{
     BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
 };
+use super::blocking::run_blocking;
 
 /// Top-p at a temperature above 0, so that unlikely tokens are never sampled.
 const TOP_P: f32 = 0.95;
@@ -148,7 +148,7 @@ impl Llm for SessionLlm {
         Box::pin(async move {
             let (model, messages) = (Arc::clone(&self.model), call.messages.clone());
             let prompt =
-                aside(move || model.chat_prompt(&messages, &[])).await.map_err(|e| call_error(&e))?;
+                run_blocking(move || model.chat_prompt(&messages, &[])).await.map_err(|e| call_error(&e))?;
             check_room(&self.model, call, prompt.ids.len())?;
             let generation =
                 self.model.generate(prompt, generation_options(call)).map_err(|e| call_error(&e))?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bandmaster_orchestrator::{
-    EventKind, Llm, Outcome, RunEvent, RunRequest, Status, StrategyName, Work, choose,
+    EventKind, Llm, Outcome, RunEvent, RunRequest, RunStart, Status, StrategyName, choose,
 };
 use bandmaster_text::{Message, Part, Role, StopFilter};
 use futures_util::stream::{self, StreamExt};
@@ -51,8 +51,7 @@ pub(crate) async fn ask(
     let (sender, events) = mpsc::unbounded_channel();
     let listener = Box::new(move |event: &RunEvent| drop(sender.send(event.kind.clone())));
     let listener = spans::traced(context.parent(), listener);
-    let (_, run) =
-        runs.begin(&context.viewer(), band.clone(), Work::New(Box::new(request)), listener).await?;
+    let (_, run) = runs.begin(&context.viewer(), band.clone(), RunStart::new(request), listener).await?;
     let run_stream = RunStream { run, events, streamed: String::new(), deltas: 0, finished: None };
     if is_constrained {
         return Ok(answer_after_run(Arc::clone(models), run_stream, question));

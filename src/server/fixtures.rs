@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::response::Response;
 use bandmaster_hub::{Home, Hub, LocalModel, Role};
-use bandmaster_journal::Desk;
+use bandmaster_journal::AsyncJournal;
 use bandmaster_text::fixtures::{engine, parrot};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -141,7 +141,7 @@ pub(crate) fn running(says: &str) -> Running {
 /// All routes with one model, called without a socket.
 pub(crate) struct Running {
     pub router: Router,
-    pub desk: Desk,
+    pub journal: AsyncJournal,
     /// Sending true begins the shutdown.
     pub start_shutdown: watch::Sender<bool>,
 }
@@ -153,15 +153,15 @@ impl Running {
     }
 
     pub(crate) fn with_aliases(load: LoadModel, aliases: Vec<Alias>) -> Self {
-        Self::of(Desk::in_memory().expect("a record"), load, None, aliases)
+        Self::of(AsyncJournal::in_memory().expect("a record"), load, None, aliases)
     }
 
     /// Uses the given record. With `keys`, only those are accepted.
-    pub(crate) fn on(desk: Desk, load: LoadModel, keys: Option<Arc<ApiKeys>>) -> Self {
-        Self::of(desk, load, keys, Vec::new())
+    pub(crate) fn on(journal: AsyncJournal, load: LoadModel, keys: Option<Arc<ApiKeys>>) -> Self {
+        Self::of(journal, load, keys, Vec::new())
     }
 
-    fn of(desk: Desk, load: LoadModel, keys: Option<Arc<ApiKeys>>, aliases: Vec<Alias>) -> Self {
+    fn of(journal: AsyncJournal, load: LoadModel, keys: Option<Arc<ApiKeys>>, aliases: Vec<Alias>) -> Self {
         let found = LocalModel {
             name: "parrot".into(),
             role: Role::Worker,
@@ -175,7 +175,7 @@ impl Running {
         let metrics = Arc::new(Metrics::new());
         let (start_shutdown, signal) = ShutdownSignal::channel();
         let models = ModelRegistry::new(hub, vec![found], None, loaders).with_aliases(aliases);
-        let runs = Runs::new(desk.clone());
+        let runs = Runs::new(journal.clone());
         let shutdown = Shutdown::new(signal, Duration::from_secs(1));
         let app = Arc::new(App::new(models, runs, engine(), Arc::clone(&metrics), shutdown));
         app.set_ready();
@@ -184,7 +184,7 @@ impl Running {
             Hosts::new([127, 0, 0, 1].into(), false, &[], Arc::clone(&origins)).expect("none is fine"),
         );
         let router = with_layers(router(app), &Layers { metrics, keys, origins, hosts });
-        Self { router, desk, start_shutdown }
+        Self { router, journal, start_shutdown }
     }
 
     /// Sends a request and returns the response without waiting for its body.

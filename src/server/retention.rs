@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bandmaster_journal::{Desk, JournalError};
+use bandmaster_journal::{AsyncJournal, JournalError};
 
 /// How often old responses are looked for.
 const CHECK_EVERY: Duration = Duration::from_secs(3600);
@@ -12,9 +12,9 @@ const CLOCK_JUMP_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// Deletes stored responses older than `age`, at once and then regularly, as long as this future is polled. Nothing is
 /// deleted while the clock is far ahead of the newest record from before the start, or has jumped ahead since.
-pub async fn delete_old_responses(desk: Desk, age: Duration) {
+pub async fn delete_old_responses(journal: AsyncJournal, age: Duration) {
     let mut times = tokio::time::interval(CHECK_EVERY);
-    let newest = desk.read(|journal| journal.newest_s()).await.unwrap_or_else(|error: JournalError| {
+    let newest = journal.read(|journal| journal.newest_s()).await.unwrap_or_else(|error: JournalError| {
         tracing::warn!("the age of the stored responses can't be read: {error}");
         None
     });
@@ -26,7 +26,7 @@ pub async fn delete_old_responses(desk: Desk, age: Duration) {
             tracing::warn!("old stored responses are not deleted: {why}");
             continue;
         }
-        match delete_now(&desk, age).await {
+        match delete_now(&journal, age).await {
             Ok(0) => {}
             Ok(responses) => tracing::info!(responses, "deleted stored responses that were too old"),
             Err(error) => tracing::warn!("old stored responses could not be deleted: {error}"),
@@ -35,10 +35,10 @@ pub async fn delete_old_responses(desk: Desk, age: Duration) {
 }
 
 /// Deletes in several transactions, so that other users of the record get their turn in between.
-async fn delete_now(desk: &Desk, age: Duration) -> Result<usize, JournalError> {
+async fn delete_now(journal: &AsyncJournal, age: Duration) -> Result<usize, JournalError> {
     let mut deleted = 0;
     loop {
-        match desk.write(move |journal| journal.prune_responses(age)).await? {
+        match journal.write(move |journal| journal.prune_responses(age)).await? {
             0 => return Ok(deleted),
             some => deleted += some,
         }
@@ -79,7 +79,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use bandmaster_journal::KeptResponse;
+    use bandmaster_journal::StoredResponse;
 
     #[test]
     fn a_wrong_clock_deletes_nothing() {
@@ -102,19 +102,20 @@ mod tests {
 
     #[tokio::test]
     async fn old_responses_are_deleted_at_the_start() {
-        let desk = Desk::in_memory().unwrap();
+        let journal = AsyncJournal::in_memory().unwrap();
         let keep = async |id: &str, created_s: u64| {
             let (id, body) = (id.to_owned(), json!({}));
             let (input, output) = (Vec::new(), Vec::new());
             let response =
-                KeptResponse { id, previous: None, conversation: None, created_s, body, input, output };
-            desk.write(move |journal| journal.keep_response(&response)).await.unwrap();
+                StoredResponse { id, previous: None, conversation: None, created_s, body, input, output };
+            journal.write(move |journal| journal.keep_response(&response)).await.unwrap();
         };
         keep("old", 7).await;
         keep("young", crate::wire::unix_seconds()).await;
-        let there =
-            async |id: &'static str| desk.read(move |journal| journal.response(id)).await.unwrap().is_some();
-        let deleting = tokio::spawn(delete_old_responses(desk.clone(), Duration::from_secs(60)));
+        let there = async |id: &'static str| {
+            journal.read(move |journal| journal.response(id)).await.unwrap().is_some()
+        };
+        let deleting = tokio::spawn(delete_old_responses(journal.clone(), Duration::from_secs(60)));
         let gone = async {
             while there("old").await {
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bandmaster_journal::{Desk, JournalError, Viewer};
-use bandmaster_orchestrator::{self as orchestrator, Band, Cancel, EventKind, RunEvent, Work};
+use bandmaster_journal::{AsyncJournal, JournalError, Viewer};
+use bandmaster_orchestrator::{self as orchestrator, Band, Cancel, EventKind, RunEvent, RunStart};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
@@ -21,7 +21,7 @@ const RECORD_TIME_MAX: Duration = Duration::from_secs(10);
 pub(crate) type RunListener = Box<dyn FnMut(&RunEvent) + Send>;
 
 pub struct Runs {
-    desk: Desk,
+    journal: AsyncJournal,
     active: Mutex<HashMap<String, ActiveRun>>,
 }
 
@@ -118,13 +118,13 @@ impl Drop for RunHandle {
 
 impl Runs {
     #[must_use]
-    pub fn new(desk: Desk) -> Self {
-        Self { desk, active: Mutex::default() }
+    pub fn new(journal: AsyncJournal) -> Self {
+        Self { journal, active: Mutex::default() }
     }
 
     #[must_use]
-    pub fn desk(&self, viewer: &Viewer) -> Desk {
-        self.desk.seen_by(viewer)
+    pub fn journal(&self, viewer: &Viewer) -> AsyncJournal {
+        self.journal.seen_by(viewer)
     }
 
     /// Starts a run that belongs to `owner`. Returns its id, once it has started, and the run.
@@ -135,19 +135,19 @@ impl Runs {
         self: &Arc<Self>,
         owner: &Viewer,
         band: Band,
-        work: Work,
+        start: RunStart,
         mut listener: RunListener,
     ) -> Result<(String, RunHandle), ApiError> {
         let cancel = Cancel::new();
         let (send_id, started) = oneshot::channel();
         let (runs, switch) = (Arc::clone(self), cancel.clone());
-        let desk = self.desk(owner);
+        let journal = self.journal(owner);
         let id = Arc::new(OnceLock::new());
         let id_of_run = Arc::clone(&id);
         let work = tokio::spawn(async move {
             let (progress, followed) = watch::channel(Progress::default());
             let mut send_id = Some(send_id);
-            let resumed = work.again().map(|again| again.id().to_owned());
+            let resumed = start.recorded_id().map(str::to_owned);
             let mut observer = |event: &RunEvent| {
                 let begun = match &event.kind {
                     EventKind::RunStarted { run, .. } | EventKind::RunForked { run, .. } => Some(run),
@@ -164,7 +164,7 @@ impl Runs {
                 listener(event);
                 progress.send_modify(|progress| progress.take(event));
             };
-            let done = orchestrator::work(&band, work, &desk, &mut observer, &switch).await;
+            let done = orchestrator::run(&band, start, &journal, &mut observer, &switch).await;
             if let (Err(error), Some(send_id)) = (done, send_id) {
                 let _ = send_id.send(Err(error));
             }
@@ -204,7 +204,7 @@ impl Runs {
             }
         };
         let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
-        let unwritten = self.desk.flush(RECORD_TIME_MAX).await;
+        let unwritten = self.journal.flush(RECORD_TIME_MAX).await;
         if !unwritten.is_empty() {
             let runs = unwritten.join(", ");
             tracing::warn!(
@@ -257,11 +257,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_run_that_panics_before_it_began_is_a_fault_of_the_server() {
-        let runs = Arc::new(Runs::new(Desk::in_memory().unwrap()));
+        let runs = Arc::new(Runs::new(AsyncJournal::in_memory().unwrap()));
         let band = Band { planner: Arc::new(Panics), workers: Vec::new(), embed: None };
         let request = RunRequest::new("count sheep");
-        let begun =
-            runs.begin(&Viewer::everybody(), band, Work::New(Box::new(request)), Box::new(|_| {})).await;
+        let begun = runs.begin(&Viewer::everybody(), band, RunStart::new(request), Box::new(|_| {})).await;
         let error = begun.err().expect("it never began");
         assert_eq!(error.status, 500);
         assert!(error.message.contains("ended before it began"), "{}", error.message);

@@ -1,3 +1,5 @@
 //! Tools that a worker can call.
 
+#![warn(unreachable_pub)]
+
 pub mod calculator;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bandmaster::journal::{Journal, JournalError, KeptConversation, KeptItem, KeptResponse, OpenRun};
+use bandmaster::journal::{Journal, JournalError, OpenRun, StoredConversation, StoredItem, StoredResponse};
 use serde_json::{Value, json};
 
 use super::cli::Home;
@@ -24,12 +24,12 @@ fn is_damage<T>(found: Result<T, JournalError>, parts: &[&str]) {
     assert!(parts.iter().all(|part| said.contains(part)), "{said} lacks one of {parts:?}");
 }
 
-fn item(id: &str) -> KeptItem {
-    KeptItem { id: id.into(), body: json!({"id": id}) }
+fn item(id: &str) -> StoredItem {
+    StoredItem { id: id.into(), body: json!({"id": id}) }
 }
 
-fn kept(id: &str, previous: Option<&str>) -> KeptResponse {
-    KeptResponse {
+fn kept(id: &str, previous: Option<&str>) -> StoredResponse {
+    StoredResponse {
         id: id.into(),
         previous: previous.map(str::to_owned),
         conversation: None,
@@ -46,7 +46,7 @@ fn said(folder: &Path) -> (Journal, PathBuf) {
     let journal = Journal::open(&path).unwrap();
     journal.keep_response(&kept("r1", None)).unwrap();
     journal.keep_response(&kept("r2", Some("r1"))).unwrap();
-    let talk = KeptConversation { id: "talk".into(), created_s: 3, metadata: json!({"a": "b"}) };
+    let talk = StoredConversation { id: "talk".into(), created_s: 3, metadata: json!({"a": "b"}) };
     journal.create_conversation(&talk, &[item("first"), item("second")]).unwrap();
     (journal, path)
 }

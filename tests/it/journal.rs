@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bandmaster::journal::{Journal, JournalError, KeptConversation, KeptItem, KeptResponse, Pruned};
+use bandmaster::journal::{Journal, JournalError, Pruned, StoredConversation, StoredItem, StoredResponse};
 use bandmaster::orchestrator::{Status, StrategyName, state, states};
 use serde_json::{Value, json};
 
@@ -309,14 +309,14 @@ fn what_was_removed_is_in_no_byte_of_the_file() {
                 journal.append(&runs[n], "answer.delta", 0, &json!({"text": named[n][at]})).unwrap();
             }
         }
-        let items = |name: &str| -> Vec<KeptItem> {
-            let item = |(n, text): (usize, String)| KeptItem {
+        let items = |name: &str| -> Vec<StoredItem> {
+            let item = |(n, text): (usize, String)| StoredItem {
                 id: format!("{name}{n}"),
                 body: json!({"text": text}),
             };
             texts(name, seed).into_iter().enumerate().map(item).collect()
         };
-        let answer = |name: &str, created_s: u64| KeptResponse {
+        let answer = |name: &str, created_s: u64| StoredResponse {
             id: name.into(),
             previous: None,
             conversation: None,
@@ -329,7 +329,7 @@ fn what_was_removed_is_in_no_byte_of_the_file() {
             journal.keep_response(&answer(name, created_s)).unwrap();
         }
         for name in ["talk", "other"] {
-            let talk = KeptConversation { id: name.into(), created_s: 1, metadata: json!({}) };
+            let talk = StoredConversation { id: name.into(), created_s: 1, metadata: json!({}) };
             journal.create_conversation(&talk, &items(name)).unwrap();
         }
         assert!(other.runs().unwrap().len() == 4 && left(folder.path(), "SECRET-run2-") > 0);

@@ -1,10 +1,10 @@
 //! Whole runs against scripted models: what is answered and what is recorded.
 
-mod again;
 mod answered;
 mod outside;
-mod own_words;
+mod resumed;
 mod scripted;
+mod topic;
 mod trouble;
 
 use std::sync::atomic::AtomicUsize;

@@ -31,7 +31,7 @@ const MUST_NOT_NAME: &[(&str, &[&str], &str)] = &[
     (
         "src/server",
         &["rusqlite", "Journal::open", "Journal::in_memory"],
-        "SQLite is asked at a desk, which waits on threads of its own",
+        "SQLite is asked through an `AsyncJournal`, which waits on threads of its own",
     ),
     ("src/server/routes", &["Viewer::everybody"], "a route sees what its asker may see"),
     ("src/orchestrator", &["Journal::open", "Journal::in_memory"], "a run waits for no disk"),

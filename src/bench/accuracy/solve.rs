@@ -5,10 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bandmaster_journal::Desk;
+use bandmaster_journal::AsyncJournal;
 use bandmaster_orchestrator::{
-    Band, Budget, Call, Cancel, RunEvent, RunRequest, Status, StrategyError, StrategyName, TaskReport,
-    choose, direct_prompt, run,
+    Band, Budget, Call, Cancel, RunEvent, RunRequest, RunStart, Status, StrategyError, StrategyName,
+    TaskReport, choose, direct_prompt, run,
 };
 
 use super::suite::{Item, Kind};
@@ -152,14 +152,14 @@ async fn plain_call(band: &Band, request: &RunRequest) -> ItemOutcome {
 }
 
 async fn orchestrated_run(band: &Band, request: &RunRequest, interrupt: &Cancel) -> Option<ItemOutcome> {
-    let desk = match Desk::in_memory() {
-        Ok(desk) => desk,
+    let journal = match AsyncJournal::in_memory() {
+        Ok(journal) => journal,
         Err(error) => return Some(ItemOutcome { error: Some(error.to_string()), ..ItemOutcome::default() }),
     };
     // A separate one, because a run also cancels it when its budget is used up.
     let cancel = Cancel::new();
     let mut observer = |_: &RunEvent| {};
-    let run = run(band, request, &desk, &mut observer, &cancel);
+    let run = run(band, RunStart::new(request.clone()), &journal, &mut observer, &cancel);
     tokio::pin!(run);
     let outcome = tokio::select! {
         outcome = &mut run => outcome,
@@ -168,6 +168,10 @@ async fn orchestrated_run(band: &Band, request: &RunRequest, interrupt: &Cancel)
             let _ = run.await;
             return None;
         }
+    };
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => return Some(ItemOutcome { error: Some(error.to_string()), ..ItemOutcome::default() }),
     };
     let tokens = outcome.usage.tokens;
     let failed = outcome.status == Status::Failed;

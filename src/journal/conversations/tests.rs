@@ -2,12 +2,12 @@ use serde_json::json;
 
 use super::*;
 
-fn items(ids: &[&str]) -> Vec<KeptItem> {
-    ids.iter().map(|&id| KeptItem { id: id.into(), body: json!({"says": id}) }).collect()
+fn items(ids: &[&str]) -> Vec<StoredItem> {
+    ids.iter().map(|&id| StoredItem { id: id.into(), body: json!({"says": id}) }).collect()
 }
 
-fn answer(id: &str, previous: Option<&str>, input: &[&str], output: &[&str]) -> KeptResponse {
-    KeptResponse {
+fn answer(id: &str, previous: Option<&str>, input: &[&str], output: &[&str]) -> StoredResponse {
+    StoredResponse {
         id: id.into(),
         previous: previous.map(str::to_owned),
         conversation: None,
@@ -18,7 +18,7 @@ fn answer(id: &str, previous: Option<&str>, input: &[&str], output: &[&str]) -> 
     }
 }
 
-fn ids(items: &[KeptItem]) -> Vec<&str> {
+fn ids(items: &[StoredItem]) -> Vec<&str> {
     items.iter().map(|item| item.id.as_str()).collect()
 }
 
@@ -55,7 +55,7 @@ fn a_history_is_all_inputs_and_outputs_of_the_chain() {
 #[test]
 fn an_answer_in_a_conversation_says_so_in_the_history() {
     let journal = Journal::in_memory().unwrap();
-    let first = KeptResponse { conversation: Some("talk".into()), ..answer("r1", None, &["a"], &["b"]) };
+    let first = StoredResponse { conversation: Some("talk".into()), ..answer("r1", None, &["a"], &["b"]) };
     journal.keep_response(&first).unwrap();
     journal.keep_response(&answer("r2", Some("r1"), &["c"], &[])).unwrap();
     assert_eq!(journal.history("r2").unwrap().unwrap().conversation.as_deref(), Some("talk"));
@@ -64,7 +64,7 @@ fn an_answer_in_a_conversation_says_so_in_the_history() {
 #[test]
 fn a_conversation_grows_and_shrinks_in_order() {
     let journal = Journal::in_memory().unwrap();
-    let talk = KeptConversation { id: "talk".into(), created_s: 3, metadata: json!({"a": "b"}) };
+    let talk = StoredConversation { id: "talk".into(), created_s: 3, metadata: json!({"a": "b"}) };
     journal.create_conversation(&talk, &items(&["a"])).unwrap();
     assert!(journal.extend_conversation("talk", &items(&["b", "c"])).unwrap());
     assert!(!journal.extend_conversation("none", &items(&["b"])).unwrap());
@@ -75,7 +75,7 @@ fn a_conversation_grows_and_shrinks_in_order() {
 
     assert!(journal.note_conversation("talk", &json!({})).unwrap());
     assert!(!journal.note_conversation("none", &json!({})).unwrap());
-    let noted = KeptConversation { metadata: json!({}), ..talk };
+    let noted = StoredConversation { metadata: json!({}), ..talk };
     assert_eq!(journal.conversation("talk").unwrap(), Some(noted));
 
     assert!(journal.delete_conversation("talk").unwrap());
@@ -91,7 +91,7 @@ fn old_answers_are_removed_but_those_that_a_younger_one_goes_on_from() {
     let now_s = unix_ms() / 1000;
     let keep = |id: &str, previous: Option<&str>, days: u64| {
         let given = answer(id, previous, &[&format!("{id}.in")], &[&format!("{id}.out")]);
-        journal.keep_response(&KeptResponse { created_s: now_s - days * day_s, ..given }).unwrap();
+        journal.keep_response(&StoredResponse { created_s: now_s - days * day_s, ..given }).unwrap();
     };
     keep("first", None, 50);
     keep("second", Some("first"), 40);
@@ -101,7 +101,7 @@ fn old_answers_are_removed_but_those_that_a_younger_one_goes_on_from() {
     keep("young", None, 29);
     journal
         .create_conversation(
-            &KeptConversation { id: "talk".into(), created_s: now_s - 90 * day_s, metadata: json!({}) },
+            &StoredConversation { id: "talk".into(), created_s: now_s - 90 * day_s, metadata: json!({}) },
             &items(&["alone.out"]),
         )
         .unwrap();

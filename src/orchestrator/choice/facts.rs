@@ -2,13 +2,13 @@
 
 use bandmaster_tools::calculator::{arithmetic, evaluate};
 
-use super::super::aside::Counts;
 use super::super::band::{Message, Role};
+use super::super::blocking::Counts;
 use super::super::request::RunRequest;
 use super::why::{Attachment, Facts};
 
 /// Tokens that a direct call keeps free for the chat template and the answer.
-pub const ANSWER_TOKENS_RESERVED: usize = 1024;
+pub(crate) const ANSWER_TOKENS_RESERVED: usize = 1024;
 
 /// Nouns for what people attach.
 const DOCUMENT_NOUNS: &[&str] = &[
@@ -142,7 +142,7 @@ const DISTRIBUTIVE: &[&str] =
     &["each", "every", "per", "all", "any", "which", "list", "compare", "average", "total", "count"];
 
 #[must_use]
-pub fn gather(request: &RunRequest, counts: &Counts, context_tokens: usize) -> Facts {
+pub(super) fn gather(request: &RunRequest, counts: &Counts, context_tokens: usize) -> Facts {
     let RunRequest { goal, inputs, conversation, .. } = request;
     let (input_tokens, conversation_tokens) = (counts.inputs.iter().sum(), counts.conversation);
     let frames = 16 * inputs.len() + 8 * conversation.len();
@@ -290,7 +290,7 @@ fn speaks_of_parts(goal: &str) -> bool {
 
 /// The parts that a goal names: its longest enumeration of short items, without the words that introduce it.
 #[must_use]
-pub fn named_aspects(goal: &str) -> Vec<String> {
+pub(super) fn named_aspects(goal: &str) -> Vec<String> {
     let goal = goal.trim().trim_end_matches('.').trim_end_matches("please").trim_end_matches(", ");
     let sentences = goal.split(['\n', '?', '!', ';']).flat_map(|line| line.split(". "));
     sentences

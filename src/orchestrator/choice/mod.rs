@@ -4,18 +4,18 @@
 mod facts;
 #[cfg(test)]
 mod tests;
-pub mod why;
+pub(crate) mod why;
 
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::aside::{Counts, aside};
 use super::band::Embed;
+use super::blocking::{Counts, run_blocking};
 use super::request::{RunRequest, StrategyName};
 use why::{Attachment, Facts, Nearest, StrategyWhy};
 
-pub use facts::ANSWER_TOKENS_RESERVED;
+pub(crate) use facts::ANSWER_TOKENS_RESERVED;
 
 /// One goal per line, with the best strategy for it and whether anything was attached.
 const EXAMPLES: &str = include_str!("examples.jsonl");
@@ -43,14 +43,14 @@ fn examples() -> Vec<Example> {
 }
 
 /// Chooses a strategy and says why. `context_tokens` is the planner's context length.
-pub async fn choose(
+pub(crate) async fn choose(
     request: &Arc<RunRequest>,
     counts: &Arc<Counts>,
     context_tokens: usize,
     embed: Option<&dyn Embed>,
 ) -> (StrategyName, StrategyWhy) {
     let (asked, counts) = (Arc::clone(request), Arc::clone(counts));
-    let facts = aside(move || facts::gather(&asked, &counts, context_tokens)).await;
+    let facts = run_blocking(move || facts::gather(&asked, &counts, context_tokens)).await;
     let (strategy, nearest, because) = decide(request, &facts, embed).await;
     (strategy, StrategyWhy { facts, nearest, because })
 }

@@ -51,7 +51,7 @@ struct Audit {
 ///
 /// # Panics
 /// When something in it can't be right.
-pub fn audit(record: &[Event]) {
+pub(super) fn audit(record: &[Event]) {
     let mut audit = Audit::default();
     for (at, event) in record.iter().enumerate() {
         assert_eq!(event.seq, at as u64 + 1, "events are numbered without gaps");

@@ -11,12 +11,12 @@ use super::random::{Random, hash};
 use super::replies::{Replied, reply, stopped};
 use super::world::{World, tokens};
 use crate::advance::{Core, Planned, Waits};
-use crate::again::{Again, How};
 use crate::event::{EventKind, Split};
 use crate::goal::Goal;
 use crate::outcome::{Outcome, Status, TokenUsage};
 use crate::replay::{Replayed, replay};
 use crate::request::RunRequest;
+use crate::start::{RunStart, StartKind};
 use crate::state::RunState;
 use crate::strategies::map::split::parts;
 use crate::strategy::SplitAsked;
@@ -26,7 +26,7 @@ const EVENTS_MAX: usize = 20_000;
 
 /// How often each disturbance may happen in a run, and the seed for when.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Disturbed {
+pub(super) struct Disturbed {
     /// Also draws the order in which calls end.
     pub seed: u64,
     /// Of the process, after any event, which loses the last events of the record.
@@ -44,7 +44,7 @@ pub struct Disturbed {
     pub skips_replay: bool,
 }
 
-pub struct Driver<'a> {
+pub(super) struct Driver<'a> {
     world: &'a World,
     left: Disturbed,
     random: Random,
@@ -65,7 +65,7 @@ pub struct Driver<'a> {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Happened {
+pub(super) struct Happened {
     pub kills: usize,
     pub forks: usize,
     pub stops: usize,
@@ -92,7 +92,7 @@ fn request_at(world: &World, state: &RunState) -> RunRequest {
 }
 
 impl<'a> Driver<'a> {
-    pub fn new(world: &'a World, disturbed: Disturbed) -> Self {
+    pub(super) fn new(world: &'a World, disturbed: Disturbed) -> Self {
         let state = RunState::new(&id(0), 0);
         let goal = Goal::new(&world.request, world.facts.clone(), world.band.clone());
         Self {
@@ -112,7 +112,7 @@ impl<'a> Driver<'a> {
     }
 
     /// A fork of a recorded run at event `at`.
-    pub fn fork_of(world: &'a World, record: &[Event], at: usize, disturbed: Disturbed) -> Outcome {
+    pub(super) fn fork_of(world: &'a World, record: &[Event], at: usize, disturbed: Disturbed) -> Outcome {
         let mut driver = Self::new(world, disturbed);
         driver.record = record[..at].to_vec();
         driver.take_up(TakeUp::Fork);
@@ -120,7 +120,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Runs to the end.
-    pub fn run(&mut self) -> Outcome {
+    pub(super) fn run(&mut self) -> Outcome {
         self.take_up(TakeUp::Start);
         self.work()
     }
@@ -386,9 +386,9 @@ impl<'a> Driver<'a> {
         let row = RunRow { id: id(self.forked), created_ms: 0 };
         let run = RecordedRun { row, left: false, events: self.record.clone() };
         let request = request_at(self.world, self.state());
-        let again = Again { request, state: self.state().clone(), how: How::Resumed };
+        let start = RunStart { request, state: self.state().clone(), kind: StartKind::Resumed };
         let custom = self.world.custom();
-        let replayed = replay(&run, &again, custom.as_ref());
+        let replayed = replay(&run, &start, custom.as_ref());
         assert!(replayed.differences.is_empty(), "{:#?}", replayed.differences);
         replayed
     }

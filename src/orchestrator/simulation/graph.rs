@@ -11,7 +11,7 @@ use crate::plan::{Draw, Job, Task};
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 
-pub struct Graph {
+pub(super) struct Graph {
     pub seed: u64,
 }
 
@@ -38,7 +38,7 @@ impl Form {
 }
 
 /// Tasks of the plan that follows from a seed.
-pub fn tasks_of(seed: u64) -> usize {
+pub(super) fn tasks_of(seed: u64) -> usize {
     Form::of(seed).first
 }
 

@@ -10,7 +10,7 @@ use crate::event::{CallEnd, FailureClass};
 use crate::goal::BandInfo;
 
 /// How a call went.
-pub struct Replied {
+pub(super) struct Replied {
     pub prompt: String,
     pub output: String,
     pub usage: CallUsage,
@@ -23,7 +23,7 @@ const WORDS: [&str; 12] = [
 ];
 
 /// The reply to a call. In a world that is not pure it depends on `calls`, the number of calls before it, as well.
-pub fn reply(world: &World, band: &BandInfo, planned: &Planned, calls: u64) -> Replied {
+pub(super) fn reply(world: &World, band: &BandInfo, planned: &Planned, calls: u64) -> Replied {
     let prompt: String = planned.call.messages.iter().map(|message| message.content.as_str()).collect();
     let calls = if world.is_pure { 0 } else { calls };
     let numbers = [u64::from(planned.attempt), planned.call.seed, calls];
@@ -51,7 +51,7 @@ pub fn reply(world: &World, band: &BandInfo, planned: &Planned, calls: u64) -> R
 }
 
 /// The end of a call of a run that was stopped, with as much of the reply as there was.
-pub fn stopped(mut replied: Replied) -> Replied {
+pub(super) fn stopped(mut replied: Replied) -> Replied {
     replied.output.truncate(replied.output.floor_char_boundary(replied.output.len() / 2));
     replied.end = CallEnd::Stopped;
     replied

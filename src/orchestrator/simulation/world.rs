@@ -13,7 +13,7 @@ use crate::request::{Input, RunRequest, StrategyName};
 use crate::strategy::Strategy;
 
 /// Goals of a map, with the slots that a good planner fills in.
-pub const MAPS: [(&str, &str); 6] = [
+pub(super) const MAPS: [(&str, &str); 6] = [
     (
         "Each file is about one farm. List how many sheep each keeps, and the total.",
         r#"{"find":"number of sheep the farm keeps","answer_is":"number","combine":["list","total"]}"#,
@@ -40,7 +40,7 @@ const SEQUENCE: &str =
 const PARALLEL: &str = "Describe the life on a farm in sections.";
 const ASPECTS: [&str; 3] = ["animals", "machines", "harvest"];
 
-pub struct World {
+pub(super) struct World {
     pub seed: u64,
     pub request: RunRequest,
     pub strategy: StrategyName,
@@ -95,7 +95,7 @@ fn farm(number: usize, paragraphs: usize, random: &mut Random) -> Input {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(hash(seed, &["world"], &[]));
         let strategy = random.pick(&[
             StrategyName::Direct,
@@ -152,7 +152,7 @@ impl World {
     }
 
     /// A map of twelve tasks: eleven inputs and the calculator.
-    pub fn of_twelve_tasks(seed: u64) -> Self {
+    pub(super) fn of_twelve_tasks(seed: u64) -> Self {
         let mut random = Random::new(hash(seed, &["twelve"], &[]));
         let mut world = Self::of(StrategyName::Map, &mut random, seed);
         world.request.goal = MAPS[0].0.to_owned();
@@ -165,7 +165,7 @@ impl World {
     }
 
     /// More tasks than may have a call at a time.
-    pub fn of_many_tasks() -> Self {
+    pub(super) fn of_many_tasks() -> Self {
         let seed = (0..).find(|seed| tasks_of(*seed) > 64).unwrap_or_default();
         let mut world = Self::of(StrategyName::Other, &mut Random::new(seed), seed).without_budget();
         world.request.inputs.clear();
@@ -174,30 +174,30 @@ impl World {
     }
 
     /// The same without anything that stops the run.
-    pub fn without_budget(mut self) -> Self {
+    pub(super) fn without_budget(mut self) -> Self {
         self.request.budget.tokens = None;
         self
     }
 
     /// The strategy, if it is not one of this crate.
-    pub fn custom(&self) -> Option<Arc<dyn Strategy>> {
+    pub(super) fn custom(&self) -> Option<Arc<dyn Strategy>> {
         (self.strategy == StrategyName::Other)
             .then(|| Arc::new(Graph { seed: self.seed }) as Arc<dyn Strategy>)
     }
 
     /// The slots that a good planner fills in.
-    pub fn slots(&self) -> &'static str {
+    pub(super) fn slots(&self) -> &'static str {
         let found = MAPS.iter().find(|(goal, _)| *goal == self.request.goal);
         found.map_or("{}", |(_, slots)| slots)
     }
 
     /// How many of 100 replies of a model are bad.
-    pub fn trouble(&self, model: &str) -> u64 {
+    pub(super) fn trouble(&self, model: &str) -> u64 {
         self.moods.iter().find(|(name, _)| name == model).map_or(0, |(_, trouble)| *trouble)
     }
 
     /// Another band for a process that takes the run up: without one of the workers, or with a new one.
-    pub fn other_band(&self, random: &mut Random) -> BandInfo {
+    pub(super) fn other_band(&self, random: &mut Random) -> BandInfo {
         let mut band = self.band.clone();
         let place = random.below(band.workers.len());
         if random.one_in(2) && !band.workers[place].is_calculator() {
@@ -208,7 +208,7 @@ impl World {
         band
     }
 
-    pub fn started(&self, id: &str) -> EventKind {
+    pub(super) fn started(&self, id: &str) -> EventKind {
         let request = &self.request;
         let info = |input: &Input| InputInfo { name: input.name.clone(), tokens: tokens(&input.text) };
         EventKind::RunStarted {
@@ -228,7 +228,7 @@ impl World {
         }
     }
 
-    pub fn chosen(&self) -> EventKind {
+    pub(super) fn chosen(&self) -> EventKind {
         let why = StrategyWhy {
             facts: self.facts.clone(),
             nearest: Vec::new(),
@@ -239,6 +239,6 @@ impl World {
 }
 
 /// Tokens of a text, by the tokenizer of every model of these worlds.
-pub fn tokens(text: &str) -> usize {
+pub(super) fn tokens(text: &str) -> usize {
     text.len().div_ceil(3)
 }

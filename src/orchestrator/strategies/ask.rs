@@ -8,7 +8,7 @@ use crate::request::StrategyName;
 use crate::state::RunState;
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 
-pub struct Ask;
+pub(super) struct Ask;
 
 impl Strategy for Ask {
     fn name(&self) -> StrategyName {

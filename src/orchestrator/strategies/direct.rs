@@ -12,7 +12,7 @@ use crate::request::{Input, RunRequest, StrategyName};
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 
-pub struct Direct;
+pub(super) struct Direct;
 
 impl Strategy for Direct {
     fn name(&self) -> StrategyName {

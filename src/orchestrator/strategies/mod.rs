@@ -3,7 +3,7 @@
 
 mod ask;
 mod direct;
-pub mod map;
+pub(crate) mod map;
 mod parallel;
 mod sequence;
 mod vote;
@@ -17,7 +17,7 @@ pub use direct::direct_prompt;
 
 /// Every strategy that can be run.
 #[must_use]
-pub fn all() -> [Arc<dyn Strategy>; 6] {
+pub(crate) fn all() -> [Arc<dyn Strategy>; 6] {
     [
         Arc::new(ask::Ask),
         Arc::new(direct::Direct),
@@ -30,6 +30,6 @@ pub fn all() -> [Arc<dyn Strategy>; 6] {
 
 /// The strategy of a name; `None` if it can't be run.
 #[must_use]
-pub fn named(name: StrategyName) -> Option<Arc<dyn Strategy>> {
+pub(crate) fn named(name: StrategyName) -> Option<Arc<dyn Strategy>> {
     all().into_iter().find(|strategy| strategy.name() == name)
 }

@@ -8,11 +8,11 @@ use crate::band::{Finish, Reply, Skill};
 use crate::checks::{before_repetition, check_text, mostly_in, words};
 use crate::goal::{Goal, PLANNER};
 use crate::missing::with_missing;
-use crate::own_words::{Foreign, Topic};
 use crate::plan::{Draw, Job, Task};
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
+use crate::topic::{Foreign, Topic};
 
 const SECTION_TOKENS_MAX: u32 = 280;
 const OUTLINE_TOKENS_MAX: u32 = 480;
@@ -24,7 +24,7 @@ const EXAMPLES_OWN: &[&str] = &["tides", "sea"];
 const SECTIONS_MAX: usize = 10;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Section {
+pub(super) struct Section {
     pub title: String,
     /// What the section is to say.
     pub instruction: String,
@@ -35,7 +35,7 @@ struct Outline {
     sections: Vec<Section>,
 }
 
-pub struct Parallel;
+pub(super) struct Parallel;
 
 impl Strategy for Parallel {
     fn name(&self) -> StrategyName {

@@ -8,11 +8,11 @@ use crate::band::{Finish, Message, Reply, Role};
 use crate::checks::{check_text, check_whole, mostly_in, words};
 use crate::goal::{Goal, PLANNER};
 use crate::missing::with_missing;
-use crate::own_words::{Foreign, Topic};
 use crate::plan::{Job, Task};
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
+use crate::topic::{Foreign, Topic};
 
 /// Most steps, unless the goal names more. A small planner that writes more repeats itself.
 const STEPS_MAX: usize = 4;
@@ -31,7 +31,7 @@ struct Steps {
     steps: Vec<String>,
 }
 
-pub struct Sequence;
+pub(super) struct Sequence;
 
 impl Strategy for Sequence {
     fn name(&self) -> StrategyName {

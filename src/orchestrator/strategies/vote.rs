@@ -17,7 +17,7 @@ const BALLOT_TOKENS_MAX: u32 = 512;
 /// Comes before the answer in a ballot. Compared in lower case.
 const MARK: &str = "answer:";
 
-pub struct Vote;
+pub(super) struct Vote;
 
 impl Strategy for Vote {
     fn name(&self) -> StrategyName {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json as Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use bandmaster_journal::{Journal, KeptConversation, KeptItem};
+use bandmaster_journal::{Journal, StoredConversation, StoredItem};
 use serde_json::{Value, json};
 
 use super::responses::{check_conversation, resolve_references};
@@ -36,7 +36,7 @@ pub(crate) async fn begin(
     Json(WithoutGeneration(given)): Json<WithoutGeneration<CreateConversation>>,
 ) -> Result<Body<Conversation>, ApiError> {
     let items = given.items.unwrap_or_default();
-    let conversation = KeptConversation {
+    let conversation = StoredConversation {
         id: new_id("conv_"),
         created_s: unix_seconds(),
         metadata: json!(check_metadata(given.metadata)?),
@@ -54,7 +54,7 @@ fn stored_items(
     journal: &Journal,
     items: Vec<InputItem>,
     mut used_ids: HashSet<String>,
-) -> Result<Vec<KeptItem>, ApiError> {
+) -> Result<Vec<StoredItem>, ApiError> {
     let items = resolve_references(journal, "items", items)?.into_iter();
     Ok(items.filter_map(|item| item.into_item(&mut used_ids)).map(|item| item.document()).collect())
 }

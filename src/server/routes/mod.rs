@@ -53,7 +53,7 @@ async fn read<T: Send + 'static>(
     context: &RequestContext,
     work: impl FnOnce(&Journal) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    app.runs.desk(&context.viewer()).read(work).await
+    app.runs.journal(&context.viewer()).read(work).await
 }
 
 /// Writes to the record as the client, who can only change what they may see.
@@ -62,5 +62,5 @@ async fn write<T: Send + 'static>(
     context: &RequestContext,
     work: impl FnOnce(&Journal) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    app.runs.desk(&context.viewer()).write(work).await
+    app.runs.journal(&context.viewer()).write(work).await
 }

@@ -12,7 +12,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use bandmaster_journal::{Desk, Journal, JournalError, KeptItem, KeptResponse};
+use bandmaster_journal::{AsyncJournal, Journal, JournalError, StoredItem, StoredResponse};
 use bandmaster_text::{LoadedModel, Message};
 use futures_util::StreamExt;
 use serde::Deserialize;
@@ -62,7 +62,7 @@ pub(crate) async fn create(
     question.messages = messages;
     let is_scored = question.params.top_logprobs.is_some();
     let arrived = Instant::now();
-    let store = ResponseStore { desk: app.runs.desk(&context.viewer()), continues, input };
+    let store = ResponseStore { journal: app.runs.journal(&context.viewer()), continues, input };
     let mut writer = Writer { builder: ResponseBuilder::new(response), model: None, store };
     let opening = writer.builder.opening().into_iter().map(named).collect();
     let mut unstarted = writer.builder.clone();
@@ -139,7 +139,7 @@ pub(super) fn check_conversation(journal: &Journal, id: &str) -> Result<(), ApiE
     }
 }
 
-fn history(journal: &Journal, id: &str) -> Result<Vec<KeptItem>, ApiError> {
+fn history(journal: &Journal, id: &str) -> Result<Vec<StoredItem>, ApiError> {
     let refuse = |message: String| ApiError::invalid("previous_response_id", message);
     let history = journal.history(id)?.ok_or_else(|| {
         refuse(format!("previous response {id:?} not found: it was not stored, or it was removed"))
@@ -157,8 +157,8 @@ fn history(journal: &Journal, id: &str) -> Result<Vec<KeptItem>, ApiError> {
     Ok(history.items)
 }
 
-fn input_item(record: KeptItem) -> Result<InputItem, ApiError> {
-    let KeptItem { id, body } = record;
+fn input_item(record: StoredItem) -> Result<InputItem, ApiError> {
+    let StoredItem { id, body } = record;
     serde_json::from_value(body)
         .map_err(|error| ApiError::internal(format!("the stored item {id} can't be read: {error}")))
 }
@@ -193,7 +193,7 @@ pub(super) fn resolve_references(
 
 /// Stores answers in the record.
 struct ResponseStore {
-    desk: Desk,
+    journal: AsyncJournal,
     continues: Continuation,
     input: Vec<Item>,
 }
@@ -209,7 +209,7 @@ impl ResponseStore {
         if !store && conversation.is_none() {
             return Saved { stored: false, appended: false };
         }
-        let record = KeptResponse {
+        let record = StoredResponse {
             id: answer.id.clone(),
             previous: answer.previous_response_id.clone(),
             conversation: conversation.clone(),
@@ -218,7 +218,7 @@ impl ResponseStore {
             input: self.input.iter().map(Item::document).collect(),
             output: answer.output.iter().map(Item::document).collect(),
         };
-        let done = self.desk.write(move |journal| {
+        let done = self.journal.write(move |journal| {
             // The client gets the finished answer in any case, with a note of what could not be stored.
             let stored = store && succeeded(&record.id, journal.keep_response(&record).map(|()| true));
             let appended = conversation.is_some_and(|conversation| {

@@ -10,8 +10,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
-use bandmaster_journal::{Desk, Journal, JournalError};
-use bandmaster_orchestrator::{self as orchestrator, Again, AgainError, EventKind, RunState, Status, Work};
+use bandmaster_journal::{AsyncJournal, Journal, JournalError};
+use bandmaster_orchestrator::{self as orchestrator, EventKind, RunStart, RunState, StartError, Status};
 use futures_util::stream::{self, StreamExt};
 
 use super::{parsed_query, read};
@@ -45,12 +45,12 @@ pub(crate) async fn begin(
     context: RequestContext,
     Json(request): Json<CreateRun>,
 ) -> Result<Body<Run>, ApiError> {
-    start(&app, context, Work::New(Box::new(request.request()?))).await.map(Body)
+    start(&app, context, RunStart::new(request.request()?)).await.map(Body)
 }
 
-async fn start(app: &Arc<App>, context: RequestContext, work: Work) -> Result<Run, ApiError> {
+async fn start(app: &Arc<App>, context: RequestContext, run: RunStart) -> Result<Run, ApiError> {
     let band = app.models.band().await?;
-    let request = work.request();
+    let request = &run.request;
     let (planner, goal) = (Arc::clone(&band.planner), request.goal.clone());
     jobs::check_size("goal", goal.len())?;
     let tokens = jobs::run(goal.len(), move |_| Ok(planner.count_tokens(&goal))).await?;
@@ -63,14 +63,14 @@ async fn start(app: &Arc<App>, context: RequestContext, work: Work) -> Result<Ru
     }
     // A client here sees its run only through the record, so the record must have room for it.
     let inputs_bytes = request.inputs.iter().map(|input| input.name.len() + input.text.len()).sum();
-    let desk = app.runs.desk(&context.viewer());
-    desk.check_room(inputs_bytes)?;
+    let journal = app.runs.journal(&context.viewer());
+    journal.check_room(inputs_bytes)?;
     let owner = context.viewer();
     let listener = spans::traced(&context.parent().clone(), charging_listener(context));
-    let resumes = work.again().map(|again| again.id().to_owned());
-    let (id, mut run) = app.runs.begin(&owner, band.clone(), work, listener).await?;
-    run.detach();
-    Ok(Run { object: "run", resumes, state: state(&desk, id).await? })
+    let resumes = run.recorded_id().map(str::to_owned);
+    let (id, mut handle) = app.runs.begin(&owner, band.clone(), run, listener).await?;
+    handle.detach();
+    Ok(Run { object: "run", resumes, state: state(&journal, id).await? })
 }
 
 /// Counts a run as running for the API key that started it, and charges the run's tokens at its end.
@@ -127,12 +127,12 @@ pub(crate) async fn show(
     context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Body<Run>, ApiError> {
-    let desk = app.runs.desk(&context.viewer());
-    Ok(Body(Run { object: "run", resumes: None, state: state(&desk, id).await? }))
+    let journal = app.runs.journal(&context.viewer());
+    Ok(Body(Run { object: "run", resumes: None, state: state(&journal, id).await? }))
 }
 
-async fn state(desk: &Desk, id: String) -> Result<RunState, ApiError> {
-    desk.read(move |journal| Ok(orchestrator::state(journal, &journal.find(&id)?)?)).await
+async fn state(journal: &AsyncJournal, id: String) -> Result<RunState, ApiError> {
+    journal.read(move |journal| Ok(orchestrator::state(journal, &journal.find(&id)?)?)).await
 }
 
 /// Streams the past and future events of a run as server-sent events, until the run ends.
@@ -151,20 +151,21 @@ pub(crate) async fn events(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let desk = app.runs.desk(&context.viewer());
-    let id = find(&desk, id).await?;
+    let journal = app.runs.journal(&context.viewer());
+    let id = find(&journal, id).await?;
     let last_seq =
         headers.get("last-event-id").and_then(|last_seq| last_seq.to_str().ok()?.trim().parse().ok());
-    let active = active(&app, &desk, &id).await?;
+    let active = active(&app, &journal, &id).await?;
     let deadline = Box::pin(app.shutdown.clone().deadline());
-    let state = EventFollower { desk, id, last_seq: last_seq.unwrap_or(0), active, deadline, ended: false };
+    let state =
+        EventFollower { journal, id, last_seq: last_seq.unwrap_or(0), active, deadline, ended: false };
     let events = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
     Ok(sse::respond(events.flat_map(stream::iter)))
 }
 
 /// A client that follows a run.
 struct EventFollower {
-    desk: Desk,
+    journal: AsyncJournal,
     id: String,
     /// Number of the last event that was sent.
     last_seq: u64,
@@ -184,7 +185,7 @@ impl EventFollower {
             // Checked before the events are read, so that none between the two is missed.
             let active = self.active.as_mut().is_some_and(RunFollower::mark_seen);
             let (id, last_seq) = (self.id.clone(), self.last_seq);
-            let events = match self.desk.read(move |journal| journal.events(&id, last_seq)).await {
+            let events = match self.journal.read(move |journal| journal.events(&id, last_seq)).await {
                 Ok(events) => events,
                 // Events in the meantime are only delayed, not lost.
                 Err(error) if error.may_pass() && active => {
@@ -231,27 +232,27 @@ pub(crate) async fn cancel(
     context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Body<Run>, ApiError> {
-    let desk = app.runs.desk(&context.viewer());
-    let id = find(&desk, id).await?;
-    let Some(mut active) = active(&app, &desk, &id).await?.filter(|_| app.runs.cancel(&id)) else {
-        return Err(nothing_to_cancel(&desk, state(&desk, id).await?).await?);
+    let journal = app.runs.journal(&context.viewer());
+    let id = find(&journal, id).await?;
+    let Some(mut active) = active(&app, &journal, &id).await?.filter(|_| app.runs.cancel(&id)) else {
+        return Err(nothing_to_cancel(&journal, state(&journal, id).await?).await?);
     };
     // The channel closes when the run has ended.
     let _ = tokio::time::timeout(END_TIME_MAX, active.ended()).await;
-    Ok(Body(Run { object: "run", resumes: None, state: state(&desk, id).await? }))
+    Ok(Body(Run { object: "run", resumes: None, state: state(&journal, id).await? }))
 }
 
-async fn find(desk: &Desk, id: String) -> Result<String, ApiError> {
-    desk.read(move |journal| Ok(journal.find(&id)?)).await
+async fn find(journal: &AsyncJournal, id: String) -> Result<String, ApiError> {
+    journal.read(move |journal| Ok(journal.find(&id)?)).await
 }
 
 /// Follows a run if it is in progress here. Waits for one that is recorded but whose inputs are still being read.
-async fn active(app: &App, desk: &Desk, id: &str) -> Result<Option<RunFollower>, ApiError> {
+async fn active(app: &App, journal: &AsyncJournal, id: &str) -> Result<Option<RunFollower>, ApiError> {
     let began = Instant::now();
     loop {
         let run = id.to_owned();
         // A run that ends between this and `follow` is noticed in the next round.
-        let begins = desk.read(move |journal| Ok::<_, ApiError>(journal.goes_on_here(&run))).await?;
+        let begins = journal.read(move |journal| Ok::<_, ApiError>(journal.goes_on_here(&run))).await?;
         let active = app.runs.follow(id);
         if active.is_some() || !begins || began.elapsed() > BEGIN_TIME_MAX {
             return Ok(active);
@@ -261,10 +262,10 @@ async fn active(app: &App, desk: &Desk, id: &str) -> Result<Option<RunFollower>,
 }
 
 /// The error for cancelling a run that is not in progress here.
-async fn nothing_to_cancel(desk: &Desk, before: RunState) -> Result<ApiError, ApiError> {
+async fn nothing_to_cancel(journal: &AsyncJournal, before: RunState) -> Result<ApiError, ApiError> {
     let RunState { id, status, .. } = before;
     let run = id.clone();
-    let holder = desk.read(move |journal| Ok::<_, ApiError>(journal.holder(&run))).await?;
+    let holder = journal.read(move |journal| Ok::<_, ApiError>(journal.holder(&run))).await?;
     Ok(conflict(match holder.filter(|_| status == Status::InProgress) {
         Some(holder) => format!("run {id} is running in {holder}, not in this server: end it there"),
         None => format!("run {id} is {}: there is nothing to cancel", status.name()),
@@ -285,8 +286,8 @@ pub(crate) async fn answer(
     context: RequestContext,
     Json(answer): Json<RunAnswer>,
 ) -> Result<Body<Run>, ApiError> {
-    let again = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, answer.text);
-    start_again(&app, context, id, again).await.map(Body)
+    let find = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, answer.text);
+    go_on(&app, context, id, find).await.map(Body)
 }
 
 /// Resumes a run that ended before it was done. Tasks with an accepted result are not done again.
@@ -301,7 +302,7 @@ pub(crate) async fn resume(
     Path(id): Path<String>,
     context: RequestContext,
 ) -> Result<Body<Run>, ApiError> {
-    start_again(&app, context, id, orchestrator::resume).await.map(Body)
+    go_on(&app, context, id, orchestrator::resume).await.map(Body)
 }
 
 /// Starts a new run that begins with the events of another one up to one of them, with other settings.
@@ -317,29 +318,29 @@ pub(crate) async fn fork(
     context: RequestContext,
     Json(fork): Json<ForkRun>,
 ) -> Result<Body<Run>, ApiError> {
-    let again = move |journal: &Journal, id: &str| orchestrator::fork(journal, id, fork.at, fork.set);
-    start_again(&app, context, id, again).await.map(Body)
+    let find = move |journal: &Journal, id: &str| orchestrator::fork(journal, id, fork.at, fork.set);
+    go_on(&app, context, id, find).await.map(Body)
 }
 
 /// Takes up the run `id`.
-async fn start_again(
+async fn go_on(
     app: &Arc<App>,
     context: RequestContext,
     id: String,
-    again: impl FnOnce(&Journal, &str) -> Result<Again, AgainError> + Send + 'static,
+    find: impl FnOnce(&Journal, &str) -> Result<RunStart, StartError> + Send + 'static,
 ) -> Result<Run, ApiError> {
     let work = move |journal: &Journal| {
         let id = journal.find(&id)?;
-        again(journal, &id).map_err(|error| match error {
-            AgainError::Record(error) => error.into(),
-            AgainError::NoAnswer => ApiError::invalid("text", error.to_string()),
-            AgainError::NoEvent { .. } => ApiError::invalid("at", error.to_string()),
-            AgainError::Setting { .. } => ApiError::invalid("set", error.to_string()),
+        find(journal, &id).map_err(|error| match error {
+            StartError::Record(error) => error.into(),
+            StartError::NoAnswer => ApiError::invalid("text", error.to_string()),
+            StartError::NoEvent { .. } => ApiError::invalid("at", error.to_string()),
+            StartError::Setting { .. } => ApiError::invalid("set", error.to_string()),
             other => conflict(other.to_string()),
         })
     };
-    let again = read(app, &context, work).await?;
-    start(app, context, Work::Again(Box::new(again))).await
+    let run = read(app, &context, work).await?;
+    start(app, context, run).await
 }
 
 fn conflict(message: String) -> ApiError {

@@ -1,6 +1,6 @@
 //! What a record must say so that a run that had a question or a budget can be replayed and taken up.
 
-use bandmaster::journal::{Event, Journal};
+use bandmaster::journal::Event;
 use bandmaster::orchestrator::{
     Budget, RunRequest, Status, StrategyName, answer, recorded, replay, resume, state,
 };
@@ -12,8 +12,8 @@ fn answered() -> Ran {
     let planner = scripted("big", |_, _| Act::Panic);
     let ran = play(&planner, &[], &RunRequest::new("Summarise the attached minutes."));
     assert_eq!(ran.outcome.status, Status::RequiresAction);
-    let again = answer(&ran.journal, &ran.outcome.id, "They met on Monday.".to_owned()).unwrap();
-    let ran = ran.go_on(&scripted("big", |_, _| say("It was a Monday.")), &[], again);
+    let start = answer(&ran.journal, &ran.outcome.id, "They met on Monday.".to_owned()).unwrap();
+    let ran = ran.go_on(&scripted("big", |_, _| say("It was a Monday.")), &[], start);
     assert_eq!(ran.outcome.status, Status::Completed);
     ran
 }
@@ -21,8 +21,8 @@ fn answered() -> Ran {
 #[test]
 fn a_run_that_was_given_an_answer_is_replayed_without_differences() {
     let ran = answered();
-    let (run, again) = recorded(&ran.journal, &ran.outcome.id).unwrap();
-    let replayed = replay(&run, &again, None);
+    let (run, start) = recorded(&ran.journal, &ran.outcome.id).unwrap();
+    let replayed = replay(&run, &start, None);
     assert!(replayed.differences.is_empty(), "{:#?}", replayed.differences);
     assert_eq!(replayed.answer, "It was a Monday.");
 }
@@ -33,15 +33,10 @@ fn a_run_that_is_killed_after_it_was_given_an_answer_does_not_ask_again() {
     let events: Vec<Event> = ran.journal.events(&ran.outcome.id, 0).unwrap();
     let resumed = events.iter().position(|event| event.kind == "run.resumed").unwrap();
     for left in resumed + 1..events.len() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&record(&folder)).unwrap();
-        let id = journal.create_run().unwrap().id;
-        for Event { kind, ms, body, .. } in &events[..left] {
-            journal.append(&id, kind, *ms, body).unwrap();
-        }
-        let again = resume(&journal, &id).unwrap();
+        let (folder, journal, id) = killed_after(&events[..left], &[]);
+        let start = resume(&journal, &id).unwrap();
         drop(journal);
-        let after = go_on(folder, &scripted("big", |_, _| say("It was a Monday.")), &[], again);
+        let after = go_on(folder, &scripted("big", |_, _| say("It was a Monday.")), &[], start);
         let outcome = &after.outcome;
         assert_eq!(
             (outcome.status, outcome.strategy),

@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use bandmaster::journal::{Desk, Event, Journal};
+use bandmaster::journal::{AsyncJournal, Event, Journal};
 use bandmaster::orchestrator::{
-    Again, Band, Cancel, Draw, Ended, Goal, Job, Llm, Move, Outcome, Prompt, Reply, RunRequest, RunState,
-    Skill, Status, Strategy, StrategyName, Task, Verdict, Worker, go_on_with, recorded, replay, resume,
-    run_with,
+    Band, Cancel, Draw, Ended, Goal, Job, Llm, Move, Outcome, Prompt, Reply, RunRequest, RunStart, RunState,
+    Skill, Status, Strategy, StrategyName, Task, Verdict, Worker, recorded, replay, resume, run_with,
 };
 
 use super::scripted::*;
@@ -73,20 +72,13 @@ fn band() -> Band {
 }
 
 /// Runs the goal, or goes on with a run, in the record of a folder.
-fn outcome(folder: &tempfile::TempDir, again: Option<Again>) -> Outcome {
-    let desk = Desk::open(&record(folder)).unwrap();
+fn outcome(folder: &tempfile::TempDir, start: RunStart) -> Outcome {
+    let journal = AsyncJournal::open(&record(folder)).unwrap();
     let (band, cancel, strategy) = (band(), Cancel::new(), Some(Arc::new(Shorter) as Arc<dyn Strategy>));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut observer = |_: &_| {};
-    let outcome = match again {
-        None => {
-            let request = RunRequest::new("What do bees do?");
-            runtime.block_on(run_with(strategy, &band, &request, &desk, &mut observer, &cancel))
-        }
-        Some(again) => {
-            runtime.block_on(go_on_with(strategy, &band, again, &desk, &mut observer, &cancel)).unwrap()
-        }
-    };
+    let run = run_with(strategy, &band, start, &journal, &mut observer, &cancel);
+    let outcome = runtime.block_on(run).unwrap();
     runtime.shutdown_background();
     outcome
 }
@@ -102,28 +94,23 @@ fn check(outcome: &Outcome) {
 #[test]
 fn a_strategy_from_outside_runs_goes_on_after_a_kill_and_is_replayed() {
     let folder = tempfile::tempdir().unwrap();
-    let ran = outcome(&folder, None);
+    let ran = outcome(&folder, RunStart::new(RunRequest::new("What do bees do?")));
     check(&ran);
     let journal = Journal::open(&record(&folder)).unwrap();
     let strategy = Arc::new(Shorter) as Arc<dyn Strategy>;
     let replayed = |journal: &Journal, id: &str| {
-        let (run, again) = recorded(journal, id).unwrap();
-        let replayed = replay(&run, &again, Some(&strategy));
+        let (run, start) = recorded(journal, id).unwrap();
+        let replayed = replay(&run, &start, Some(&strategy));
         assert!(replayed.differences.is_empty(), "{:?}", replayed.differences);
         assert_eq!(replayed.answer, "Bees make honey.");
     };
     replayed(&journal, &ran.id);
     let events: Vec<Event> = journal.events(&ran.id, 0).unwrap();
     for left in 1..events.len() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&record(&folder)).unwrap();
-        let id = journal.create_run().unwrap().id;
-        for Event { kind, ms, body, .. } in &events[..left] {
-            journal.append(&id, kind, *ms, body).unwrap();
-        }
-        let again = resume(&journal, &id).unwrap();
+        let (folder, journal, id) = killed_after(&events[..left], &[]);
+        let start = resume(&journal, &id).unwrap();
         drop(journal);
-        check(&outcome(&folder, Some(again)));
+        check(&outcome(&folder, start));
         replayed(&Journal::open(&record(&folder)).unwrap(), &id);
     }
 }

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bandmaster::journal::{Desk, Journal};
+use bandmaster::journal::{AsyncJournal, Event, Journal};
 use bandmaster::orchestrator::{
-    Again, Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Cancel, Embed, EventKind, Finish,
-    Input, Llm, Message, Outcome, Progress, Reply, RunEvent, RunRequest, StrategyName, Work, Worker, work,
+    Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Cancel, Embed, EventKind, Finish, Input, Llm,
+    Message, Outcome, Progress, Reply, RunEvent, RunRequest, RunStart, StrategyName, Worker, run,
 };
 use serde_json::{Value, json};
 
@@ -151,11 +151,11 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Goes on with the run, as `again` says.
-    pub fn go_on(self, planner: &Arc<Scripted>, workers: &[Arc<Scripted>], again: Again) -> Self {
+    /// Goes on with the run, as `start` says.
+    pub fn go_on(self, planner: &Arc<Scripted>, workers: &[Arc<Scripted>], start: RunStart) -> Self {
         let Self { journal, folder, .. } = self;
         drop(journal);
-        go_on(folder, planner, workers, again)
+        go_on(folder, planner, workers, start)
     }
 
     pub fn types(&self) -> Vec<&str> {
@@ -180,7 +180,7 @@ pub fn play_with(
     look: impl FnMut(&RunEvent) + Send,
 ) -> Ran {
     let folder = tempfile::tempdir().unwrap();
-    do_work(folder, (planner, workers, embed), Work::New(Box::new(request.clone())), cancel, look)
+    do_work(folder, (planner, workers, embed), RunStart::new(request.clone()), cancel, look)
 }
 
 /// Goes on with a run whose record is in a folder.
@@ -188,9 +188,23 @@ pub fn go_on(
     folder: tempfile::TempDir,
     planner: &Arc<Scripted>,
     workers: &[Arc<Scripted>],
-    again: Again,
+    start: RunStart,
 ) -> Ran {
-    do_work(folder, (planner, workers, None), Work::Again(Box::new(again)), &Cancel::new(), |_| {})
+    do_work(folder, (planner, workers, None), start, &Cancel::new(), |_| {})
+}
+
+/// A record with a run of which only the first events are there, as after a kill. Returns the run's id.
+pub fn killed_after(events: &[Event], inputs: &[Input]) -> (tempfile::TempDir, Journal, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&record(&folder)).unwrap();
+    let id = journal.create_run().unwrap().id;
+    for (at, input) in inputs.iter().enumerate() {
+        journal.keep_input(&id, at, &input.name, &input.text).unwrap();
+    }
+    for Event { kind, ms, body, .. } in events {
+        journal.append(&id, kind, *ms, body).unwrap();
+    }
+    (folder, journal, id)
 }
 
 /// The record of runs in a folder.
@@ -204,14 +218,14 @@ type ScriptedBand<'a> = (&'a Arc<Scripted>, &'a [Arc<Scripted>], Option<Arc<dyn 
 fn do_work(
     folder: tempfile::TempDir,
     (planner, workers, embed): ScriptedBand<'_>,
-    to_do: Work,
+    start: RunStart,
     cancel: &Cancel,
     mut look: impl FnMut(&RunEvent) + Send,
 ) -> Ran {
     let workers = workers.iter().map(|worker| Worker::explicit(Arc::clone(worker) as Arc<dyn Llm>)).collect();
     let band = Band { planner: Arc::clone(planner) as Arc<dyn Llm>, workers, embed };
-    let desk = Desk::open(&record(&folder)).unwrap();
-    let before = to_do.again().map_or(0, |again| again.state().last_seq);
+    let journal = AsyncJournal::open(&record(&folder)).unwrap();
+    let before = start.state().last_seq;
     let (mut events, mut streamed) = (Vec::new(), String::new());
     let mut observer = |event: &RunEvent| {
         look(event);
@@ -227,7 +241,7 @@ fn do_work(
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let outcome = runtime.block_on(work(&band, to_do, &desk, &mut observer, cancel)).unwrap();
+    let outcome = runtime.block_on(run(&band, start, &journal, &mut observer, cancel)).unwrap();
     let journal = Journal::open(&record(&folder)).unwrap();
     runtime.shutdown_background();
     let seqs: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();

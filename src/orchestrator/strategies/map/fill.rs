@@ -9,10 +9,10 @@ use super::slots::Slots;
 use crate::band::{Finish, Message, Reply, Role};
 use crate::checks::words;
 use crate::goal::{Goal, PLANNER};
-use crate::own_words::{Foreign, Topic};
 use crate::plan::{AnswerIs, Job, Task};
 use crate::state::TaskState;
 use crate::strategy::Verdict;
+use crate::topic::{Foreign, Topic};
 
 const SLOTS_TOKENS_MAX: u32 = 240;
 /// Most times the planner is asked for slots.
@@ -25,7 +25,7 @@ const FIND_WORDS_MAX: usize = 40;
 const EXAMPLES_OWN: &[&str] =
     &["sailors", "ship", "horse", "tower", "applicant", "180", "river", "builder", "house"];
 
-pub fn schema() -> Value {
+pub(super) fn schema() -> Value {
     let kinds: Vec<&str> = AnswerIs::ALL.iter().map(|kind| kind.name()).collect();
     let mut combine = vec!["list", "summary"];
     combine.extend(Aggregate::ALL.iter().map(|aggregate| aggregate.name()));
@@ -41,7 +41,7 @@ pub fn schema() -> Value {
     })
 }
 
-pub fn prompt(goal: &str) -> Vec<Message> {
+pub(super) fn prompt(goal: &str) -> Vec<Message> {
     let prompt = format!(
         "A goal needs one fact from each of several texts. Say in JSON which fact, and what is to be done with all of them.\n\
 find: the fact to look up in every single text, in the goal's own words\n\
@@ -65,7 +65,7 @@ Goal: {goal}"
     vec![Message::new(Role::User, prompt)]
 }
 
-pub fn task() -> Task {
+pub(super) fn task() -> Task {
     Task {
         id: "plan".to_owned(),
         job: Job::Plan,
@@ -78,14 +78,14 @@ pub fn task() -> Task {
 }
 
 /// The slots that the planner has filled in, or else ones that any goal allows.
-pub fn slots(plan: &TaskState, goal: &str) -> Slots {
+pub(super) fn slots(plan: &TaskState, goal: &str) -> Slots {
     let filled = plan.accepted().and_then(|json| serde_json::from_str::<Slots>(json).ok());
     filled.map_or_else(|| Slots::fallback(goal), |slots| settle(slots, goal))
 }
 
 /// Accepts slots that can be carried out and are about the goal. If they are not about it, the planner is asked again
 /// without an explanation: a planner that is shown its error repeats it.
-pub fn check(goal: &Goal, reply: &Reply) -> Verdict {
+pub(super) fn check(goal: &Goal, reply: &Reply) -> Verdict {
     if reply.finish == Finish::Length {
         return Verdict::reject("it was cut off at its limit");
     }

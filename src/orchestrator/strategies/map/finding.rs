@@ -14,7 +14,7 @@ use crate::strategy::Verdict;
 
 /// What an input answers to the question.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub(super) enum Answer {
     Number(Decimal),
     /// A name, a date or sentences.
     Text(String),
@@ -27,7 +27,7 @@ pub enum Answer {
 impl Answer {
     /// The answer in words.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub(super) fn told(&self) -> String {
         match self {
             Self::Number(number) => number.to_string(),
             Self::Text(text) => text.clone(),
@@ -40,7 +40,7 @@ impl Answer {
 
 /// What was found in one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(super) struct Finding {
     /// Index of the input.
     pub input: usize,
     /// Who or what the input is about.
@@ -54,7 +54,7 @@ pub struct Finding {
 
 /// A reply as the reader writes it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Raw {
+pub(super) struct Raw {
     /// Who or what the text is about.
     #[serde(default)]
     pub subject: String,
@@ -68,7 +68,7 @@ pub struct Raw {
 
 /// The schema of the reply. No string has a maximum length, because the grammar would end it in the middle of a word. A
 /// reply that is too long reaches the token limit instead, which is noticed.
-pub fn schema(answer_is: AnswerIs) -> Value {
+pub(super) fn schema(answer_is: AnswerIs) -> Value {
     let or_null = |kind: Value| json!({"anyOf": [kind, {"type": "null"}]});
     let answer = match answer_is {
         AnswerIs::Number => or_null(json!({"type": "number"})),
@@ -105,7 +105,7 @@ fn form(answer_is: AnswerIs) -> &'static str {
 
 /// The prompt. What all readings share comes first, so that it is computed once. The question is repeated after the
 /// text, because small models pay more attention to it there.
-pub fn prompt(slots: &Slots, slice: &Slice, text: &str) -> Vec<Message> {
+pub(super) fn prompt(slots: &Slots, slice: &Slice, text: &str) -> Vec<Message> {
     let find = &slots.find;
     let part =
         if slice.parts > 1 { format!(", part {} of {}", slice.part + 1, slice.parts) } else { String::new() };
@@ -128,7 +128,7 @@ JSON like {{\"subject\": \"{SUBJECT_FORM}\", \"answer\": {}}}.",
 }
 
 /// Accepts what the text supports. What it may support is doubtful, and a better reader decides.
-pub fn check(slots: &Slots, text: &str, reply: &Reply) -> Verdict {
+pub(super) fn check(slots: &Slots, text: &str, reply: &Reply) -> Verdict {
     let answer_is = slots.answer_is;
     match serde_json::from_str::<Raw>(&reply.text) {
         Ok(raw) if reply.finish == Finish::Length => cut_off(answer_is, text, raw),

@@ -7,7 +7,7 @@ mod orders;
 mod reduce;
 mod settle;
 mod slots;
-pub mod split;
+pub(crate) mod split;
 mod synthesis;
 #[cfg(test)]
 mod tests;
@@ -37,7 +37,7 @@ const LONG_FINDING_TOKENS_MAX: u32 = 480;
 /// Tokens of a worker's context kept free for the question, the chat template and the reason of a rejection.
 const FRAME_TOKENS: usize = 700;
 
-pub struct Map;
+pub(crate) struct Map;
 
 impl Strategy for Map {
     fn name(&self) -> StrategyName {

@@ -6,8 +6,8 @@ mod tests;
 
 use bandmaster_tools::calculator::Aggregate;
 
-use crate::own_words::{is_english, is_unspaced, meant, meet, same, telling};
 use crate::plan::AnswerIs;
+use crate::topic::{is_english, is_unspaced, meant, meet, same, telling};
 
 /// Words for the largest or smallest of something, and the fields that they mean if the goal names none.
 struct Superlative {
@@ -200,7 +200,7 @@ const ENDS: &[&str] = &[
 
 /// A largest or smallest that a goal asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order {
+pub(super) struct Order {
     aggregate: Aggregate,
     /// The nouns after the superlative, such as "notice period".
     nouns: Vec<String>,
@@ -214,7 +214,7 @@ pub struct Order {
 
 /// How an order relates to the field that was looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Relation {
+pub(super) enum Relation {
     /// The goal orders by this field.
     Applies(Aggregate),
     /// The words of the goal don't say.
@@ -225,7 +225,7 @@ pub enum Relation {
 
 /// A field as a planner writes it. In "price of the offer" the price is the field and the offer is its owner.
 #[derive(Debug)]
-pub struct Field<'a> {
+pub(super) struct Field<'a> {
     own: Vec<String>,
     owner: Vec<String>,
     /// The text from the owner on: " of the offer".
@@ -233,7 +233,7 @@ pub struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    pub fn of(find: &'a str) -> Self {
+    pub(super) fn of(find: &'a str) -> Self {
         if let Some((owner, own)) = find.rsplit_once(['的', 'の']) {
             return Self { own: telling(own), owner: telling(owner), rest: "" };
         }
@@ -266,17 +266,17 @@ impl<'a> Field<'a> {
     }
 
     /// Whether the goal mentions the field.
-    pub fn is_in(&self, goal: &str) -> bool {
+    pub(super) fn is_in(&self, goal: &str) -> bool {
         meet(&self.own, &meant(goal))
     }
 
     /// Whether the goal mentions the owner.
-    pub fn owner_is_in(&self, goal: &str) -> bool {
+    pub(super) fn owner_is_in(&self, goal: &str) -> bool {
         meet(&self.owner, &meant(goal))
     }
 
     /// Whether the field or its owner is one of these nouns. True if there are none.
-    pub fn meets(&self, nouns: &[String]) -> bool {
+    pub(super) fn meets(&self, nouns: &[String]) -> bool {
         let nouns: Vec<String> = nouns.iter().flat_map(|noun| telling(noun)).collect();
         nouns.is_empty() || meet(&nouns, &self.own) || meet(&nouns, &self.owner)
     }
@@ -284,14 +284,14 @@ impl<'a> Field<'a> {
 
 /// A word of a goal with its context.
 #[derive(Debug)]
-pub struct Mention {
+pub(super) struct Mention {
     /// The word or mark before it; empty if it is the first.
     pub before: String,
     pub nouns: Vec<String>,
 }
 
 /// Every place in a goal where one of `cues` occurs.
-pub fn mentions(goal: &str, cues: &[&str]) -> Vec<Mention> {
+pub(super) fn mentions(goal: &str, cues: &[&str]) -> Vec<Mention> {
     let tokens = tokens(goal);
     let found = tokens.iter().enumerate().filter(|(_, word)| cues.contains(&word.as_str()));
     found
@@ -303,7 +303,7 @@ pub fn mentions(goal: &str, cues: &[&str]) -> Vec<Mention> {
 }
 
 /// Whether a word is a superlative that orders things.
-pub fn is_order_word(word: &str) -> bool {
+pub(super) fn is_order_word(word: &str) -> bool {
     SUPERLATIVES.iter().any(|one| one.words.contains(&word))
 }
 
@@ -328,7 +328,7 @@ fn tokens(goal: &str) -> Vec<String> {
 }
 
 /// The orders that an English goal asks for.
-pub fn orders(goal: &str) -> Vec<Order> {
+pub(super) fn orders(goal: &str) -> Vec<Order> {
     let tokens = tokens(goal);
     let at = |index: usize| tokens.get(index).map_or("", String::as_str);
     let mut found = Vec::new();
@@ -389,7 +389,7 @@ fn nouns_after(tokens: &[String]) -> Vec<String> {
 }
 
 impl Order {
-    pub fn relation(&self, field: &Field<'_>, answer_is: AnswerIs) -> Relation {
+    pub(super) fn relation(&self, field: &Field<'_>, answer_is: AnswerIs) -> Relation {
         let kind = &SUPERLATIVES[self.kind];
         let named = |names: &[&str]| field.own.iter().any(|word| names.iter().any(|name| same(word, name)));
         let nouns: Vec<String> = self.nouns.iter().flat_map(|noun| telling(noun)).collect();
@@ -430,7 +430,7 @@ impl Order {
         }
     }
 
-    pub fn aggregate(&self) -> Aggregate {
+    pub(super) fn aggregate(&self) -> Aggregate {
         self.aggregate
     }
 }
@@ -475,7 +475,7 @@ const TRANSLATED: &[(&[&str], &[&str])] = &[
 /// Whether inputs may be ordered by this field for a goal that is not English: every clause with a superlative must be
 /// about the field, as far as that can be known. If `find` is English, it is known only for the most frequent fields.
 /// Always true for an English goal.
-pub fn may_order(goal: &str, find: &str, field: &Field<'_>) -> bool {
+pub(super) fn may_order(goal: &str, find: &str, field: &Field<'_>) -> bool {
     if is_english(goal) {
         return true;
     }

@@ -13,13 +13,13 @@ use crate::plan::{AnswerIs, Slice};
 use crate::request::Input;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Figures {
+pub(super) struct Figures {
     /// In the order in which the slots name them.
     pub figures: Vec<Figure>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Figure {
+pub(super) struct Figure {
     pub aggregate: Aggregate,
     /// A decimal number or a date.
     pub value: String,
@@ -29,7 +29,7 @@ pub struct Figure {
 }
 
 /// What is known about an input without a model.
-pub struct Source {
+pub(super) struct Source {
     /// The file's name without folder and extension.
     stem: String,
     /// Its first line, if that looks like a title.
@@ -38,7 +38,7 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn of(input: &Input) -> Self {
+    pub(super) fn of(input: &Input) -> Self {
         let base = input.name.rsplit('/').next().unwrap_or(&input.name);
         let stem = base.rsplit_once('.').map_or(base, |(stem, _)| stem);
         let first = input.text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
@@ -53,7 +53,7 @@ impl Source {
 }
 
 /// One finding for each input, in order, from the accepted outputs of the readings.
-pub fn merge<'a>(
+pub(super) fn merge<'a>(
     answer_is: AnswerIs,
     sources: &[Source],
     readings: impl Iterator<Item = (&'a Slice, Option<String>)>,
@@ -139,7 +139,7 @@ fn tell_apart(findings: &mut [Finding]) {
 ///
 /// # Errors
 /// When there is nothing to calculate with, or a number is too long.
-pub fn calculate(slots: &Slots, findings: &[Finding]) -> Result<Figures, String> {
+pub(super) fn calculate(slots: &Slots, findings: &[Finding]) -> Result<Figures, String> {
     let figures: Result<Vec<Figure>, String> =
         slots.aggregates().map(|aggregate| figure(aggregate, slots.answer_is, findings)).collect();
     Ok(Figures { figures: figures? })

@@ -26,7 +26,7 @@ const ADDING: [&str; 7] = ["dd up", "dd them", "dd it", "dd these", "dd those", 
 /// Corrects the errors of small planners. They add figures nobody asked for, so a total, an average or a
 /// difference needs a word in the goal. They forget figures. And they order by what they looked up where the goal
 /// orders by something else.
-pub fn settle(mut slots: Slots, goal: &str) -> Slots {
+pub(super) fn settle(mut slots: Slots, goal: &str) -> Slots {
     slots.find = about_one(&slots.find, goal);
     settle_figures(&mut slots, goal);
     settle_orders(&mut slots, goal);
@@ -46,7 +46,7 @@ pub fn settle(mut slots: Slots, goal: &str) -> Slots {
 }
 
 /// What a goal orders by, if the slots don't look it up.
-pub fn misses(slots: &Slots, goal: &str) -> Option<String> {
+pub(super) fn misses(slots: &Slots, goal: &str) -> Option<String> {
     if !matches!(slots.answer_is, AnswerIs::Number | AnswerIs::Date) {
         return None;
     }

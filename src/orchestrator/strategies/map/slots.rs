@@ -9,7 +9,7 @@ use crate::plan::AnswerIs;
 /// How the answers are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Combine {
+pub(super) enum Combine {
     List,
     /// Sum them up in a few sentences.
     Summary,
@@ -19,7 +19,7 @@ pub enum Combine {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slots {
+pub(super) struct Slots {
     /// What to find in each input, as a noun: "number of sailors on the ship". Asked for a whole question, a small
     /// planner would write one about the largest of all ships, which a reader of one text cannot answer.
     pub find: String,
@@ -30,17 +30,17 @@ pub struct Slots {
 
 impl Slots {
     /// Used if the planner gives nothing usable: the goal itself is the question.
-    pub fn fallback(goal: &str) -> Self {
+    pub(super) fn fallback(goal: &str) -> Self {
         Self { find: format!("answer to: {goal}"), answer_is: AnswerIs::Text, combine: vec![Combine::List] }
     }
 
     /// Whether the answer of an input may be longer than a single fact.
     #[must_use]
-    pub fn is_long(&self) -> bool {
+    pub(super) fn is_long(&self) -> bool {
         matches!(self.answer_is, AnswerIs::Text | AnswerIs::List)
     }
 
-    pub fn aggregates(&self) -> impl Iterator<Item = Aggregate> + '_ {
+    pub(super) fn aggregates(&self) -> impl Iterator<Item = Aggregate> + '_ {
         self.combine.iter().filter_map(|combine| match combine {
             Combine::Figure(aggregate) => Some(*aggregate),
             _ => None,
@@ -48,19 +48,19 @@ impl Slots {
     }
 
     #[must_use]
-    pub fn aggregates_named(&self) -> Vec<&'static str> {
+    pub(super) fn aggregates_named(&self) -> Vec<&'static str> {
         self.aggregates().map(Aggregate::name).collect()
     }
 
     /// Whether the calculator has anything to do.
     #[must_use]
-    pub fn wants_figures(&self) -> bool {
+    pub(super) fn wants_figures(&self) -> bool {
         self.aggregates().next().is_some()
     }
 
     /// Whether the answers of all inputs are to be listed.
     #[must_use]
-    pub fn wants_list(&self) -> bool {
+    pub(super) fn wants_list(&self) -> bool {
         self.combine.contains(&Combine::List)
     }
 }

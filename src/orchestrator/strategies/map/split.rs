@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// Consecutive byte ranges that cover the text and have at most `tokens_max` tokens each. `whole` is the token count of
 /// the whole text, if it is known.
-pub fn parts(
+pub(crate) fn parts(
     text: &str,
     tokens_max: usize,
     whole: Option<usize>,

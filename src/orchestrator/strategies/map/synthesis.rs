@@ -19,7 +19,7 @@ use crate::strategy::Verdict;
 const ANSWER_TOKENS_MAX: u32 = 300;
 
 /// Everything an answer may be based on.
-pub struct FactSheet<'a> {
+pub(super) struct FactSheet<'a> {
     pub slots: &'a Slots,
     /// One for each input.
     pub findings: &'a [Finding],
@@ -27,7 +27,7 @@ pub struct FactSheet<'a> {
 }
 
 /// The planner's call that words the answer. Without room for a whole answer, it fails before it begins.
-pub fn task(needs: Vec<String>, facts: &FactSheet<'_>) -> Task {
+pub(super) fn task(needs: Vec<String>, facts: &FactSheet<'_>) -> Task {
     let facts_bytes = u32::try_from(plain(facts).len()).unwrap_or(u32::MAX / 4);
     let tokens_max = ANSWER_TOKENS_MAX + facts_bytes;
     Task {
@@ -44,14 +44,14 @@ pub fn task(needs: Vec<String>, facts: &FactSheet<'_>) -> Task {
     }
 }
 
-pub fn check(goal: &str, facts: &FactSheet<'_>, reply: &Reply) -> Verdict {
+pub(super) fn check(goal: &str, facts: &FactSheet<'_>, reply: &Reply) -> Verdict {
     match check_whole(reply) {
         Ok(text) => Wanted::of(goal, facts).judge(&text),
         Err(why) => Verdict::reject(why),
     }
 }
 
-pub fn prompt(goal: &str, facts: &FactSheet<'_>) -> Vec<Message> {
+pub(super) fn prompt(goal: &str, facts: &FactSheet<'_>) -> Vec<Message> {
     vec![Message::new(
         Role::User,
         format!(
@@ -67,7 +67,7 @@ a full sentence or a list, without explaining how you got there.\n\nGoal: {goal}
 /// The facts asked for, one line for each finding and figure. Findings behind figures are left out unless a list is
 /// asked for: a small planner would pick among them again, and wrongly.
 #[must_use]
-pub fn plain(facts: &FactSheet<'_>) -> String {
+pub(super) fn plain(facts: &FactSheet<'_>) -> String {
     let mut lines: Vec<String> = Vec::new();
     if facts.slots.wants_list() || facts.figures.figures.is_empty() {
         for finding in facts.findings.iter().filter(|finding| finding.answer != Answer::NotStated) {
@@ -98,7 +98,7 @@ pub fn plain(facts: &FactSheet<'_>) -> String {
 
 /// The answer if nothing was found. `unread` of the `inputs` were not fully read, and nothing else is said about those.
 #[must_use]
-pub fn nothing_found(slots: &Slots, inputs: usize, unread: usize, missing: &[String]) -> String {
+pub(super) fn nothing_found(slots: &Slots, inputs: usize, unread: usize, missing: &[String]) -> String {
     let find = slots.find.trim();
     let read = inputs.saturating_sub(unread);
     let said = match (unread, read) {

@@ -85,7 +85,7 @@ async fn a_conversation_continues_with_its_messages_but_without_the_instructions
         .refused(400, json!({"input": [{"type": "item_reference", "id": "msg_none"}]}), "input[0].id")
         .await;
     let id = first["id"].as_str().unwrap().to_owned();
-    assert!(server.desk.write(move |journal| journal.delete_response(&id)).await.unwrap());
+    assert!(server.journal.write(move |journal| journal.delete_response(&id)).await.unwrap());
     server.refused(400, json!({"previous_response_id": second["id"]}), "previous_response_id").await;
 }
 
@@ -149,7 +149,7 @@ async fn a_stream_describes_the_answer_that_is_stored() {
     let answer = &last["response"];
     assert_eq!((text(answer), answer["status"].as_str()), (said.as_str(), Some("incomplete")));
     let id = answer["id"].as_str().unwrap().to_owned();
-    let kept = server.desk.read(move |journal| journal.response(&id)).await.unwrap().unwrap();
+    let kept = server.journal.read(move |journal| journal.response(&id)).await.unwrap().unwrap();
     assert_eq!(kept, *answer);
 }
 
@@ -171,7 +171,7 @@ async fn an_answer_whose_client_leaves_is_not_stored() {
     drop(chunks);
     tokio::time::sleep(Duration::from_millis(200)).await;
     let id = begun["response"]["id"].as_str().unwrap().to_owned();
-    assert_eq!(server.desk.read(move |journal| journal.response(&id)).await.unwrap(), None);
+    assert_eq!(server.journal.read(move |journal| journal.response(&id)).await.unwrap(), None);
 }
 
 #[tokio::test]

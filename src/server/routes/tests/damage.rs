@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bandmaster_journal::Desk;
+use bandmaster_journal::AsyncJournal;
 use bandmaster_text::fixtures::parrot;
 use serde_json::{Value, json};
 
@@ -19,8 +19,8 @@ impl Damaged {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runs.sqlite");
         let model = parrot("Hello!");
-        let desk = Desk::open(&path).unwrap();
-        let server = Running::on(desk, Box::new(move |_| Ok(std::sync::Arc::clone(&model))), None);
+        let journal = AsyncJournal::open(&path).unwrap();
+        let server = Running::on(journal, Box::new(move |_| Ok(std::sync::Arc::clone(&model))), None);
         Self { server, path, _folder: folder }
     }
 
@@ -117,7 +117,7 @@ async fn a_damaged_run_is_marked_in_the_list_and_can_not_be_resumed() {
     let damaged = Damaged::new();
     let mut ids = Vec::new();
     for _ in 0..2 {
-        let mut recording = damaged.server.desk.begin(Vec::new());
+        let mut recording = damaged.server.journal.begin(Vec::new());
         recording.append("run.started", 0, &json!({"goal": "g"}));
         let end = json!({"id": "r", "status": "incomplete", "answer": "", "strategy": "direct"});
         recording.finish("run.finished", 1, &end, Duration::from_secs(20)).await;

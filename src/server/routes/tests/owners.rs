@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bandmaster_journal::{Desk, Viewer};
+use bandmaster_journal::{AsyncJournal, Viewer};
 use bandmaster_text::fixtures::parrot;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::fixtures::Running;
 
 const KEYS: &str = "ann-key name=ann\nbob-key name=bob\nroot-key name=root admin\nplain-key\n";
 
-fn server(desk: &Desk, keys: Option<&str>) -> Running {
+fn server(journal: &AsyncJournal, keys: Option<&str>) -> Running {
     let model = parrot("Hello!");
     let keys = keys.map(|keys| {
         let folder = tempfile::tempdir().unwrap();
@@ -20,7 +20,7 @@ fn server(desk: &Desk, keys: Option<&str>) -> Running {
         std::fs::write(&path, keys).unwrap();
         Arc::new(ApiKeys::read(&path).unwrap())
     });
-    Running::on(desk.clone(), Box::new(move |_| Ok(Arc::clone(&model))), keys)
+    Running::on(journal.clone(), Box::new(move |_| Ok(Arc::clone(&model))), keys)
 }
 
 /// The ids of one response, conversation, item and run, all of the same owner.
@@ -79,7 +79,7 @@ async fn make(server: &Running, key: &str, viewer: &Viewer) -> Made {
     let path = format!("/v1/conversations/{conversation}/items");
     let (_, items) = said(server, key, "GET", &path, &Value::Null).await;
     let item = items["data"][0]["id"].as_str().unwrap().to_owned();
-    let mut recording = server.desk.seen_by(viewer).begin(Vec::new());
+    let mut recording = server.journal.seen_by(viewer).begin(Vec::new());
     recording.append("run.started", 0, &json!({"goal": "g"}));
     let end = json!({"status": "requires_action", "answer": "which?", "missing": []});
     recording.finish("run.finished", 1, &end, Duration::from_secs(20)).await;
@@ -116,7 +116,7 @@ async fn routes(server: &Running) -> Vec<(String, String, Value)> {
 
 #[tokio::test]
 async fn what_another_key_owns_does_not_exist_on_any_route() {
-    let server = server(&Desk::in_memory().unwrap(), Some(KEYS));
+    let server = server(&AsyncJournal::in_memory().unwrap(), Some(KEYS));
     let (made, never) = (make(&server, "ann-key", &ann()).await, Made::never());
     let all = routes(&server).await;
     for key in ["bob-key", "plain-key"] {
@@ -147,7 +147,7 @@ async fn what_another_key_owns_does_not_exist_on_any_route() {
 
 #[tokio::test]
 async fn ids_in_a_body_refer_only_to_what_the_key_owns() {
-    let server = server(&Desk::in_memory().unwrap(), Some(KEYS));
+    let server = server(&AsyncJournal::in_memory().unwrap(), Some(KEYS));
     let (made, never) = (make(&server, "ann-key", &ann()).await, Made::never());
     let bodies = |ids: &Made| {
         let reference = json!([{"type": "item_reference", "id": ids.item}]);
@@ -176,10 +176,10 @@ async fn ids_in_a_body_refer_only_to_what_the_key_owns() {
 
 #[tokio::test]
 async fn what_was_created_without_keys_is_visible_to_admins_only() {
-    let desk = Desk::in_memory().unwrap();
-    let open = server(&desk, None);
+    let journal = AsyncJournal::in_memory().unwrap();
+    let open = server(&journal, None);
     let made = make(&open, "", &Viewer::everybody()).await;
-    let keyed = server(&desk, Some(KEYS));
+    let keyed = server(&journal, Some(KEYS));
     for path in ["/v1/responses/{id}", "/v1/conversations/{id}/items/{item}", "/v1/runs/{id}"] {
         let path = made.path(path);
         for (server, key, expected) in [

@@ -1,6 +1,6 @@
 //! `/v1/conversations`: request bodies, and the conversation object.
 
-use bandmaster_journal::KeptConversation;
+use bandmaster_journal::StoredConversation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -53,8 +53,8 @@ pub(crate) struct Conversation {
     pub metadata: Value,
 }
 
-impl From<KeptConversation> for Conversation {
-    fn from(kept: KeptConversation) -> Self {
+impl From<StoredConversation> for Conversation {
+    fn from(kept: StoredConversation) -> Self {
         Self { id: kept.id, object: "conversation", created_at: kept.created_s, metadata: kept.metadata }
     }
 }

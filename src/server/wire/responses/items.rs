@@ -6,7 +6,7 @@ mod tests;
 
 use std::collections::HashSet;
 
-use bandmaster_journal::KeptItem;
+use bandmaster_journal::StoredItem;
 use bandmaster_text::{Message, Role, ToolCall};
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
@@ -417,9 +417,9 @@ impl Item {
 
     /// The item as the journal stores it.
     #[must_use]
-    pub fn document(&self) -> KeptItem {
+    pub fn document(&self) -> StoredItem {
         let body = serde_json::to_value(self).expect("an item has string keys and numbers that JSON knows");
-        KeptItem { id: self.id().to_owned(), body }
+        StoredItem { id: self.id().to_owned(), body }
     }
 }
 
@@ -521,8 +521,8 @@ pub(crate) struct ItemList {
 impl ItemList {
     /// A page of all these items.
     #[must_use]
-    pub(crate) fn all(items: Vec<KeptItem>) -> Self {
-        let id = |item: Option<&KeptItem>| item.map(|item| item.id.clone()).unwrap_or_default();
+    pub(crate) fn all(items: Vec<StoredItem>) -> Self {
+        let id = |item: Option<&StoredItem>| item.map(|item| item.id.clone()).unwrap_or_default();
         Self {
             object: "list",
             first_id: id(items.first()),
@@ -536,7 +536,7 @@ impl ItemList {
     ///
     /// # Errors
     /// 400 with the parameter that is wrong.
-    pub(crate) fn page(mut items: Vec<KeptItem>, paging: &Paging) -> Result<Self, ApiError> {
+    pub(crate) fn page(mut items: Vec<StoredItem>, paging: &Paging) -> Result<Self, ApiError> {
         const LIMIT: u32 = 20;
         const LIMIT_MAX: u32 = 100;
         let limit = paging.limit.unwrap_or(LIMIT);

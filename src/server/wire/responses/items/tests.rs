@@ -69,7 +69,7 @@ fn items_are_stored_in_one_form_under_their_own_ids() {
     ]));
     let mut used_ids = HashSet::from(["fc_2".to_owned()]);
     let kept: Vec<Item> = given.into_iter().filter_map(|item| item.into_item(&mut used_ids)).collect();
-    let documents: Vec<KeptItem> = kept.iter().map(Item::document).collect();
+    let documents: Vec<StoredItem> = kept.iter().map(Item::document).collect();
     assert_eq!(documents.len(), 4, "reasoning is dropped");
     let ids: HashSet<&str> = documents.iter().map(|document| document.id.as_str()).collect();
     assert_eq!(ids.len(), 4, "no id is there twice");
@@ -88,8 +88,8 @@ fn items_are_stored_in_one_form_under_their_own_ids() {
 
 #[test]
 fn a_list_is_returned_in_pages() {
-    let items: Vec<KeptItem> =
-        ["a", "b", "c", "d"].map(|id| KeptItem { id: id.into(), body: json!(id) }).into();
+    let items: Vec<StoredItem> =
+        ["a", "b", "c", "d"].map(|id| StoredItem { id: id.into(), body: json!(id) }).into();
     let check = |after: Option<&str>, limit: u32, order, expected: &[&str], more: bool| {
         let paging = Paging { after: after.map(str::to_owned), limit: Some(limit), order };
         let page = ItemList::page(items.clone(), &paging).unwrap();

@@ -226,13 +226,13 @@ fn plain(word: &str) -> String {
 
 /// Whether a character belongs to a script without spaces between words.
 #[must_use]
-pub fn is_unspaced(c: char) -> bool {
+pub(crate) fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}')
 }
 
 /// The words that say what a text is about, in order. Scripts without spaces give pairs of characters.
 #[must_use]
-pub fn telling(text: &str) -> Vec<String> {
+pub(crate) fn telling(text: &str) -> Vec<String> {
     let mut told = Vec::new();
     for word in words(text) {
         if word.contains(is_unspaced) {
@@ -250,7 +250,7 @@ pub fn telling(text: &str) -> Vec<String> {
 
 /// Whether two words are forms of the same word, such as "employs" and "employees" or "Haus" and "Häuser".
 #[must_use]
-pub fn same(a: &str, b: &str) -> bool {
+pub(crate) fn same(a: &str, b: &str) -> bool {
     if a == b {
         return true;
     }
@@ -268,13 +268,13 @@ pub fn same(a: &str, b: &str) -> bool {
 
 /// Whether a word of `a` and a word of `b` are forms of the same word.
 #[must_use]
-pub fn meet(a: &[String], b: &[String]) -> bool {
+pub(crate) fn meet(a: &[String], b: &[String]) -> bool {
     a.iter().any(|one| b.iter().any(|other| same(one, other)))
 }
 
 /// The words that say what a goal is about, and the fields that it implies.
 #[must_use]
-pub fn meant(goal: &str) -> Vec<String> {
+pub(crate) fn meant(goal: &str) -> Vec<String> {
     let mut said = telling(goal);
     let goal_words = words(goal);
     let meant = MEANT.iter().filter(|(cues, _)| goal_words.iter().any(|word| cues.contains(&word.as_str())));
@@ -284,13 +284,13 @@ pub fn meant(goal: &str) -> Vec<String> {
 
 /// Whether a text contains any word that is typical of English.
 #[must_use]
-pub fn is_english(text: &str) -> bool {
+pub(crate) fn is_english(text: &str) -> bool {
     words(text).iter().any(|word| ENGLISH.contains(&word.as_str()))
 }
 
 /// What a plan for a goal may be about.
 #[derive(Debug)]
-pub struct Topic {
+pub(crate) struct Topic {
     /// Words of the goal and of the inputs' names, and the fields that the goal implies.
     said: Vec<String>,
     english: bool,
@@ -300,7 +300,7 @@ pub struct Topic {
 
 /// Why something a planner wrote does not seem to be about the goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Foreign {
+pub(crate) enum Foreign {
     /// It has words that only the worked examples have.
     Example,
     /// It shares no word with the goal.
@@ -313,7 +313,7 @@ impl Topic {
     /// `inputs` are names and texts that came with the goal. `example` has the words that are typical of the worked
     /// examples in the planner's prompt.
     #[must_use]
-    pub fn new<'a>(
+    pub(crate) fn new<'a>(
         goal: &str,
         inputs: impl Iterator<Item = (&'a str, &'a str)>,
         example: &[&'static str],
@@ -335,7 +335,7 @@ impl Topic {
 
     /// Why `written` does not seem to be about the goal; `None` if it does or if there is nothing to compare.
     #[must_use]
-    pub fn foreign(&self, written: &str) -> Option<Foreign> {
+    pub(crate) fn foreign(&self, written: &str) -> Option<Foreign> {
         let told = telling(written);
         // "ship" and "ships" count as an example's word, "shipping" does not.
         let is_one = |word: &str, other: &str| {

@@ -6,12 +6,12 @@ use super::super::unwritten::BYTES_MAX;
 use super::*;
 use crate::{DAMAGED, RecordedRun};
 
-/// A desk on a file, and the file.
-fn on_disk() -> (TempDir, std::path::PathBuf, Desk) {
+/// A journal on a file, and the file.
+fn on_disk() -> (TempDir, std::path::PathBuf, AsyncJournal) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("runs.sqlite");
-    let desk = Desk::open(&path).unwrap();
-    (folder, path, desk)
+    let journal = AsyncJournal::open(&path).unwrap();
+    (folder, path, journal)
 }
 
 /// Locks the file as another process would that writes for a long time.
@@ -21,10 +21,10 @@ fn lock(path: &Path) -> Connection {
     other
 }
 
-/// Reads a run through the desk.
-async fn recorded(desk: &Desk, run: &str) -> RecordedRun {
+/// Reads a run through the journal's threads.
+async fn recorded(journal: &AsyncJournal, run: &str) -> RecordedRun {
     let run = run.to_owned();
-    desk.read(move |journal| journal.recorded(&run)).await.unwrap()
+    journal.read(move |journal| journal.recorded(&run)).await.unwrap()
 }
 
 /// A text in the last event of a run.
@@ -49,24 +49,24 @@ async fn finish(recording: &mut Recording) {
 }
 
 /// Waits until everything is written.
-async fn settled(desk: &Desk) {
-    assert_eq!(desk.flush(Duration::from_secs(20)).await, Vec::<String>::new());
+async fn settled(journal: &AsyncJournal) {
+    assert_eq!(journal.flush(Duration::from_secs(20)).await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_panic_while_the_record_is_asked_costs_that_question_only() {
-    let desk = Desk::in_memory().unwrap();
-    let broken = desk.read(|_| -> Result<(), JournalError> { panic!("on purpose") }).await;
+    let journal = AsyncJournal::in_memory().unwrap();
+    let broken = journal.read(|_| -> Result<(), JournalError> { panic!("on purpose") }).await;
     assert!(matches!(broken, Err(JournalError::NoAnswer { .. })));
-    assert!(desk.read(|journal| journal.runs()).await.unwrap().is_empty());
+    assert!(journal.read(|journal| journal.runs()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_run_goes_on_while_another_process_has_locked_the_file_and_is_recorded_whole_afterwards() {
-    let (_folder, path, desk) = on_disk();
+    let (_folder, path, journal) = on_disk();
     let locked = lock(&path);
     let began = Instant::now();
-    let mut recording = desk.begin(vec![("a.md".into(), "text".into())]);
+    let mut recording = journal.begin(vec![("a.md".into(), "text".into())]);
     let run = recording.id().to_owned();
     recording.append("run.started", 0, &json!({"goal": "g", "inputs": [{"name": "a.md"}]}));
     for n in 0..500 {
@@ -74,12 +74,12 @@ async fn a_run_goes_on_while_another_process_has_locked_the_file_and_is_recorded
     }
     assert!(began.elapsed() < Duration::from_millis(200), "nothing was waited for: {:?}", began.elapsed());
     // What is not in the file can be read, listed and followed as if it were.
-    let seen = recorded(&desk, &run).await;
+    let seen = recorded(&journal, &run).await;
     let goal = seen.events[0].body["goal"].as_str();
     assert_eq!((seen.left, goal, seen.events.last().unwrap().seq), (false, Some("g"), 501));
     assert!(began.elapsed() < Duration::from_secs(1), "reads don't wait: {:?}", began.elapsed());
     let (id, from) = (run.clone(), 490);
-    let tail = desk.read(move |journal| journal.events(&id, from)).await.unwrap();
+    let tail = journal.read(move |journal| journal.events(&id, from)).await.unwrap();
     assert_eq!(tail.iter().map(|event| event.seq).collect::<Vec<_>>(), (491..=501).collect::<Vec<_>>());
     tokio::time::sleep(Duration::from_millis(600)).await;
     let trouble = recording.troubles().remove(0);
@@ -88,11 +88,11 @@ async fn a_run_goes_on_while_another_process_has_locked_the_file_and_is_recorded
     assert!(recording.troubles().is_empty(), "it is said once");
     finish(&mut recording).await;
     drop(recording);
-    assert_eq!(last(&recorded(&desk, &run).await, "answer"), "all of it");
+    assert_eq!(last(&recorded(&journal, &run).await, "answer"), "all of it");
     assert_eq!(Journal::open(&path).unwrap().runs().unwrap(), [], "others see only what is in the file");
 
     drop(locked);
-    settled(&desk).await;
+    settled(&journal).await;
     let after = Journal::open(&path).unwrap();
     let ended = after.recorded(&run).unwrap();
     assert_eq!((last(&ended, "status").as_str(), after.holder(&run)), ("completed", None));
@@ -103,14 +103,16 @@ async fn a_run_goes_on_while_another_process_has_locked_the_file_and_is_recorded
 
 #[tokio::test]
 async fn whoever_writes_is_told_in_time_that_the_file_is_locked_and_nothing_is_written_later() {
-    let (_folder, path, desk) = on_disk();
+    let (_folder, path, journal) = on_disk();
     let locked = lock(&path);
     let began = Instant::now();
     // All of them wait together, not one after another.
     let create = |n: u32| {
-        let desk = desk.clone();
-        let talk = crate::KeptConversation { id: format!("c{n}"), created_s: 1, metadata: json!({}) };
-        tokio::spawn(async move { desk.write(move |journal| journal.create_conversation(&talk, &[])).await })
+        let journal = journal.clone();
+        let talk = crate::StoredConversation { id: format!("c{n}"), created_s: 1, metadata: json!({}) };
+        tokio::spawn(
+            async move { journal.write(move |journal| journal.create_conversation(&talk, &[])).await },
+        )
     };
     let asked: Vec<_> = (0..20).map(create).collect();
     for one in asked {
@@ -121,21 +123,21 @@ async fn whoever_writes_is_told_in_time_that_the_file_is_locked_and_nothing_is_w
     assert!(took < ASK_TIME_MAX + Duration::from_secs(2), "{took:?}");
     drop(locked);
     for n in 0..20 {
-        let there = desk.read(move |journal| journal.conversation(&format!("c{n}"))).await.unwrap();
+        let there = journal.read(move |journal| journal.conversation(&format!("c{n}"))).await.unwrap();
         assert_eq!(there, None, "c{n}");
     }
 }
 
 #[tokio::test]
 async fn a_full_disk_is_said_and_what_happened_is_written_when_there_is_space() {
-    let (_folder, path, desk) = on_disk();
+    let (_folder, path, journal) = on_disk();
     let limit = |pages: i64| {
-        desk.write(move |journal| {
+        journal.write(move |journal| {
             journal.with(|db| db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())))
         })
     };
     limit(16).await.unwrap();
-    let mut recording = desk.begin(Vec::new());
+    let mut recording = journal.begin(Vec::new());
     for _ in 0..40 {
         say(&mut recording, &"x".repeat(1 << 14));
     }
@@ -143,28 +145,28 @@ async fn a_full_disk_is_said_and_what_happened_is_written_when_there_is_space() 
     let trouble = recording.troubles().join("\n");
     assert!(trouble.contains("the disk is full"), "{trouble}");
     finish(&mut recording).await;
-    assert_eq!(last(&recorded(&desk, recording.id()).await, "answer"), "all of it");
+    assert_eq!(last(&recorded(&journal, recording.id()).await, "answer"), "all of it");
     limit(1 << 20).await.unwrap();
-    settled(&desk).await;
+    settled(&journal).await;
     assert_eq!(Journal::open(&path).unwrap().events(recording.id(), 0).unwrap().len(), 41);
 }
 
 #[tokio::test]
 async fn what_finds_no_room_is_left_out_but_for_the_end_and_that_is_said() {
-    let (_folder, path, desk) = on_disk();
+    let (_folder, path, journal) = on_disk();
     let locked = lock(&path);
-    let mut recording = desk.begin(Vec::new());
+    let mut recording = journal.begin(Vec::new());
     let mebibyte = "x".repeat(1 << 20);
     for _ in 0..=BYTES_MAX >> 20 {
         say(&mut recording, &mebibyte);
     }
     let trouble = recording.troubles().join("\n");
     assert!(trouble.contains("events 64 and later") && trouble.contains("64 MiB already wait"), "{trouble}");
-    assert!(matches!(desk.check_room(2 << 20), Err(JournalError::Behind { .. })));
+    assert!(matches!(journal.check_room(2 << 20), Err(JournalError::Behind { .. })));
     finish(&mut recording).await;
     drop(locked);
-    settled(&desk).await;
-    desk.check_room(2 << 20).unwrap();
+    settled(&journal).await;
+    journal.check_room(2 << 20).unwrap();
     let after = Journal::open(&path).unwrap();
     assert_eq!(last(&after.recorded(recording.id()).unwrap(), "answer"), "all of it");
     assert_eq!(after.events(recording.id(), 0).unwrap().len(), 64);
@@ -172,21 +174,21 @@ async fn what_finds_no_room_is_left_out_but_for_the_end_and_that_is_said() {
 
 #[tokio::test]
 async fn a_run_that_is_dropped_without_an_end_was_interrupted() {
-    let (_folder, path, desk) = on_disk();
-    let mut recording = desk.begin(Vec::new());
+    let (_folder, path, journal) = on_disk();
+    let mut recording = journal.begin(Vec::new());
     say(&mut recording, "a");
     let run = recording.id().to_owned();
     drop(recording);
-    settled(&desk).await;
+    settled(&journal).await;
     let after = Journal::open(&path).unwrap().recorded(&run).unwrap();
     assert!(after.left && after.events.iter().all(|event| event.kind != "run.finished"), "{after:?}");
 }
 
 #[tokio::test]
 async fn the_record_of_a_run_that_can_never_be_written_is_let_go_of() {
-    let (_folder, path, desk) = on_disk();
-    let mut recording = desk.begin(Vec::new());
-    desk.flush(Duration::ZERO).await;
+    let (_folder, path, journal) = on_disk();
+    let mut recording = journal.begin(Vec::new());
+    journal.flush(Duration::ZERO).await;
     let run = recording.id().to_owned();
     while Journal::open(&path).unwrap().runs().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -198,16 +200,16 @@ async fn the_record_of_a_run_that_can_never_be_written_is_let_go_of() {
     let trouble = recording.troubles().join("\n");
     assert!(trouble.contains("no longer recorded"), "{trouble}");
     finish(&mut recording).await;
-    settled(&desk).await;
-    assert!(desk.read(|journal| journal.runs()).await.unwrap().is_empty());
+    settled(&journal).await;
+    assert!(journal.read(|journal| journal.runs()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_run_that_is_said_to_be_recorded_is_in_the_file_with_all_it_said() {
-    let (_folder, path, desk) = on_disk();
+    let (_folder, path, journal) = on_disk();
     let reader = Journal::open(&path).unwrap();
     for n in 0..200 {
-        let mut recording = desk.begin(vec![("a.md".into(), "text".into())]);
+        let mut recording = journal.begin(vec![("a.md".into(), "text".into())]);
         recording.append("run.started", 0, &json!({"goal": format!("g{n}")}));
         let began = Instant::now();
         recording.recorded(Duration::from_secs(20)).await;
@@ -222,9 +224,9 @@ async fn a_run_that_is_said_to_be_recorded_is_in_the_file_with_all_it_said() {
 
 #[tokio::test]
 async fn a_locked_file_is_waited_for_so_long_and_then_the_run_goes_on_and_says_so() {
-    let (_folder, path, desk) = on_disk();
+    let (_folder, path, journal) = on_disk();
     let locked = lock(&path);
-    let mut recording = desk.begin(Vec::new());
+    let mut recording = journal.begin(Vec::new());
     say(&mut recording, "a");
     let began = Instant::now();
     recording.recorded(Duration::from_millis(400)).await;
@@ -237,12 +239,12 @@ async fn a_locked_file_is_waited_for_so_long_and_then_the_run_goes_on_and_says_s
     assert_eq!(Journal::open(&path).unwrap().events(recording.id(), 0).unwrap().len(), 1);
     // If there is no other reason, the trouble is that the record is slow.
     let (free, waits) = std::sync::mpsc::channel::<()>();
-    let desk_of_it = desk.clone();
+    let desk_of_it = journal.clone();
     let busy = tokio::spawn(async move {
         desk_of_it.write(move |_| waits.recv().map_err(|_| JournalError::NoAnswer { path: "x".into() })).await
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let mut recording = desk.begin(Vec::new());
+    let mut recording = journal.begin(Vec::new());
     say(&mut recording, "b");
     recording.recorded(Duration::from_millis(100)).await;
     let troubles = recording.troubles().join("\n");
@@ -253,21 +255,21 @@ async fn a_locked_file_is_waited_for_so_long_and_then_the_run_goes_on_and_says_s
 
 #[tokio::test]
 async fn a_question_that_nobody_begins_with_in_time_is_taken_back() {
-    let (_folder, path, desk) = on_disk();
+    let (_folder, path, journal) = on_disk();
     let (free, waits) = std::sync::mpsc::channel::<()>();
-    let first = desk.clone();
+    let first = journal.clone();
     let long = tokio::spawn(async move {
         first.write(move |_| waits.recv().map_err(|_| JournalError::NoAnswer { path: "x".into() })).await
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     let began = Instant::now();
-    let talk = crate::KeptConversation { id: "late".into(), created_s: 1, metadata: json!({}) };
-    let told = desk.write(move |journal| journal.create_conversation(&talk, &[])).await.unwrap_err();
+    let talk = crate::StoredConversation { id: "late".into(), created_s: 1, metadata: json!({}) };
+    let told = journal.write(move |journal| journal.create_conversation(&talk, &[])).await.unwrap_err();
     assert!(matches!(told, JournalError::Behind { .. }), "{told}");
     assert!(began.elapsed() < ASK_TIME_MAX + Duration::from_secs(3), "{:?}", began.elapsed());
     free.send(()).unwrap();
     long.await.unwrap().expect("what is being done is waited for");
-    settled(&desk).await;
+    settled(&journal).await;
     assert_eq!(Journal::open(&path).unwrap().conversation("late").unwrap(), None, "and never done");
 }
 
@@ -281,16 +283,16 @@ async fn what_was_removed_leaves_the_file_though_the_desk_is_closed_at_once() {
             .filter(|file| std::fs::read(file.path()).unwrap().windows(6).any(|six| six == b"SECRET"))
             .count()
     };
-    let desk = Desk::open(&path).unwrap();
-    let mut recording = desk.begin(Vec::new());
+    let journal = AsyncJournal::open(&path).unwrap();
+    let mut recording = journal.begin(Vec::new());
     say(&mut recording, "SECRET");
     finish(&mut recording).await;
     let run = recording.id().to_owned();
     drop(recording);
-    settled(&desk).await;
+    settled(&journal).await;
     assert!(secret() > 0);
-    desk.write(move |journal| journal.delete(&run)).await.unwrap();
-    drop(desk);
+    journal.write(move |journal| journal.delete(&run)).await.unwrap();
+    drop(journal);
     let began = Instant::now();
     while secret() > 0 {
         assert!(began.elapsed() < Duration::from_secs(20), "it is left in the file");
@@ -298,26 +300,26 @@ async fn what_was_removed_leaves_the_file_though_the_desk_is_closed_at_once() {
     }
 }
 
-/// A run of this desk that has ended with its third event and is in the file.
-async fn ended(desk: &Desk) -> String {
-    let mut recording = desk.begin(vec![("a.md".into(), "text".into())]);
+/// A run of this journal that has ended with its third event and is in the file.
+async fn ended(journal: &AsyncJournal) -> String {
+    let mut recording = journal.begin(vec![("a.md".into(), "text".into())]);
     recording.append("run.started", 0, &json!({"goal": "g"}));
     say(&mut recording, "a");
     finish(&mut recording).await;
     let run = recording.id().to_owned();
     drop(recording);
-    settled(desk).await;
+    settled(journal).await;
     run
 }
 
 #[tokio::test]
 async fn a_run_that_is_taken_up_again_goes_on_with_its_next_event() {
-    let (_folder, path, desk) = on_disk();
-    let run = ended(&desk).await;
+    let (_folder, path, journal) = on_disk();
+    let run = ended(&journal).await;
     let other = Journal::open(&path).unwrap();
     assert!(other.recorded(&run).unwrap().left);
     for round in 1..=3 {
-        let mut again = desk.reopen(&run).await.unwrap();
+        let mut again = journal.reopen(&run).await.unwrap();
         assert_eq!(again.id(), run);
         assert!(
             !other.recorded(&run).unwrap().left && other.holder(&run).is_some(),
@@ -332,7 +334,7 @@ async fn a_run_that_is_taken_up_again_goes_on_with_its_next_event() {
         finish(&mut again).await;
         assert_eq!(again.troubles(), Vec::<String>::new());
         drop(again);
-        settled(&desk).await;
+        settled(&journal).await;
         assert_eq!(seqs(&path, &run), (1..=3 + 2 * round).collect::<Vec<_>>());
         let after = other.recorded(&run).unwrap();
         assert!(after.left && other.holder(&run).is_none());
@@ -346,14 +348,14 @@ async fn a_run_that_is_taken_up_again_goes_on_with_its_next_event() {
 
 #[tokio::test]
 async fn a_run_is_taken_up_again_though_what_it_did_before_ended_just_now() {
-    let (_folder, path, desk) = on_disk();
-    let mut before = desk.begin(Vec::new());
+    let (_folder, path, journal) = on_disk();
+    let mut before = journal.begin(Vec::new());
     say(&mut before, "a");
     finish(&mut before).await;
-    settled(&desk).await;
+    settled(&journal).await;
     let run = before.id().to_owned();
     // Whoever has seen its last event may take it up, before the recording of the first part is dropped.
-    let mut again = desk.reopen(&run).await.unwrap();
+    let mut again = journal.reopen(&run).await.unwrap();
     assert!(before.troubles().is_empty());
     drop(before);
     settle_a_moment().await;
@@ -362,53 +364,53 @@ async fn a_run_is_taken_up_again_though_what_it_did_before_ended_just_now() {
     say(&mut again, "b");
     finish(&mut again).await;
     drop(again);
-    settled(&desk).await;
+    settled(&journal).await;
     assert_eq!(seqs(&path, &run), [1, 2, 3, 4]);
     assert!(other.recorded(&run).unwrap().left);
 }
 
-/// Lets the desk's thread do what it would do.
+/// Lets the journal's thread do what it would do.
 async fn settle_a_moment() {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 #[tokio::test]
 async fn what_is_in_progress_or_not_yet_written_is_not_taken_up() {
-    let (_folder, path, desk) = on_disk();
+    let (_folder, path, journal) = on_disk();
     let in_progress = |reopened: Result<Recording, JournalError>| match reopened.err() {
         Some(JournalError::GoesOn { holder, .. }) => assert_eq!(holder.pid, Some(std::process::id())),
         other => panic!("{other:?}"),
     };
-    let mut recording = desk.begin(Vec::new());
+    let mut recording = journal.begin(Vec::new());
     let run = recording.id().to_owned();
-    in_progress(desk.reopen(&run).await);
+    in_progress(journal.reopen(&run).await);
     say(&mut recording, "a");
     recording.recorded(Duration::from_secs(20)).await;
-    in_progress(desk.reopen(&run).await);
+    in_progress(journal.reopen(&run).await);
     // A run of another process.
     let other = Journal::open(&path).unwrap();
     let theirs = other.create_run().unwrap();
-    in_progress(desk.reopen(&theirs.id).await);
+    in_progress(journal.reopen(&theirs.id).await);
     // One that has ended, which is not in the file yet.
     let locked = lock(&path);
     finish(&mut recording).await;
     drop(recording);
-    let behind = desk.reopen(&run).await.err().unwrap();
+    let behind = journal.reopen(&run).await.err().unwrap();
     assert!(matches!(behind, JournalError::Behind { .. }), "{behind}");
     drop(locked);
-    settled(&desk).await;
-    let again = desk.reopen(&run).await.unwrap();
-    in_progress(desk.reopen(&run).await);
+    settled(&journal).await;
+    let again = journal.reopen(&run).await.unwrap();
+    in_progress(journal.reopen(&run).await);
     drop(again);
-    settled(&desk).await;
-    assert!(matches!(desk.reopen("none").await.err(), Some(JournalError::UnknownRun { .. })));
+    settled(&journal).await;
+    assert!(matches!(journal.reopen("none").await.err(), Some(JournalError::UnknownRun { .. })));
     assert_eq!(seqs(&path, &run), [1, 2]);
 }
 
 #[tokio::test]
 async fn of_two_desks_at_a_file_one_takes_a_run_up() {
     let (_folder, path, first) = on_disk();
-    let second = Desk::open(&path).unwrap();
+    let second = AsyncJournal::open(&path).unwrap();
     let run = ended(&first).await;
     for round in 0..20 {
         let (one, other) = tokio::join!(first.reopen(&run), second.reopen(&run));
@@ -427,10 +429,10 @@ async fn of_two_desks_at_a_file_one_takes_a_run_up() {
 
 #[tokio::test]
 async fn a_run_that_is_taken_up_and_let_go_of_is_as_it_was() {
-    let (_folder, path, desk) = on_disk();
-    let run = ended(&desk).await;
-    drop(desk.reopen(&run).await.unwrap());
-    settled(&desk).await;
+    let (_folder, path, journal) = on_disk();
+    let run = ended(&journal).await;
+    drop(journal.reopen(&run).await.unwrap());
+    settled(&journal).await;
     let after = Journal::open(&path).unwrap();
     assert!(after.recorded(&run).unwrap().left && after.holder(&run).is_none());
     assert_eq!(seqs(&path, &run), [1, 2, 3]);
@@ -439,15 +441,15 @@ async fn a_run_that_is_taken_up_and_let_go_of_is_as_it_was() {
 
 #[tokio::test]
 async fn a_record_in_memory_is_taken_up_as_well() {
-    let desk = Desk::in_memory().unwrap();
-    let run = ended(&desk).await;
-    let mut again = desk.reopen(&run).await.unwrap();
-    assert!(matches!(desk.reopen(&run).await.err(), Some(JournalError::GoesOn { .. })));
+    let journal = AsyncJournal::in_memory().unwrap();
+    let run = ended(&journal).await;
+    let mut again = journal.reopen(&run).await.unwrap();
+    assert!(matches!(journal.reopen(&run).await.err(), Some(JournalError::GoesOn { .. })));
     say(&mut again, "b");
     finish(&mut again).await;
     drop(again);
-    settled(&desk).await;
-    let after = recorded(&desk, &run).await;
+    settled(&journal).await;
+    let after = recorded(&journal, &run).await;
     assert_eq!(after.events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     assert_eq!((after.left, last(&after, "answer").as_str()), (false, "all of it"));
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bandmaster::journal::{Event, Journal};
+use bandmaster::journal::Event;
 use bandmaster::orchestrator::{
-    AgainError, Call, Cancel, EventKind, RunRequest, Status, StrategyName, answer, resume, state,
+    Call, Cancel, EventKind, RunRequest, StartError, Status, StrategyName, answer, resume, state,
 };
 use serde_json::Value;
 
@@ -32,10 +32,10 @@ fn a_cancelled_run_goes_on_with_what_was_not_done() {
     });
     assert_eq!(ran.outcome.status, Status::Cancelled);
     let (id, answered) = (ran.outcome.id.clone(), ran.outcome.answer.clone());
-    let again = resume(&ran.journal, &id).unwrap();
-    assert!(answered.contains("Farm number 0: 10") && again.state().answer == answered);
+    let start = resume(&ran.journal, &id).unwrap();
+    assert!(answered.contains("Farm number 0: 10") && start.state().answer == answered);
     let (planner, worker) = (obedient_planner(), scripted("small", |call, _| reading(call)));
-    let ran = ran.go_on(&planner, &[Arc::clone(&worker)], again);
+    let ran = ran.go_on(&planner, &[Arc::clone(&worker)], start);
     assert_eq!((ran.outcome.id.as_str(), ran.outcome.status), (id.as_str(), Status::Completed));
     assert!(ran.outcome.answer.contains("Total: 60"), "{}", ran.outcome.answer);
     assert!(ran.outcome.missing.is_empty(), "{:?}", ran.outcome.missing);
@@ -45,7 +45,7 @@ fn a_cancelled_run_goes_on_with_what_was_not_done() {
     assert_eq!((ran.types()[0], ran.types().len()), ("run.resumed", ran.events.len()));
     let state = state(&ran.journal, &id).unwrap();
     assert_eq!((state.status, &state.answer), (Status::Completed, &ran.outcome.answer));
-    assert!(matches!(resume(&ran.journal, &id), Err(AgainError::Over { .. })));
+    assert!(matches!(resume(&ran.journal, &id), Err(StartError::Ended { .. })));
 }
 
 /// Readers of which one is wrong at first.
@@ -62,20 +62,12 @@ fn a_run_that_is_killed_at_any_moment_comes_to_the_same_end() {
     let events: Vec<Event> = ran.journal.events(&ran.outcome.id, 0).unwrap();
     let outputs = |events: &[Event]| events.iter().filter(|event| event.kind == "task.output").count();
     for left in 1..events.len() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&record(&folder)).unwrap();
-        let id = journal.create_run().unwrap().id;
-        for (at, input) in request.inputs.iter().enumerate() {
-            journal.keep_input(&id, at, &input.name, &input.text).unwrap();
-        }
-        for Event { kind, ms, body, .. } in &events[..left] {
-            journal.append(&id, kind, *ms, body).unwrap();
-        }
-        let again = resume(&journal, &id).unwrap();
-        assert_eq!(again.state().last_seq, left as u64);
+        let (folder, journal, id) = killed_after(&events[..left], &request.inputs);
+        let start = resume(&journal, &id).unwrap();
+        assert_eq!(start.state().last_seq, left as u64);
         drop(journal);
         let (planner, worker) = (obedient_planner(), readers());
-        let after = go_on(folder, &planner, &[Arc::clone(&worker)], again);
+        let after = go_on(folder, &planner, &[Arc::clone(&worker)], start);
         let last = &events[left - 1].kind;
         assert_eq!(after.outcome.status, Status::Completed, "{left}, {last}: {:?}", after.outcome);
         assert_eq!(after.outcome.answer, ran.outcome.answer, "{left}, {last}");
@@ -100,10 +92,10 @@ fn a_question_is_answered_in_the_same_run() {
         play(&scripted("big", |_, _| Act::Panic), &[], &RunRequest::new("Summarise the attached minutes."));
     let id = ran.outcome.id.clone();
     assert_eq!((ran.outcome.status, ran.outcome.strategy), (Status::RequiresAction, StrategyName::Ask));
-    assert!(matches!(resume(&ran.journal, &id), Err(AgainError::Asks { .. })));
-    let again = answer(&ran.journal, &id, "They met on Monday.".to_owned()).unwrap();
+    assert!(matches!(resume(&ran.journal, &id), Err(StartError::NeedsAnswer { .. })));
+    let start = answer(&ran.journal, &id, "They met on Monday.".to_owned()).unwrap();
     let planner = scripted("big", |_, _| say("It was a Monday."));
-    let ran = ran.go_on(&planner, &[], again);
+    let ran = ran.go_on(&planner, &[], start);
     assert_eq!((ran.outcome.id.as_str(), ran.outcome.status), (id.as_str(), Status::Completed));
     assert_eq!(
         (ran.outcome.answer.as_str(), ran.outcome.strategy),
@@ -118,15 +110,15 @@ fn a_question_is_answered_in_the_same_run() {
         (&"run.resumed".into(), &"They met on Monday.".into())
     );
     assert!(ran.journal.inputs(&id).unwrap().is_empty(), "an answer is in the events");
-    assert!(matches!(answer(&ran.journal, &id, "More.".to_owned()), Err(AgainError::AsksNothing { .. })));
+    assert!(matches!(answer(&ran.journal, &id, "More.".to_owned()), Err(StartError::NoQuestion { .. })));
 }
 
 #[test]
 fn a_failed_run_is_tried_again_from_the_first_on_the_ladder() {
     let ran = play(&scripted("big", |_, _| Act::Panic), &[], &RunRequest::new("Who was here?"));
     assert_eq!((ran.outcome.status, ran.outcome.tasks[0].attempts), (Status::Failed, 2));
-    let again = resume(&ran.journal, &ran.outcome.id).unwrap();
-    let ran = ran.go_on(&scripted("big", |_, _| say("Nobody.")), &[], again);
+    let start = resume(&ran.journal, &ran.outcome.id).unwrap();
+    let ran = ran.go_on(&scripted("big", |_, _| say("Nobody.")), &[], start);
     assert_eq!((ran.outcome.status, ran.outcome.answer.as_str()), (Status::Completed, "Nobody."));
     // Attempts are counted on, so that each has its own number.
     assert_eq!(ran.outcome.tasks[0].attempts, 3);

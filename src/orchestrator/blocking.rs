@@ -7,7 +7,7 @@ use super::band::Llm;
 use super::request::RunRequest;
 
 /// Runs slow work on a blocking thread, so that only the caller waits for it. A panic in `work` is passed on.
-pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(done) => done,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
@@ -18,7 +18,7 @@ pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 
 /// Tokens of a request's texts, by the planner's tokenizer. Counted once per run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// One count for each input, in order.
     pub inputs: Vec<usize>,
     /// All messages before the goal together.
@@ -26,9 +26,9 @@ pub struct Counts {
     pub goal: usize,
 }
 
-pub async fn count(planner: &Arc<dyn Llm>, request: &Arc<RunRequest>) -> Arc<Counts> {
+pub(crate) async fn count(planner: &Arc<dyn Llm>, request: &Arc<RunRequest>) -> Arc<Counts> {
     let (planner, request) = (Arc::clone(planner), Arc::clone(request));
-    aside(move || {
+    run_blocking(move || {
         let of = |text: &str| planner.count_tokens(text);
         let RunRequest { goal, inputs, conversation, .. } = &*request;
         Arc::new(Counts {

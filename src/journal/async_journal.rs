@@ -1,5 +1,5 @@
 //! Reads and writes the record for code that must not wait for a disk, on threads of its own, in the order of the
-//! requests. A file that another process has locked, or a full disk, delays answers of the desk and nothing else.
+//! requests. A file that another process has locked, or a full disk, delays these answers and nothing else.
 //! Events of runs are accepted at once and written as soon as possible (`unwritten.rs`).
 
 #[cfg(test)]
@@ -28,14 +28,14 @@ const EVENTS_TIME_MAX: Duration = Duration::from_millis(100);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// A request that no thread has begun this long after its deadline is withdrawn.
 const TAKEN_BACK_AFTER: Duration = Duration::from_millis(500);
-/// When a desk is closed, removed data is cleared from the file for at most this long, and the rest after the
+/// When the journal is closed, removed data is cleared from the file for at most this long, and the rest after the
 /// file is opened again.
 const CLOSING_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Does the work and sends the answer. Does nothing if nobody waits for it any more.
 type Work = Box<dyn FnOnce(&Journal) + Send>;
 
-/// A request to read or write the record, which waits for a thread of the desk.
+/// A request to read or write the record, which waits for one of the journal's threads.
 struct Asked {
     /// `None` once a thread has begun it or the caller has withdrawn it.
     work: Arc<Mutex<Option<Work>>>,
@@ -46,7 +46,7 @@ fn take(work: &Mutex<Option<Work>>) -> Option<Work> {
     work.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// What a thread of the desk does next.
+/// What one of the journal's threads does next.
 enum Next {
     Asked(Asked),
     /// There may be events to write, or the pause is over.
@@ -119,7 +119,7 @@ impl Queue {
     }
 }
 
-/// Ends the threads when the last clone of a desk is dropped.
+/// Ends the threads when the last clone of the journal is dropped.
 struct Threads {
     writes: Arc<Queue>,
     reads: Arc<Queue>,
@@ -134,14 +134,14 @@ impl Drop for Threads {
 
 /// Uses the record without ever blocking the caller's thread. Cheap to clone.
 #[derive(Clone)]
-pub struct Desk {
+pub struct AsyncJournal {
     threads: Arc<Threads>,
     unwritten: Arc<Unwritten>,
     path: Arc<Path>,
     viewer: Viewer,
 }
 
-impl Desk {
+impl AsyncJournal {
     /// Opens the file as [`Journal::open`] does. This blocks the thread.
     ///
     /// # Errors
@@ -176,15 +176,15 @@ impl Desk {
             })
         };
         for reader in readers {
-            let (journal, reads) = (reader.at_desk(&unwritten), Arc::clone(&reads));
+            let (journal, reads) = (reader.accepting_from(&unwritten), Arc::clone(&reads));
             spawn("journal-read", Box::new(move || read_on(&journal, &reads)))?;
         }
-        let journal = writer.at_desk(&unwritten);
+        let journal = writer.accepting_from(&unwritten);
         spawn("journal-write", Box::new(move || write_on(&journal, &writes)))?;
         Ok(Self { threads: Arc::new(threads), unwritten, path: path.into(), viewer: Viewer::everybody() })
     }
 
-    /// The same desk as another viewer sees it.
+    /// The same journal as another viewer sees it.
     #[must_use]
     pub fn seen_by(&self, viewer: &Viewer) -> Self {
         Self { viewer: viewer.clone(), ..self.clone() }
@@ -280,7 +280,7 @@ impl Desk {
         self.threads.writes.nudge();
         let refused = "the run is not recorded: too many events of other runs already wait to be written";
         let trouble = number.is_none().then(|| refused.to_owned());
-        Recording { id, number: number.unwrap_or(0), desk: self.clone(), seq: 0, trouble }
+        Recording { id, number: number.unwrap_or(0), journal: self.clone(), seq: 0, trouble }
     }
 
     /// Takes up a run that is not in progress, so that more events can be added to it.
@@ -290,7 +290,7 @@ impl Desk {
     pub async fn reopen(&self, run: &str) -> Result<Recording, JournalError> {
         let id = run.to_owned();
         let (number, seq) = self.write(move |journal| journal.reopen(&id)).await?;
-        Ok(Recording { id: run.to_owned(), number, desk: self.clone(), seq, trouble: None })
+        Ok(Recording { id: run.to_owned(), number, journal: self.clone(), seq, trouble: None })
     }
 
     /// Begins a run with the events of another one up to event `at`, which it shares with it.
@@ -300,7 +300,7 @@ impl Desk {
     pub async fn fork(&self, run: &str, at: u64) -> Result<Recording, JournalError> {
         let parent = run.to_owned();
         let (id, number) = self.write(move |journal| journal.fork(&parent, at)).await?;
-        Ok(Recording { id, number, desk: self.clone(), seq: at, trouble: None })
+        Ok(Recording { id, number, journal: self.clone(), seq: at, trouble: None })
     }
 
     /// Waits until all events are written, for at most `time_max`. Returns the ids of the runs that
@@ -328,7 +328,7 @@ pub struct Recording {
     id: String,
     /// Distinguishes it from other recordings of the same run, before or after it.
     number: u64,
-    desk: Desk,
+    journal: AsyncJournal,
     seq: u64,
     /// Why the run is not recorded at all, until that is reported.
     trouble: Option<String>,
@@ -354,16 +354,16 @@ impl Recording {
     /// Waits until the run and all its events so far are in the file, for at most `time_max`. After that, they survive
     /// a kill of the process. What is not in the file in time is written later, and is one of the run's troubles.
     pub async fn recorded(&self, time_max: Duration) {
-        let Some(mut progress) = self.desk.unwritten.progress(&self.id) else { return };
+        let Some(mut progress) = self.journal.unwritten.progress(&self.id) else { return };
         let is_written = |written: &Option<u64>| written.is_some_and(|written| written >= self.seq);
         if tokio::time::timeout(time_max, progress.wait_for(is_written)).await.is_err() {
-            self.desk.unwritten.late(&self.id);
+            self.journal.unwritten.late(&self.id);
         }
     }
 
     /// Waits like [`Recording::recorded`], but if that takes too long, only says so: `false`.
     pub async fn is_recorded_within(&self, time_max: Duration) -> bool {
-        let Some(mut progress) = self.desk.unwritten.progress(&self.id) else { return true };
+        let Some(mut progress) = self.journal.unwritten.progress(&self.id) else { return true };
         let is_written = |written: &Option<u64>| written.is_some_and(|written| written >= self.seq);
         tokio::time::timeout(time_max, progress.wait_for(is_written)).await.is_ok()
     }
@@ -373,27 +373,27 @@ impl Recording {
     pub async fn finish(&mut self, kind: &str, ms: u64, body: &Value, time_max: Duration) {
         self.push(kind, ms, body, true);
         // What is not written by then is written without the caller.
-        let _ = tokio::time::timeout(time_max, self.desk.written(&self.id)).await;
+        let _ = tokio::time::timeout(time_max, self.journal.written(&self.id)).await;
     }
 
     fn push(&mut self, kind: &str, ms: u64, body: &Value, last: bool) {
         self.seq += 1;
         let line = Line { seq: self.seq, ms, kind: kind.to_owned(), body: body.to_string().into() };
-        self.desk.unwritten.push(&self.id, line, last);
-        self.desk.threads.writes.nudge();
+        self.journal.unwritten.push(&self.id, line, last);
+        self.journal.threads.writes.nudge();
     }
 
     /// Problems with writing the run that were not reported before.
     pub fn troubles(&mut self) -> Vec<String> {
         let refused = self.trouble.take().into_iter();
-        refused.chain(self.desk.unwritten.troubles(&self.id)).collect()
+        refused.chain(self.journal.unwritten.troubles(&self.id)).collect()
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.desk.unwritten.end(&self.id, self.number);
-        self.desk.threads.writes.nudge();
+        self.journal.unwritten.end(&self.id, self.number);
+        self.journal.threads.writes.nudge();
     }
 }
 

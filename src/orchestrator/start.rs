@@ -14,22 +14,22 @@ use super::state::RunState;
 
 /// Why a run can't be taken up.
 #[derive(Debug, thiserror::Error)]
-pub enum AgainError {
+pub enum StartError {
     #[error("run {id} is in progress: wait for its end, or cancel it first")]
-    GoesOn { id: String },
+    InProgress { id: String },
     #[error("run {id} is {status}: there is nothing to resume")]
-    Over { id: String, status: &'static str },
+    Ended { id: String, status: &'static str },
     #[error(
         "run {id} is requires_action: it waits for an answer to its question (`bandmaster runs answer {id} TEXT`)"
     )]
-    Asks { id: String },
+    NeedsAnswer { id: String },
     #[error("run {id} is {status}: it has no open question")]
-    AsksNothing { id: String, status: &'static str },
+    NoQuestion { id: String, status: &'static str },
     /// The run ended before its goal was recorded.
     #[error("the goal of run {id} is not in the record: start it again")]
     Unrecorded { id: String },
     #[error("run {id} was recorded by an earlier version, which did not record what its tasks are")]
-    Earlier { id: String },
+    EarlierVersion { id: String },
     #[error("text is empty: give the answer")]
     NoAnswer,
     #[error("run {id} has no event {at}: its events are 1 to {last} (`bandmaster runs show {id} --events`)")]
@@ -40,20 +40,19 @@ pub enum AgainError {
     Record(#[from] JournalError),
 }
 
-/// A run that can be taken up.
+/// A run that is to be worked on: a new one, or a recorded one that goes on.
 #[derive(Debug)]
-pub struct Again {
-    /// What the run was asked to do, with its inputs and the answers to its questions.
+pub struct RunStart {
+    /// What the run is asked to do, with its inputs and the answers to its questions.
     pub request: RunRequest,
     /// The state that it goes on from.
     pub(super) state: RunState,
-    pub how: How,
+    pub kind: StartKind,
 }
 
-/// How a run goes on.
+/// StartKind a run starts or goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum How {
-    /// It is a new run.
+pub enum StartKind {
     New,
     Resumed,
     /// With the user's answer to its question.
@@ -66,16 +65,17 @@ pub enum How {
     },
 }
 
-impl Again {
-    /// A new run.
-    pub(super) fn new(request: RunRequest, id: &str) -> Self {
-        Self { request, state: RunState::new(id, 0), how: How::New }
+impl RunStart {
+    /// A new run. It gets its id when it is recorded.
+    #[must_use]
+    pub fn new(request: RunRequest) -> Self {
+        Self { request, state: RunState::new("", 0), kind: StartKind::New }
     }
 
     /// What the run was asked at an earlier state, when it had fewer answers to its questions.
     pub(super) fn request_at(&self, state: &RunState) -> RunRequest {
         let mut request = self.request.clone();
-        let answers = self.state.answers.len() + usize::from(matches!(self.how, How::Answered(_)));
+        let answers = self.state.answers.len() + usize::from(matches!(self.kind, StartKind::Answered(_)));
         let later = answers.saturating_sub(state.answers.len());
         request.inputs.truncate(request.inputs.len().saturating_sub(later));
         request.goal.clone_from(&state.goal);
@@ -83,43 +83,16 @@ impl Again {
         request
     }
 
-    /// The id of the recorded run.
+    /// The id of the recorded run that goes on; `None` for a new one.
     #[must_use]
-    pub fn id(&self) -> &str {
-        &self.state.id
+    pub fn recorded_id(&self) -> Option<&str> {
+        (self.kind != StartKind::New).then_some(self.state.id.as_str())
     }
 
     /// The state that the run goes on from.
     #[must_use]
     pub fn state(&self) -> &RunState {
         &self.state
-    }
-}
-
-/// A run to be worked on.
-#[derive(Debug)]
-pub enum Work {
-    New(Box<RunRequest>),
-    /// A recorded run that goes on.
-    Again(Box<Again>),
-}
-
-impl Work {
-    #[must_use]
-    pub fn request(&self) -> &RunRequest {
-        match self {
-            Self::New(request) => request,
-            Self::Again(again) => &again.request,
-        }
-    }
-
-    /// The recorded run that goes on.
-    #[must_use]
-    pub fn again(&self) -> Option<&Again> {
-        match self {
-            Self::New(_) => None,
-            Self::Again(again) => Some(again),
-        }
     }
 }
 
@@ -161,15 +134,15 @@ fn state_of(run: &RecordedRun) -> RunState {
 ///
 /// # Errors
 /// When the run is in progress, is completed, waits for an answer, or can't be read.
-pub fn resume(journal: &Journal, id: &str) -> Result<Again, AgainError> {
+pub fn resume(journal: &Journal, id: &str) -> Result<RunStart, StartError> {
     let run = journal.recorded(id)?;
     let status = state_of(&run).status;
     let id = id.to_owned();
     match status {
-        Status::InProgress => Err(AgainError::GoesOn { id }),
-        Status::RequiresAction => Err(AgainError::Asks { id }),
-        Status::Completed => Err(AgainError::Over { id, status: status.name() }),
-        _ => again(journal, &run, How::Resumed),
+        Status::InProgress => Err(StartError::InProgress { id }),
+        Status::RequiresAction => Err(StartError::NeedsAnswer { id }),
+        Status::Completed => Err(StartError::Ended { id, status: status.name() }),
+        _ => from_record(journal, &run, StartKind::Resumed),
     }
 }
 
@@ -177,29 +150,29 @@ pub fn resume(journal: &Journal, id: &str) -> Result<Again, AgainError> {
 ///
 /// # Errors
 /// When the run can't be read, or was recorded by an earlier version.
-pub fn recorded(journal: &Journal, id: &str) -> Result<(RecordedRun, Again), AgainError> {
+pub fn recorded(journal: &Journal, id: &str) -> Result<(RecordedRun, RunStart), StartError> {
     let run = journal.recorded(id)?;
-    let again = again(journal, &run, How::Resumed)?;
-    if again.state.band.is_none() {
-        return Err(AgainError::Earlier { id: id.to_owned() });
+    let start = from_record(journal, &run, StartKind::Resumed)?;
+    if start.state.band.is_none() {
+        return Err(StartError::EarlierVersion { id: id.to_owned() });
     }
-    Ok((run, again))
+    Ok((run, start))
 }
 
 /// A run that asks the user something, with the answer. `id` is the full id.
 ///
 /// # Errors
 /// When the run asks nothing, the answer is empty, or the run can't be read.
-pub fn answer(journal: &Journal, id: &str, text: String) -> Result<Again, AgainError> {
+pub fn answer(journal: &Journal, id: &str, text: String) -> Result<RunStart, StartError> {
     let run = journal.recorded(id)?;
     let status = state_of(&run).status;
     if status != Status::RequiresAction {
-        return Err(AgainError::AsksNothing { id: id.to_owned(), status: status.name() });
+        return Err(StartError::NoQuestion { id: id.to_owned(), status: status.name() });
     }
     if text.trim().is_empty() {
-        return Err(AgainError::NoAnswer);
+        return Err(StartError::NoAnswer);
     }
-    again(journal, &run, How::Answered(text))
+    from_record(journal, &run, StartKind::Answered(text))
 }
 
 /// A new run that begins with the events of another one up to event `at`, with other settings: `seed`, `goal`,
@@ -212,27 +185,28 @@ pub fn fork(
     id: &str,
     at: u64,
     set: BTreeMap<String, String>,
-) -> Result<Again, AgainError> {
+) -> Result<RunStart, StartError> {
     let mut run = journal.recorded(id)?;
     let last = run.events.last().map_or(0, |event| event.seq);
     if !(1..=last).contains(&at) {
-        return Err(AgainError::NoEvent { id: id.to_owned(), at, last });
+        return Err(StartError::NoEvent { id: id.to_owned(), at, last });
     }
     run.events.retain(|event| event.seq <= at);
-    let mut forked = again(journal, &run, How::Forked { from: id.to_owned(), at, set: set.clone() })?;
+    let mut forked =
+        from_record(journal, &run, StartKind::Forked { from: id.to_owned(), at, set: set.clone() })?;
     for (name, value) in &set {
         set_one(&mut forked, name, value)?;
     }
     Ok(forked)
 }
 
-fn set_one(again: &mut Again, name: &str, value: &str) -> Result<(), AgainError> {
-    let wrong = |why: &str| AgainError::Setting {
+fn set_one(start: &mut RunStart, name: &str, value: &str) -> Result<(), StartError> {
+    let wrong = |why: &str| StartError::Setting {
         name: name.to_owned(),
         value: value.to_owned(),
         why: why.to_owned(),
     };
-    let Again { request, state, .. } = again;
+    let RunStart { request, state, .. } = start;
     match (name, name.strip_prefix("output.")) {
         ("goal", _) if !value.trim().is_empty() => value.clone_into(&mut request.goal),
         ("goal", _) => return Err(wrong("the goal is empty")),
@@ -261,12 +235,12 @@ fn set_one(again: &mut Again, name: &str, value: &str) -> Result<(), AgainError>
     Ok(())
 }
 
-fn again(journal: &Journal, run: &RecordedRun, how: How) -> Result<Again, AgainError> {
+fn from_record(journal: &Journal, run: &RecordedRun, kind: StartKind) -> Result<RunStart, StartError> {
     let id = run.row.id.as_str();
     let Some(first) = run.events.first() else {
-        return Err(AgainError::Unrecorded { id: id.to_owned() });
+        return Err(StartError::Unrecorded { id: id.to_owned() });
     };
-    let damaged = |why: &str| AgainError::Record(journal.damaged_event(id, first.seq, why));
+    let damaged = |why: &str| StartError::Record(journal.damaged_event(id, first.seq, why));
     if first.kind == DAMAGED {
         return Err(damaged(first.body["why"].as_str().unwrap_or("it can't be read")));
     }
@@ -283,8 +257,8 @@ fn again(journal: &Journal, run: &RecordedRun, how: How) -> Result<Again, AgainE
     let time = asked.budget_seconds.map(Duration::try_from_secs_f64).transpose();
     let time = time.map_err(|error| damaged(&format!("asked.budget_seconds: {error}")))?;
     let recorded = journal.inputs(id)?.into_iter().map(|(name, text)| Input { name, text });
-    let answer = match &how {
-        How::Answered(answer) => Some(answer),
+    let answer = match &kind {
+        StartKind::Answered(answer) => Some(answer),
         _ => None,
     };
     let answers: Vec<&String> = state.answers.iter().map(|(_, answer)| answer).chain(answer).collect();
@@ -300,7 +274,7 @@ fn again(journal: &Journal, run: &RecordedRun, how: How) -> Result<Again, AgainE
         models: asked.models,
         ..RunRequest::new(state.goal.clone())
     };
-    Ok(Again { request, state, how })
+    Ok(RunStart { request, state, kind })
 }
 
 #[cfg(test)]
@@ -340,8 +314,9 @@ mod tests {
     fn what_was_never_begun_is_not_done_again() {
         let journal = Journal::in_memory().unwrap();
         let run = journal.create_run().unwrap().id;
-        let refused = again(&journal, &journal.recorded(&run).unwrap(), How::Resumed).unwrap_err();
-        assert!(matches!(&refused, AgainError::Unrecorded { id } if *id == run), "{refused}");
+        let refused =
+            from_record(&journal, &journal.recorded(&run).unwrap(), StartKind::Resumed).unwrap_err();
+        assert!(matches!(&refused, StartError::Unrecorded { id } if *id == run), "{refused}");
     }
 
     #[test]
@@ -356,8 +331,8 @@ mod tests {
                 budget: Budget { tokens: Some(9), time: Some(Duration::from_millis(1500)) },
                 ..RunRequest::new("g")
             };
-            let again = resume(&journal, &run).unwrap();
-            assert_eq!((again.id(), &again.request), (run.as_str(), &expected), "{status}");
+            let start = resume(&journal, &run).unwrap();
+            assert_eq!((start.recorded_id(), &start.request), (Some(run.as_str()), &expected), "{status}");
         }
     }
 
@@ -374,8 +349,8 @@ mod tests {
     fn what_can_not_be_taken_up_says_why() {
         let check = |status: Option<&str>, resumed: &str, answered: &str| {
             let (journal, run) = recorded(status, "map");
-            let said = |again: Result<Again, AgainError>| {
-                again.map_or_else(|error| error.to_string(), |_| "taken up".to_owned())
+            let said = |start: Result<RunStart, StartError>| {
+                start.map_or_else(|error| error.to_string(), |_| "taken up".to_owned())
             };
             let (resume, answer) =
                 (said(resume(&journal, &run)), said(answer(&journal, &run, " ".to_owned())));
