@@ -11,6 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 
 use super::answer::{Answers, Finish, Format, Question, Update, ask as ask_model, failing};
+use super::charges::charging;
 use super::error::ApiError;
 use super::layers::RequestContext;
 use super::prompt_size::PromptSize;
@@ -50,7 +51,7 @@ pub(crate) async fn ask(
     }
     let (sender, events) = mpsc::unbounded_channel();
     let listener = Box::new(move |event: &RunEvent| drop(sender.send(event.kind.clone())));
-    let listener = spans::traced(context.parent(), listener);
+    let listener = spans::traced(context.parent(), charging(context.clone(), listener));
     let (_, run) = runs.begin(&context.viewer(), band.clone(), RunStart::new(request), listener).await?;
     let run_stream = RunStream { run, events, streamed: String::new(), deltas: 0, finished: None };
     if is_constrained {

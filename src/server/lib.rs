@@ -7,6 +7,7 @@ mod answer;
 mod auth;
 mod band;
 mod budget;
+mod charges;
 mod error;
 mod jobs;
 mod layers;

@@ -2,11 +2,13 @@
 //! events are in the journal. What a run does is the orchestrator's.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bandmaster_journal::{AsyncJournal, JournalError, Viewer};
-use bandmaster_orchestrator::{self as orchestrator, Band, Cancel, EventKind, RunEvent, RunStart};
+use bandmaster_orchestrator::{
+    self as orchestrator, Band, Cancel, EventKind, RunEvent, RunStart, RunState, StartKind,
+};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
@@ -28,6 +30,9 @@ pub struct Runs {
 /// A run in progress.
 #[derive(Clone)]
 struct ActiveRun {
+    /// The last event of the run before it began or was taken up. It tells apart the stretches in which a run is worked
+    /// on, because each adds events.
+    after_seq: u64,
     cancel: Cancel,
     progress: watch::Receiver<Progress>,
 }
@@ -55,6 +60,31 @@ impl Progress {
                 self.drafts += 1;
             }
             _ => {}
+        }
+    }
+}
+
+/// Keeps a run among those in progress until this is dropped, however the run ends.
+struct Entry {
+    runs: Arc<Runs>,
+    id: String,
+    after_seq: u64,
+}
+
+impl Entry {
+    fn new(runs: &Arc<Runs>, id: &str, active: ActiveRun) -> Self {
+        let after_seq = active.after_seq;
+        runs.lock().insert(id.to_owned(), active);
+        Self { runs: Arc::clone(runs), id: id.to_owned(), after_seq }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut active = self.runs.lock();
+        // The run may have been taken up again in the meantime.
+        if active.get(&self.id).is_some_and(|active| active.after_seq == self.after_seq) {
+            active.remove(&self.id);
         }
     }
 }
@@ -142,11 +172,12 @@ impl Runs {
         let (send_id, started) = oneshot::channel();
         let (runs, switch) = (Arc::clone(self), cancel.clone());
         let journal = self.journal(owner);
-        let id = Arc::new(OnceLock::new());
-        let id_of_run = Arc::clone(&id);
-        let work = tokio::spawn(async move {
+        tokio::spawn(async move {
+            runs.wait_for_earlier(&start).await;
             let (progress, followed) = watch::channel(Progress::default());
             let mut send_id = Some(send_id);
+            let mut entry: Option<Entry> = None;
+            let after_seq = start.state().last_seq;
             let resumed = start.recorded_id().map(str::to_owned);
             let mut observer = |event: &RunEvent| {
                 let begun = match &event.kind {
@@ -155,9 +186,8 @@ impl Runs {
                     _ => None,
                 };
                 if let Some((run, send_id)) = begun.zip(send_id.take_if(|_| begun.is_some())) {
-                    let active = ActiveRun { cancel: switch.clone(), progress: followed.clone() };
-                    runs.lock().insert(run.clone(), active);
-                    id_of_run.get_or_init(|| run.clone());
+                    let active = ActiveRun { after_seq, cancel: switch.clone(), progress: followed.clone() };
+                    entry.get_or_insert_with(|| Entry::new(&runs, run, active));
                     // Fails only if the client has left.
                     let _ = send_id.send(Ok(run.clone()));
                 }
@@ -169,12 +199,6 @@ impl Runs {
                 let _ = send_id.send(Err(error));
             }
         });
-        let runs = Arc::clone(self);
-        tokio::spawn(async move {
-            // However the run ended, it is no longer in progress.
-            let _ = work.await;
-            id.get().map(|id: &String| runs.lock().remove(id));
-        });
         // Created before the wait, so that a client that leaves during it cancels the run as well.
         let handle = RunHandle { cancel: Some(cancel) };
         let id: Result<String, JournalError> = started.await.map_err(|_| {
@@ -183,6 +207,21 @@ impl Runs {
             )
         })?;
         Ok((id?, handle))
+    }
+
+    /// A recorded run that is taken up may have ended a moment ago. Waits until its end is no longer being dealt with, so
+    /// that whoever cancels or follows the run from now on does not reach what has ended.
+    async fn wait_for_earlier(&self, start: &RunStart) {
+        if matches!(start.kind, StartKind::New | StartKind::Forked { .. }) {
+            return;
+        }
+        let RunState { id, last_seq, .. } = start.state();
+        let earlier = self.lock().get(id).filter(|active| active.after_seq < *last_seq).cloned();
+        if let Some(mut earlier) = earlier {
+            // An error means that it has ended. It has already recorded its last event, so this is a matter of moments.
+            let ended = async { while earlier.progress.changed().await.is_ok() {} };
+            let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
+        }
     }
 
     /// Cancels a run; `false` if it is not in progress here.

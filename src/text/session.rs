@@ -349,6 +349,9 @@ pub enum Piece {
     Prefill {
         /// Prompt tokens computed or found in the prefix cache so far.
         computed: u32,
+        /// Of these, the tokens that were found in the cache.
+        cached: u32,
+        /// Tokens of the prompt.
         total: u32,
     },
     /// Text that follows what came before.
@@ -427,7 +430,7 @@ impl Generation {
 
     fn handle(&mut self, event: Event) -> Option<Piece> {
         match event {
-            Event::Prefill { computed, total, .. } => Some(Piece::Prefill { computed, total }),
+            Event::Prefill { computed, total, cached } => Some(Piece::Prefill { computed, cached, total }),
             Event::Token { id, logprobs } => {
                 self.scores.extend(logprobs.map(|logprobs| score(id, logprobs)));
                 let stopped_before = self.decoder.stopped();

@@ -15,10 +15,10 @@ use bandmaster_orchestrator::{self as orchestrator, EventKind, RunStart, RunStat
 use futures_util::stream::{self, StreamExt};
 
 use super::{parsed_query, read};
+use crate::charges::charging;
 use crate::error::{ApiError, ErrorResponse, INVALID_REQUEST};
 use crate::layers::RequestContext;
-use crate::runs::{RunFollower, RunListener};
-use crate::usage::Usage;
+use crate::runs::RunFollower;
 use crate::wire::body::Json;
 use crate::wire::refusals::{BadBody, BadQuery, NoRun};
 use crate::wire::runs::{CreateRun, ForkRun, ListRuns, Run, RunAnswer, RunList, RunSummary, event_json};
@@ -66,21 +66,11 @@ async fn start(app: &Arc<App>, context: RequestContext, run: RunStart) -> Result
     let journal = app.runs.journal(&context.viewer());
     journal.check_room(inputs_bytes)?;
     let owner = context.viewer();
-    let listener = spans::traced(&context.parent().clone(), charging_listener(context));
+    let listener = spans::traced(&context.parent().clone(), charging(context, Box::new(|_| {})));
     let resumes = run.recorded_id().map(str::to_owned);
     let (id, mut handle) = app.runs.begin(&owner, band.clone(), run, listener).await?;
     handle.detach();
     Ok(Run { object: "run", resumes, state: state(&journal, id).await? })
-}
-
-/// Counts a run as running for the API key that started it, and charges the run's tokens at its end.
-fn charging_listener(context: RequestContext) -> RunListener {
-    let mut context = Some(context);
-    Box::new(move |event| {
-        let EventKind::RunFinished { outcome } = &event.kind else { return };
-        let Some(context) = context.take() else { return };
-        context.charge(Usage::from(outcome.usage.tokens).computed_tokens());
-    })
 }
 
 /// Lists the runs, newest first, in pages.
