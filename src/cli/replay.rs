@@ -14,8 +14,7 @@ use super::{load, one_line, print, print_json, table};
 use crate::band::limits_for_band;
 use crate::journal::Journal;
 use crate::orchestrator::{
-    Difference, EventKind, Replayed, RunState, StrategyName, Verified, recorded,
-    replay as replay_run, verify,
+    Difference, EventKind, Replayed, RunState, StrategyName, Verified, recorded, replay as replay_run, verify,
 };
 
 /// Characters of a value in a table.

@@ -38,6 +38,7 @@ pub(crate) async fn ask(
     let strategy = strategy.map_err(|error| ApiError::invalid("model", error.to_string()))?;
     let band = models.band().await?;
     let mut request = request(&question, strategy)?;
+    request.models = models.recorded_band();
     let is_constrained = question.format != Format::Text || question.may_call_tools();
     if is_constrained && strategy.is_none() {
         // If one call is enough for the goal, the tools go into that call.

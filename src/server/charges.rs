@@ -62,8 +62,7 @@ mod tests {
 
     fn output(task: &str, prompt: u64, cached: u64, completion: u64, end: &Value) -> Value {
         let details = json!({"cached_tokens": cached});
-        let usage =
-            json!({"prompt_tokens": prompt, "completion_tokens": completion, "prompt_tokens_details": details});
+        let usage = json!({"prompt_tokens": prompt, "completion_tokens": completion, "prompt_tokens_details": details});
         json!({"type": "task.output", "task": task, "usage": usage, "end": end})
     }
 

@@ -266,43 +266,108 @@ impl Runs {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
-    use bandmaster_orchestrator::{self, BoxFuture, Call, CallError, Llm, Message, Reply, RunRequest};
+    use bandmaster_orchestrator::{
+        self, BoxFuture, Call, CallError, Llm, Message, Reply, RunRequest, StrategyName,
+    };
 
-    /// A model whose tokenizer panics, which a run calls before its first event.
-    struct Panics;
+    const PATIENCE: Duration = Duration::from_secs(60);
 
-    impl Llm for Panics {
+    /// A model that never replies. Unless it counts, its tokenizer panics, which a run calls before its first event.
+    struct Silent {
+        counts: bool,
+    }
+
+    impl Llm for Silent {
         fn name(&self) -> &str {
-            "panics"
+            "silent"
         }
         fn context_tokens(&self) -> usize {
             4096
         }
-        fn count_tokens(&self, _: &str) -> usize {
-            panic!("on purpose")
+        fn count_tokens(&self, text: &str) -> usize {
+            assert!(self.counts, "on purpose");
+            text.len()
         }
         fn prompt_tokens(&self, _: &[Message]) -> usize {
-            panic!("on purpose")
+            1
         }
         fn generate<'a>(
             &'a self,
             _: &'a Call,
             _: &'a mut (dyn FnMut(bandmaster_orchestrator::Progress<'_>) + Send),
         ) -> BoxFuture<'a, Result<Reply, CallError>> {
-            panic!("on purpose")
+            Box::pin(std::future::pending())
         }
+    }
+
+    fn band(counts: bool) -> Band {
+        Band { planner: Arc::new(Silent { counts }), workers: Vec::new(), embed: None }
+    }
+
+    fn new_run() -> RunStart {
+        RunStart::new(RunRequest { strategy: Some(StrategyName::Direct), ..RunRequest::new("count sheep") })
     }
 
     #[tokio::test]
     async fn a_run_that_panics_before_it_began_is_a_fault_of_the_server() {
         let runs = Arc::new(Runs::new(AsyncJournal::in_memory().unwrap()));
-        let band = Band { planner: Arc::new(Panics), workers: Vec::new(), embed: None };
-        let request = RunRequest::new("count sheep");
-        let begun = runs.begin(&Viewer::everybody(), band, RunStart::new(request), Box::new(|_| {})).await;
+        let begun = runs.begin(&Viewer::everybody(), band(false), new_run(), Box::new(|_| {})).await;
         let error = begun.err().expect("it never began");
         assert_eq!(error.status, 500);
         assert!(error.message.contains("ended before it began"), "{}", error.message);
         assert!(runs.lock().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_is_resumed_while_its_end_is_still_dealt_with_stays_in_the_list() {
+        let runs = Arc::new(Runs::new(AsyncJournal::in_memory().unwrap()));
+        let (release, released) = mpsc::channel::<()>();
+        let (at_end, ends) = mpsc::channel::<()>();
+        let slow = Box::new(move |event: &RunEvent| {
+            if matches!(event.kind, EventKind::RunFinished { .. }) {
+                at_end.send(()).unwrap();
+                released.recv_timeout(PATIENCE).unwrap();
+            }
+        });
+        let everybody = Viewer::everybody();
+        let (id, _first) = runs.begin(&everybody, band(true), new_run(), slow).await.unwrap();
+        assert!(runs.cancel(&id));
+        tokio::task::spawn_blocking(move || ends.recv_timeout(PATIENCE).unwrap()).await.unwrap();
+
+        let run = id.clone();
+        let journal = runs.journal(&everybody);
+        let resumed = journal.read(move |journal| orchestrator::resume(journal, &run)).await.unwrap();
+        let again = {
+            let runs = Arc::clone(&runs);
+            tokio::spawn(async move { runs.begin(&everybody, band(true), resumed, Box::new(|_| {})).await })
+        };
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!again.is_finished(), "it waits for the end of the first stretch");
+        release.send(()).unwrap();
+        let (same, _second) = again.await.unwrap().unwrap();
+        assert_eq!(same, id);
+        let mut follower = runs.follow(&id).expect("it is in progress");
+        assert!(runs.cancel(&id), "whoever cancels it now reaches the second stretch");
+        tokio::time::timeout(PATIENCE, follower.ended()).await.expect("it ends");
+        assert!(runs.lock().is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_stretch_removes_no_later_one_from_the_list() {
+        let runs = Arc::new(Runs::new(AsyncJournal::in_memory().unwrap()));
+        let active = |after_seq| ActiveRun {
+            after_seq,
+            cancel: Cancel::new(),
+            progress: watch::channel(Progress::default()).1,
+        };
+        let first = Entry::new(&runs, "r", active(0));
+        let second = Entry::new(&runs, "r", active(7));
+        drop(first);
+        assert!(runs.follow("r").is_some());
+        drop(second);
+        assert!(runs.follow("r").is_none());
     }
 }

@@ -9,6 +9,7 @@ mod prompt;
 mod tests;
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +77,8 @@ pub struct LoadedModel {
     constraint_cache: Mutex<ConstraintCache>,
     /// Made when a grammar is first needed.
     grammars: OnceLock<Result<GrammarFactory, GrammarError>>,
+    /// Grammars that were compiled, as opposed to found in the cache.
+    grammars_compiled: AtomicU64,
 }
 
 /// The form that the answer must have.
@@ -213,6 +216,7 @@ impl LoadedModel {
             template,
             fill_marks,
             constraint_cache: Mutex::default(),
+            grammars_compiled: AtomicU64::new(0),
             grammars: OnceLock::new(),
         }))
     }
