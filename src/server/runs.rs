@@ -114,6 +114,12 @@ impl RunFollower {
         while self.progress.changed().await.is_ok() {}
     }
 
+    /// Called when the run's end was sent, which has the whole answer: text that was not sent yet is not sent any more.
+    pub(crate) fn skip_text(&mut self) {
+        let progress = self.progress.borrow();
+        self.sent = (progress.drafts, progress.text.len());
+    }
+
     /// The text of the answer that was not sent yet, as an event that follows event `seq`; `None` if there is none.
     pub(crate) fn new_text(&mut self, seq: u64) -> Option<Value> {
         let progress = self.progress.borrow();
@@ -353,6 +359,17 @@ mod tests {
         assert!(runs.cancel(&id), "whoever cancels it now reaches the second stretch");
         tokio::time::timeout(PATIENCE, follower.ended()).await.expect("it ends");
         assert!(runs.lock().is_empty());
+    }
+
+    #[test]
+    fn no_text_is_sent_after_the_end() {
+        let text = |text: &str| Progress { text: text.to_owned(), ..Progress::default() };
+        let (progress, followed) = watch::channel(text("Seven"));
+        let mut follower = RunFollower { progress: followed, sent: (0, 0) };
+        assert_eq!(follower.new_text(3).unwrap()["text"], "Seven");
+        progress.send_modify(|progress| *progress = text("Seven sheep"));
+        follower.skip_text();
+        assert_eq!(follower.new_text(4), None);
     }
 
     #[test]

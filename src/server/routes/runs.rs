@@ -211,6 +211,11 @@ impl EventFollower {
             self.last_seq = events.last().map_or(self.last_seq, |event| event.seq);
             // Not by `run.finished`: a run that was resumed has one before its last end.
             self.ended = !active;
+            if let (Some(follower), Some("run.finished")) =
+                (&mut self.active, events.last().map(|event| event.kind.as_str()))
+            {
+                follower.skip_text();
+            }
             if !events.is_empty() {
                 let sent = events.iter().map(|event| {
                     sse::data(&event_json(event)).id(event.seq.to_string()).event(event.kind.clone())
