@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use bandmaster::journal::Event;
 use bandmaster::orchestrator::{
-    Band, Budget, Call, Input, Llm, Outcome, RunRequest, RunStart, Status, Strategy, Worker,
+    Band, Budget, Call, Input, Llm, Outcome, RunRequest, RunStart, Status, Strategy, Worker, recorded, replay,
 };
 use serde_json::{Value, json};
 
@@ -174,6 +175,31 @@ fn the_strategy_of_the_documents_runs_and_survives_kills() {
         assert_eq!((outcome.status, outcome.answer.as_str()), (Status::Completed, "A draft."), "{outcome:?}");
         assert_eq!(outcome.tasks.len(), 4);
     });
+}
+
+#[test]
+fn a_replay_says_which_prompts_have_changed_since_the_run() {
+    let request = map_request(2);
+    let ran = play(&obedient_planner(), &[scripted("small", |call, _| reading(call))], &request);
+    let mut events = ran.journal.events(&ran.outcome.id, 0).unwrap();
+    let changed = |events: &[Event]| {
+        let (_folder, journal, id) = killed_after(events, &request.inputs);
+        let (run, start) = recorded(&journal, &id).unwrap();
+        let replayed = replay(&run, &start, None);
+        assert!(replayed.differences.is_empty(), "{:?}", replayed.differences);
+        serde_json::to_value(replayed.changed_prompts).unwrap()
+    };
+    assert_eq!(changed(&events), json!([]));
+    let mut templates = Vec::new();
+    for event in events.iter_mut().filter(|event| event.kind == "task.output") {
+        templates.push(event.body["prompt_template"].take());
+        event.body["prompt_template"] =
+            if event.body["task"] == "synthesis" { Value::Null } else { json!("map.old@7") };
+    }
+    assert_eq!(templates, ["map.plan@1", "map.read@1", "map.read@1", "map.synthesis@1"]);
+    // A record of an earlier version doesn't say; each other template is told once.
+    let now = |template: &str| json!({"recorded": "map.old@7", "now": template});
+    assert_eq!(changed(&events), json!([now("map.plan@1"), now("map.read@1")]));
 }
 
 #[test]
