@@ -51,7 +51,7 @@ pub struct RunStart {
     pub kind: StartKind,
 }
 
-/// How a run starts or goes on.
+/// How a run begins or goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartKind {
     New,

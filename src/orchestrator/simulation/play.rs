@@ -18,6 +18,7 @@ pub(crate) fn output(planned: Planned, (output, end): (String, CallEnd)) -> Even
         worker: planned.worker,
         model: String::new(),
         prompt: String::new(),
+        prompt_template: None,
         sampling: serde_json::json!({"schema": planned.call.schema}),
         output,
         usage: Default::default(),
