@@ -4,36 +4,16 @@
 use std::collections::HashMap;
 
 use super::event::EventKind;
-use super::plan::Job;
+use super::limits::{DEPTH, TASKS, limit_in_words};
 use super::state::{RunState, TaskState};
-
-/// The budgets that don't end the run, by their names in events.
-pub(crate) const TASKS: &str = "tasks";
-pub(crate) const DEPTH: &str = "depth";
-
-/// A limit as it is shown to people: "60 tokens", "0.5 seconds". `which` is its name in the event `budget.reached`.
-#[must_use]
-pub fn limit_in_words(which: &str, limit: f64) -> String {
-    let (unit, more) = match which {
-        DEPTH => ("task", " in a row"),
-        other => (other.strip_suffix('s').unwrap_or(other), ""),
-    };
-    let plural = if limit == 1.0 { "" } else { "s" };
-    format!("{limit} {unit}{plural}{more}")
-}
 
 /// Why a task beyond a budget is not begun.
 fn why(which: &str, limit: u64) -> String {
     format!("the budget of {} was reached", limit_in_words(which, limit as f64))
 }
 
-/// Whether a task counts: those of the plan that a model works on.
-pub(crate) fn counts(task: &TaskState) -> bool {
-    !task.task.job.is_planners() && task.task.job != Job::Calculate
-}
-
 fn is_new(task: &TaskState) -> bool {
-    counts(task) && task.attempts.is_empty()
+    task.task.counts() && task.attempts.is_empty()
 }
 
 /// What the budgets allow at a state.
@@ -107,7 +87,7 @@ fn depths(state: &RunState) -> HashMap<String, u64> {
     let mut depths = HashMap::new();
     for task in &state.tasks {
         let before = task.task.needs.iter().filter_map(|need| depths.get(need)).max().copied().unwrap_or(0);
-        depths.insert(task.id.clone(), before + u64::from(counts(task)));
+        depths.insert(task.id.clone(), before + u64::from(task.task.counts()));
     }
     depths
 }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::band::{Finish, Message};
-use super::budget;
 use super::choice::why::StrategyWhy;
 use super::goal::BandInfo;
+use super::limits;
 use super::outcome::{Outcome, Status, TokenUsage};
 use super::plan::{Plan, Task};
 use super::request::{ModelFiles, StrategyName};
@@ -264,7 +264,7 @@ impl EventKind {
             | Self::RunCancelled
             | Self::RunResumed { .. }
             | Self::RunForked { .. } => true,
-            Self::BudgetReached { which, .. } => !matches!(which.as_ref(), budget::TASKS | budget::DEPTH),
+            Self::BudgetReached { which, .. } => !matches!(which.as_ref(), limits::TASKS | limits::DEPTH),
             _ => false,
         }
     }

@@ -4,9 +4,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::request::{Budget, RunRequest, StrategyError};
-use super::state::{NO_LIMIT, RunState};
+use super::state::RunState;
 
-/// Their names, for messages.
+/// The value of a limit that lifts it.
+const NO_LIMIT: &str = "none";
+/// The names of the settings, for messages.
 const NAMES: &str =
     "seed, goal, budget-tokens, budget-seconds, budget-tasks, budget-depth, strategy, output.TASK";
 

@@ -4,7 +4,6 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::budget;
 use super::checks::{runs_in_circles, words};
 use super::event::{CallEnd, FailureClass};
 use super::ladder;
@@ -172,7 +171,7 @@ fn answer_without_task(run: &RunState, task: &TaskState) -> Option<String> {
     // A task that was dropped is not missed.
     let lacks_need = task.task.needs.iter().any(|need| run.result(need).is_none());
     let is_missed = match task.status {
-        Status::Skipped => lacks_need || (budget::counts(task) && !run.budgets_reached.is_empty()),
+        Status::Skipped => lacks_need || (task.task.counts() && !run.budgets_reached.is_empty()),
         _ => true,
     };
     let why = task.error.as_deref().unwrap_or("it has no result");

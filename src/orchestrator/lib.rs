@@ -16,6 +16,7 @@ mod fork_settings;
 mod goal;
 mod labels;
 mod ladder;
+mod limits;
 mod missing;
 mod outcome;
 mod plan;
@@ -38,12 +39,12 @@ pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
     Role, Skill, Worker, WorkerKind,
 };
-pub use budget::limit_in_words;
 pub use cancel::{Cancel, StopReason};
 pub use choice::why::{Attachment, Facts, Nearest, StrategyWhy};
 pub use event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Split};
 pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
 pub use labels::{FailureMode, Label, labels};
+pub use limits::limit_in_words;
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
 pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task, TokenLimits};
 pub use replay::{ChangedPrompt, Difference, OutputDifference, Replayed, Verified, replay, verify};

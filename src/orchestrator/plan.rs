@@ -88,6 +88,12 @@ impl Task {
         Self { id: id.into(), job, worker, ladder, tokens_max: 512, ..Self::default() }
     }
 
+    /// Whether it counts against the budgets of tasks and depth: those of the plan that a model works on.
+    #[must_use]
+    pub(super) fn counts(&self) -> bool {
+        !self.job.is_planners() && self.job != Job::Calculate
+    }
+
     /// Whether the text of an input is part of the task's prompt.
     #[must_use]
     pub fn reads(&self, input: usize) -> bool {

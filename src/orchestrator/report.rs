@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::budget::limit_in_words;
 use super::cancel::StopReason;
+use super::limits::limit_in_words;
 use super::outcome::{Outcome, RunUsage, Status, TaskReport};
 use super::request::StrategyName;
 use super::state::{Attempt, RunState, Stopped, TaskState};

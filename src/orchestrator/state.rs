@@ -7,15 +7,14 @@ use bandmaster_journal::{DAMAGED, Event};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::budget;
 use super::cancel::StopReason;
 use super::choice::why::StrategyWhy;
 use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Split};
 use super::goal::BandInfo;
+use super::limits;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
 use super::plan::{Plan, Task};
 use super::request::StrategyName;
-pub(crate) use resume::NO_LIMIT;
 
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -420,7 +419,7 @@ impl RunState {
 
     fn reach(&mut self, which: &str, limit: f64) {
         let reason = match which {
-            budget::TASKS | budget::DEPTH => return self.budgets_reached.push((which.to_owned(), limit)),
+            limits::TASKS | limits::DEPTH => return self.budgets_reached.push((which.to_owned(), limit)),
             "tokens" => StopReason::TokensSpent,
             _ => StopReason::TimeSpent,
         };

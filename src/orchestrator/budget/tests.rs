@@ -5,7 +5,7 @@ use crate::advance::Core;
 use crate::band::Reply;
 use crate::goal::{Goal, PLANNER, plain_goal};
 use crate::outcome::{Outcome, Status};
-use crate::plan::Task;
+use crate::plan::{Job, Task};
 use crate::simulation::play::{play, says};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 

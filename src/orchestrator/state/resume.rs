@@ -4,16 +4,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{RunState, Used};
-use crate::budget;
 use crate::cancel::StopReason;
 use crate::event::InputInfo;
 use crate::goal::BandInfo;
 use crate::outcome::Status;
 use crate::plan::Job;
 use crate::request::StrategyName;
-
-/// The value of a fork's `budget-…` setting that means no limit.
-pub(crate) const NO_LIMIT: &str = "none";
 
 impl RunState {
     /// Takes up a run. What has an accepted result stays, unless it read an input that has changed or needs what is done
@@ -76,7 +72,7 @@ impl RunState {
 
     fn used_in_all(&self) -> Used {
         let tokens = self.tasks.iter().map(|task| task.usage.computed());
-        let begun = self.tasks.iter().filter(|task| budget::counts(task) && !task.attempts.is_empty());
+        let begun = self.tasks.iter().filter(|task| task.task.counts() && !task.attempts.is_empty());
         Used { tokens: tokens.fold(0, u64::saturating_add), ms: self.wall_ms, tasks: begun.count() as u64 }
     }
 
@@ -127,7 +123,7 @@ impl RunState {
                 }
             }
             ("seed", _) => self.asked.seed = value.parse().unwrap_or(self.asked.seed),
-            // At 0 there was no limit in earlier versions.
+            // What is no number lifts the limit. At 0 there was none in earlier versions.
             ("budget-tokens", _) => self.asked.budget_tokens = value.parse().ok().filter(|limit| *limit > 0),
             ("budget-seconds", _) => {
                 self.asked.budget_seconds = value.parse().ok().filter(|limit| *limit > 0.0);

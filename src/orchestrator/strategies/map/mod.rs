@@ -14,12 +14,12 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
-use crate::band::{Reply, Skill};
+use crate::band::Reply;
 use crate::cancel::StopReason;
 use crate::goal::Goal;
 use crate::missing::with_missing;
 use crate::outcome::Status;
-use crate::plan::{AnswerIs, Job, Slice, Task, TokenLimits};
+use crate::plan::{Job, Slice, Task, TokenLimits};
 use crate::prompts;
 use crate::request::{Input, StrategyName};
 use crate::state::{RunState, TaskState};
@@ -29,14 +29,6 @@ use finding::{Answer, Finding};
 use reduce::{Figures, Source};
 use slots::Slots;
 use synthesis::FactSheet;
-
-/// Most tokens of one finding, which is a subject and an answer. This is more than either needs, so a finding that
-/// comes near it was cut off.
-const FINDING_TOKENS_MAX: u32 = 160;
-/// The same if the answer is a text or a list. A reading that is cut off is repeated with twice as many.
-const LONG_FINDING_TOKENS_MAX: u32 = 480;
-/// Tokens of a worker's context kept free for the question, the chat template and the reason of a rejection.
-const FRAME_TOKENS: usize = 700;
 
 pub(crate) struct Map;
 
@@ -86,8 +78,7 @@ impl Strategy for Map {
         match (&task.job, &task.input) {
             (Job::Read, Some(slice)) => {
                 let slots = slots();
-                finding::prompt(&slots, slice, text_of(goal, slice))
-                    .with_schema(finding::schema(slots.answer_is))
+                finding::prompt(&slots, slice, goal.part(slice)).with_schema(finding::schema(slots.answer_is))
             }
             (Job::Synthesis, _) => {
                 let facts = Facts::gather(goal, state, slots());
@@ -107,7 +98,7 @@ impl Strategy for Map {
 
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match (&task.job, &task.input) {
-            (Job::Read, Some(slice)) => finding::check(&planned(goal, state), text_of(goal, slice), reply),
+            (Job::Read, Some(slice)) => finding::check(&planned(goal, state), goal.part(slice), reply),
             (Job::Synthesis, _) => {
                 let facts = Facts::gather(goal, state, planned(goal, state));
                 synthesis::check(&goal.text, &facts.sheet(), reply)
@@ -125,19 +116,6 @@ impl Strategy for Map {
 
 fn planned(goal: &Goal, state: &RunState) -> Slots {
     state.task("plan").map_or_else(|| Slots::fallback(&goal.text), |plan| fill::slots(plan, &goal.text))
-}
-
-fn text_of<'a>(goal: &'a Goal, slice: &Slice) -> &'a str {
-    goal.inputs.get(slice.index).and_then(|input| input.text.get(slice.bytes.clone())).unwrap_or_default()
-}
-
-/// A number can be checked against the text. What can't be checked needs a model that reads well.
-fn skill(slots: &Slots) -> Skill {
-    if slots.answer_is == AnswerIs::Number { Skill::Find } else { Skill::Read }
-}
-
-fn answer_tokens_max(slots: &Slots) -> u32 {
-    if slots.is_long() { LONG_FINDING_TOKENS_MAX } else { FINDING_TOKENS_MAX }
 }
 
 /// One finding for each input.

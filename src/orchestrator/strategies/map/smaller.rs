@@ -4,7 +4,6 @@
 use super::slots::Slots;
 use super::split::parts;
 use super::tasks::{figures_task, reading};
-use super::text_of;
 use crate::event::FailureClass;
 use crate::goal::Goal;
 use crate::outcome::Status;
@@ -65,7 +64,7 @@ fn had_no_room(task: &TaskState) -> bool {
 
 /// The text in parts of at most half its length; nothing if it is too short for that.
 fn halves(goal: &Goal, slice: &Slice) -> Vec<Slice> {
-    let text = text_of(goal, slice);
+    let text = goal.part(slice);
     if text.len() < 2 * BYTES_MIN {
         return Vec::new();
     }

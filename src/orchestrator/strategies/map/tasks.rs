@@ -3,21 +3,23 @@
 use std::ops::Range;
 
 use super::slots::Slots;
-use super::{FRAME_TOKENS, answer_tokens_max, skill};
 use crate::goal::{Goal, WorkerInfo};
 use crate::plan::{Job, Shape, Slice, Task};
 use crate::state::RunState;
 use crate::strategy::{Move, SplitAsked};
+
+/// Tokens of a worker's context kept free for the question, the chat template and the reason of a rejection.
+const FRAME_TOKENS: usize = 700;
 
 /// Adds one task for each input or part of one, and one for the calculator over all of them if figures are wanted.
 pub(super) fn read(goal: &Goal, state: &RunState, slots: &Slots) -> Move {
     let mut unsplit = Vec::new();
     let mut tasks = Vec::new();
     for (index, input) in goal.inputs.iter().enumerate() {
-        let worker = goal.band.assign(skill(slots), index);
+        let worker = goal.band.assign(slots.skill(), index);
         let tokens_max = worker
             .context_tokens
-            .saturating_sub(FRAME_TOKENS + 2 * answer_tokens_max(slots) as usize)
+            .saturating_sub(FRAME_TOKENS + 2 * slots.answer_tokens_max() as usize)
             .max(64);
         match parts(state, index, worker, tokens_max, input.text.len()) {
             Some(parts) => {
@@ -62,11 +64,11 @@ pub(super) fn reading(goal: &Goal, slots: &Slots, worker: &WorkerInfo, slice: Sl
         id: format!("t{}", place + 1),
         job: Job::Read,
         worker: worker.worker.clone(),
-        ladder: goal.band.ladder(worker, skill(slots)),
+        ladder: goal.band.ladder(worker, slots.skill()),
         instruction: slots.find.clone(),
         input: Some(slice),
         output: Shape::Finding(slots.answer_is),
-        tokens_max: answer_tokens_max(slots),
+        tokens_max: slots.answer_tokens_max(),
         ..Task::default()
     }
 }
