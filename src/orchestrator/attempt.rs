@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::band::{Call, CallError, CallErrorKind, CallUsage, Llm, Progress, Reply};
 use super::cancel::{Cancel, StopReason};
 use super::event::{CallEnd, EventKind, FailureClass};
+use super::partial::Parts;
 
 /// Shortest time between two progress events of a task.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -76,8 +77,11 @@ const QUEUE_PATIENCE: u32 = 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Label {
     pub task: String,
+    pub attempt: u32,
     /// Whether new text is streamed as part of the answer.
     pub streams_answer: bool,
+    /// Depth in a JSON reply at which finished parts are reported; 0 for none.
+    pub partial_depth: u32,
 }
 
 /// How a call went.
@@ -104,6 +108,9 @@ struct Watched {
 struct WatchedState {
     prompt: String,
     text: String,
+    parts: Parts,
+    /// Bytes of the text that were reported as finished parts.
+    reported: usize,
     alive: Instant,
     /// The prompt was sent and nothing has come back yet, so the call may still be queued.
     waits: bool,
@@ -119,6 +126,8 @@ impl Watched {
         let state = WatchedState {
             prompt: String::new(),
             text: String::new(),
+            parts: Parts::at_depth(label.partial_depth),
+            reported: 0,
             alive: now,
             waits: false,
             shown: now,
@@ -148,6 +157,7 @@ impl Watched {
                 more
             }
             Progress::Text(text) => {
+                self.report_parts(&mut state, text);
                 state.text.push_str(text);
                 state.completion_tokens += 1;
                 if self.label.streams_answer && !text.is_empty() {
@@ -166,6 +176,21 @@ impl Watched {
             });
         }
         self.context.meter.spend(u64::from(spent), &self.context.cancel);
+    }
+
+    /// Reports the parts of the reply that `piece`, which comes next in it, shows to be finished.
+    fn report_parts(&self, state: &mut WatchedState, piece: &str) {
+        if self.label.partial_depth == 0 {
+            return;
+        }
+        let before = state.text.len();
+        for end in state.parts.take(piece) {
+            let text = format!("{}{piece}", state.text);
+            let output = text[state.reported..before + end].to_owned();
+            state.reported = before + end;
+            let (task, attempt) = (self.label.task.clone(), self.label.attempt);
+            self.context.send(EventKind::TaskPartial { task, attempt, output });
+        }
     }
 
     /// Tokens counted while the call ran. Stands in for the usage that a stopped call never reports.

@@ -15,6 +15,7 @@ mod goal;
 mod ladder;
 mod missing;
 mod outcome;
+mod partial;
 mod plan;
 mod replay;
 mod report;

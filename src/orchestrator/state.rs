@@ -55,6 +55,9 @@ pub struct RunState {
     /// Why the run is being stopped.
     #[serde(skip)]
     pub stopped: Option<Stopped>,
+    /// The times that the planner was asked again, in order.
+    #[serde(skip)]
+    pub replans: Vec<Replan>,
     /// Answers of the user to questions of the run, each with its question.
     #[serde(skip)]
     pub answers: Vec<(String, String)>,
@@ -69,6 +72,16 @@ pub struct Stopped {
     pub reason: StopReason,
     /// The limit that was reached, in tokens or seconds; 0 if the user stopped the run.
     pub limit: u64,
+}
+
+/// One time that the planner was asked again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replan {
+    pub why: String,
+    /// Ids of the tasks whose results stay in use.
+    pub kept: Vec<String>,
+    /// Ids of the tasks that the plan goes on without.
+    pub dropped: Vec<String>,
 }
 
 /// The state of a task.
@@ -124,6 +137,9 @@ pub struct Attempt {
     pub sampling: Value,
     /// What the model returned, before it was checked.
     pub output: String,
+    /// The finished parts of the reply while the call runs, as [`Task::partial_depth`] asks for them.
+    #[serde(skip)]
+    pub partial: String,
     /// Why the attempt failed, if it did.
     pub error: Option<String>,
     pub usage: TokenUsage,
@@ -246,6 +262,7 @@ impl RunState {
             band: None,
             splits: Vec::new(),
             stopped: None,
+            replans: Vec::new(),
             answers: Vec::new(),
             outcome: None,
         }
@@ -336,6 +353,12 @@ impl RunState {
         self.tasks.iter().filter(|task| !is_planners(task))
     }
 
+    /// Whether the plan goes on without this task since the planner was asked again.
+    #[must_use]
+    pub fn is_dropped(&self, task: &str) -> bool {
+        self.replans.iter().any(|replan| replan.dropped.iter().any(|id| id == task))
+    }
+
     /// The planner's own calls.
     pub fn planner_tasks(&self) -> impl Iterator<Item = &TaskState> {
         self.tasks.iter().filter(|task| is_planners(task))
@@ -421,9 +444,11 @@ impl RunState {
                 self.missing.clone_from(&outcome.missing);
                 self.outcome = Some(outcome.clone());
             }
-            EventKind::PlanProposed { .. }
-            | EventKind::ReplanStarted { .. }
-            | EventKind::TaskProgress { .. } => {}
+            EventKind::ReplanStarted { why, kept, dropped } => {
+                let (why, kept, dropped) = (why.clone(), kept.clone(), dropped.clone());
+                self.replans.push(Replan { why, kept, dropped });
+            }
+            EventKind::PlanProposed { .. } | EventKind::TaskProgress { .. } => {}
             of_task => self.apply_to_task(ms, of_task),
         }
     }
@@ -489,12 +514,21 @@ impl RunState {
         }
         let had_ended = self.outcome.is_some();
         let mut again: Vec<String> = Vec::new();
-        for task in &mut self.tasks {
+        let last_planned = self.tasks.iter().rposition(|task| !is_planners(task));
+        let dropped: Vec<&String> = self.replans.iter().flat_map(|replan| &replan.dropped).collect();
+        for (at, task) in self.tasks.iter_mut().enumerate() {
+            if dropped.contains(&&task.id) {
+                continue;
+            }
             let open = match task.status {
+                // The tasks that are there followed from it.
+                Status::Completed | Status::Failed | Status::Skipped
+                    if task.task.job == Job::Plan && last_planned > Some(at) =>
+                {
+                    false
+                }
                 // What was cut off at its limit may get further in another attempt.
                 Status::Completed => had_ended && task.cut,
-                // The tasks that are there followed from its failure.
-                Status::Failed if task.task.job == Job::Plan && self.plan.is_some() => false,
                 Status::Failed | Status::Skipped => had_ended,
                 _ => true,
             };
@@ -531,6 +565,7 @@ impl TaskState {
             EventKind::TaskRetried { attempt, worker, model, rung, wait_ms, .. } => {
                 self.begin(ms, *attempt, (worker, model), *rung, *wait_ms);
             }
+            EventKind::TaskPartial { attempt, output, .. } => self.attempt(*attempt).partial.push_str(output),
             EventKind::TaskOutput { attempt, prompt, sampling, output, usage, end, steps, .. } => {
                 self.usage.add(*usage);
                 self.output.clone_from(output);

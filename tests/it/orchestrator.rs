@@ -1,6 +1,8 @@
 //! Whole runs against scripted models: what is answered and what is recorded.
 
 mod answered;
+mod free;
+mod free_plans;
 mod outside;
 mod resumed;
 mod scripted;
