@@ -44,7 +44,7 @@ pub use replay::{Difference, OutputDifference, Replayed, Verified, replay, verif
 pub use request::{Budget, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
 pub use run::{Observer, choose, run, run_with};
 pub use start::{RunStart, StartError, StartKind, answer, fork, recorded, resume, state, states};
-pub use state::{Attempt, RunState, TaskState};
+pub use state::{Attempt, Replan, RunState, TaskState};
 pub use strategies::direct_prompt;
 pub use strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
 pub use worker::SessionLlm;

@@ -1,6 +1,8 @@
 //! The state of a run: a fold of its events and nothing else. The same state is what a run goes on from, what
 //! `runs show` prints and what a fork begins with.
 
+mod replans;
+
 use bandmaster_journal::{DAMAGED, Event};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -12,6 +14,7 @@ use super::goal::BandInfo;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
 use super::plan::{Job, Plan, Task};
 use super::request::StrategyName;
+pub use replans::Replan;
 
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -72,16 +75,6 @@ pub struct Stopped {
     pub reason: StopReason,
     /// The limit that was reached, in tokens or seconds; 0 if the user stopped the run.
     pub limit: u64,
-}
-
-/// One time that the planner was asked again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replan {
-    pub why: String,
-    /// Ids of the tasks whose results stay in use.
-    pub kept: Vec<String>,
-    /// Ids of the tasks that the plan goes on without.
-    pub dropped: Vec<String>,
 }
 
 /// The state of a task.
@@ -353,12 +346,6 @@ impl RunState {
         self.tasks.iter().filter(|task| !is_planners(task))
     }
 
-    /// Whether the plan goes on without this task since the planner was asked again.
-    #[must_use]
-    pub fn is_dropped(&self, task: &str) -> bool {
-        self.replans.iter().any(|replan| replan.dropped.iter().any(|id| id == task))
-    }
-
     /// The planner's own calls.
     pub fn planner_tasks(&self) -> impl Iterator<Item = &TaskState> {
         self.tasks.iter().filter(|task| is_planners(task))
@@ -444,10 +431,7 @@ impl RunState {
                 self.missing.clone_from(&outcome.missing);
                 self.outcome = Some(outcome.clone());
             }
-            EventKind::ReplanStarted { why, kept, dropped } => {
-                let (why, kept, dropped) = (why.clone(), kept.clone(), dropped.clone());
-                self.replans.push(Replan { why, kept, dropped });
-            }
+            EventKind::ReplanStarted { why, kept, dropped } => self.replan(why, kept, dropped),
             EventKind::PlanProposed { .. } | EventKind::TaskProgress { .. } => {}
             of_task => self.apply_to_task(ms, of_task),
         }

@@ -1,5 +1,5 @@
-//! Planning in rounds: when tasks have failed for good, the planner is asked again around what is finished. A round is a
-//! call of the planner and the tasks that follow from it.
+//! Planning in rounds: when tasks have failed for good, the planner is asked again around what is finished. A round is
+//! a call of the planner and the tasks that follow from it.
 
 use std::fmt::Write as _;
 
