@@ -27,9 +27,9 @@ pub(super) fn plan_id(round: usize) -> String {
     numbered("plan", round)
 }
 
-/// Id of the planner's call that words the answer after a round.
-pub(super) fn synthesis_id(round: usize) -> String {
-    numbered("synthesis", round)
+/// Id of the planner's call that words the answer, from 0.
+pub(super) fn synthesis_id(number: usize) -> String {
+    numbered("synthesis", number)
 }
 
 fn numbered(name: &str, round: usize) -> String {
@@ -87,7 +87,8 @@ pub(super) fn again(state: &RunState) -> Option<Move> {
     let ids = |tasks: Vec<&TaskState>| tasks.iter().map(|task| task.id.clone()).collect::<Vec<_>>();
     let why = format!("{} has no result that can be used", failed.join(", "));
     let (kept, mut dropped) = (ids(kept), ids(dropped));
-    dropped.extend(state.task(&synthesis_id(round)).map(|answer| answer.id.clone()));
+    let answers = state.planner_tasks().filter(|task| task.task.job == Job::Synthesis);
+    dropped.extend(answers.filter(|answer| !state.is_dropped(&answer.id)).map(|answer| answer.id.clone()));
     Some(Move::Replan { why, kept, dropped })
 }
 

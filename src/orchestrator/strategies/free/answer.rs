@@ -16,12 +16,20 @@ const ANSWER_TOKENS_MAX: u32 = 700;
 pub(super) fn next(goal: &Goal, state: &RunState) -> Move {
     let ends = ends(state);
     let missing = missing(goal, state);
-    if let ([only], true) = (&ends[..], missing.is_empty()) {
+    let is_of_ends = |answer: &TaskState| answer.task.needs.iter().eq(ends.iter().map(|end| &end.id));
+    // When the run had ended and was taken up, there may be other results than before.
+    let stale = answers(state).filter(|answer| !answer.has_ended() && !is_of_ends(answer));
+    let stale: Vec<String> = stale.map(|answer| answer.id.clone()).collect();
+    if !stale.is_empty() {
+        return Move::Drop { tasks: stale, why: "there are other results now".to_owned() };
+    }
+    let worded = answers(state).filter(|answer| is_of_ends(answer)).last();
+    if let ([only], true, None) = (&ends[..], missing.is_empty(), worded) {
         if only.task.job != Job::Calculate {
             return ended(only.output.trim().to_owned(), missing, 0);
         }
     }
-    match state.task(&rounds::synthesis_id(rounds::current(state))) {
+    match worded {
         None if !ends.is_empty() && !state.is_stopped() => Move::add(task(state, &ends)),
         Some(answer) if !answer.has_ended() => Move::Wait,
         _ if ends.is_empty() => ended(String::new(), missing.clone(), missing.len()),
@@ -31,6 +39,11 @@ pub(super) fn next(goal: &Goal, state: &RunState) -> Move {
             ended(with_missing(answer, &missing), missing, failed_tasks)
         }
     }
+}
+
+/// The planner's calls that word the answer.
+fn answers(state: &RunState) -> impl Iterator<Item = &TaskState> {
+    state.planner_tasks().filter(|task| task.task.job == Job::Synthesis && !state.is_dropped(&task.id))
 }
 
 /// The tasks with a result that no other task with a result needs.
@@ -48,7 +61,9 @@ pub(super) fn ends_of<'a>(answer: &Task, state: &'a RunState) -> Vec<&'a TaskSta
 
 fn task(state: &RunState, ends: &[&TaskState]) -> Task {
     Task {
-        id: rounds::synthesis_id(rounds::current(state)),
+        id: rounds::synthesis_id(
+            state.planner_tasks().filter(|task| task.task.job == Job::Synthesis).count(),
+        ),
         job: Job::Synthesis,
         worker: PLANNER.to_owned(),
         ladder: vec![PLANNER.to_owned(); 2],
