@@ -182,7 +182,16 @@ pub enum EventKind {
     },
     /// Progress of a running task. It is shown and not recorded.
     #[serde(rename = "task.progress")]
-    TaskProgress { task: String, prefill_tokens: u32, prompt_tokens: u32, completion_tokens: u32 },
+    TaskProgress {
+        task: String,
+        /// Tokens of the prompt that are computed or were found in the prefix cache.
+        prefill_tokens: u32,
+        /// Of these, the tokens that were found in the cache.
+        #[serde(default)]
+        cached_tokens: u32,
+        prompt_tokens: u32,
+        completion_tokens: u32,
+    },
     /// The planner is asked again. What is added next is the new part of the plan.
     #[serde(rename = "replan.started")]
     ReplanStarted {

@@ -89,6 +89,13 @@ fn dropped(driver: &Driver) -> bool {
     driver.record.iter().any(|event| event.body["error"] == "nobody needs it")
 }
 
+/// Whether a call of the planner died after tasks had followed from it. If the run was stopped before that, they are not
+/// there, and another plan is drawn.
+fn stands(driver: &Driver) -> bool {
+    let plan = |event: &bandmaster_journal::Event| event.body["task"] == "plan";
+    driver.record.iter().any(|event| plan(event) && event.body["status"] == "skipped")
+}
+
 #[test]
 fn a_killed_run_ends_as_it_would_have_in_whatever_order_its_calls_end() {
     let mut kills = 0;
@@ -124,7 +131,7 @@ fn a_stopped_run_that_is_resumed_ends_as_it_would_have_unless_something_is_tried
                 && (matches!(status, Some("failed" | "skipped")) || event.body["cut"] == true)
         });
         let happened = (driver.happened.stops, driver.happened.resumes);
-        if happened == (1, 1) && !tried_again && !dropped(&undisturbed) {
+        if happened == (1, 1) && !tried_again && !dropped(&undisturbed) && !stands(&undisturbed) {
             stops += 1;
             assert_eq!(result(&outcome), result(&expected));
         }

@@ -84,11 +84,17 @@ pub(super) fn again(state: &RunState) -> Option<Move> {
     if failed.is_empty() {
         return None;
     }
+    let answers = state.planner_tasks().filter(|task| task.task.job == Job::Synthesis);
+    let answers: Vec<&TaskState> = answers.filter(|answer| !state.is_dropped(&answer.id)).collect();
     let ids = |tasks: Vec<&TaskState>| tasks.iter().map(|task| task.id.clone()).collect::<Vec<_>>();
     let why = format!("{} has no result that can be used", failed.join(", "));
-    let (kept, mut dropped) = (ids(kept), ids(dropped));
-    let answers = state.planner_tasks().filter(|task| task.task.job == Job::Synthesis);
-    dropped.extend(answers.filter(|answer| !state.is_dropped(&answer.id)).map(|answer| answer.id.clone()));
+    // An answer that was to be worded again, because the run was taken up, is not wanted any more.
+    let open: Vec<&TaskState> = answers.iter().copied().filter(|answer| !answer.has_ended()).collect();
+    if !open.is_empty() {
+        return Some(Move::Drop { tasks: ids(open), why: "the planner is asked again".to_owned() });
+    }
+    let dropped = dropped.into_iter().chain(answers).collect();
+    let (kept, dropped) = (ids(kept), ids(dropped));
     Some(Move::Replan { why, kept, dropped })
 }
 
