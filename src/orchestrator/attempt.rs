@@ -290,7 +290,7 @@ mod tests {
         let stall_after = Duration::from_secs(1);
         let (cancel, started) = (Cancel::new(), Instant::now());
         let context = Context { cancel, meter, events, started, stall_after, earlier_ms: 0 };
-        let label = Label { task: "t1".to_owned(), streams_answer: false };
+        let label = Label { task: "t1".to_owned(), attempt: 1, streams_answer: false, partial_depth: 0 };
         let watched = Watched::new(context.clone(), label);
         for progress in [
             Progress::Prompt("How many?"),

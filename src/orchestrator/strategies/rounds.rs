@@ -87,7 +87,7 @@ pub(super) fn again(state: &RunState) -> Option<Move> {
     let answers = state.planner_tasks().filter(|task| task.task.job == Job::Synthesis);
     let answers: Vec<&TaskState> = answers.filter(|answer| !state.is_dropped(&answer.id)).collect();
     let ids = |tasks: Vec<&TaskState>| tasks.iter().map(|task| task.id.clone()).collect::<Vec<_>>();
-    let why = format!("{} has no result that can be used", failed.join(", "));
+    let why = format!("there is no usable result of {}", failed.join(", "));
     // An answer that was to be worded again, because the run was taken up, is not wanted any more.
     let open: Vec<&TaskState> = answers.iter().copied().filter(|answer| !answer.has_ended()).collect();
     if !open.is_empty() {
