@@ -47,6 +47,8 @@ pub(crate) struct Planned {
     pub wait_ms: u64,
     pub streams_answer: bool,
     pub partial_depth: u32,
+    /// The template that the prompt was made from.
+    pub prompt_template: Option<String>,
     pub call: Call,
 }
 
@@ -307,6 +309,7 @@ impl Core {
             wait_ms: attempt.wait_ms,
             streams_answer: task.task.streams_answer,
             partial_depth: task.task.partial_depth,
+            prompt_template: prompt.template,
             call: Call {
                 messages: prompt.messages,
                 schema: prompt.schema,

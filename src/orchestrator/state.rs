@@ -1,6 +1,7 @@
 //! The state of a run: a fold of its events and nothing else. The same state is what a run goes on from, what
 //! `runs show` prints and what a fork begins with.
 
+mod damaged;
 mod replans;
 
 use bandmaster_journal::{DAMAGED, Event};
@@ -126,6 +127,9 @@ pub struct Attempt {
     pub model: String,
     /// The prompt after the chat template.
     pub prompt: String,
+    /// Name and version of the template of the prompt, such as `map.plan@1`, if it was made from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_template: Option<String>,
     /// Temperature, seed, token limit and schema.
     pub sampling: Value,
     /// What the model returned, before it was checked.
@@ -285,50 +289,6 @@ impl RunState {
                 self.take_damaged(event);
                 self.note_damage(event.seq, &event.kind, &why.to_string());
             }
-        }
-    }
-
-    fn note_damage(&mut self, seq: u64, kind: &str, why: &str) {
-        self.damaged.push(format!("event {seq} ({kind}), whose record is damaged: {why}"));
-    }
-
-    /// Takes what can be read of a damaged event: a run or task that ended did end, even if nobody can say how.
-    fn take_damaged(&mut self, event: &Event) {
-        let text = |field: &str| event.body[field].as_str().unwrap_or_default().to_owned();
-        match event.kind.as_str() {
-            "run.finished" => {
-                self.status = Status::Incomplete;
-                self.answer = text("answer");
-            }
-            "task.finished" => {
-                if let Some(task) = self.task_mut(&text("task")) {
-                    task.status = Status::Incomplete;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A run of which nothing can be read.
-    #[must_use]
-    pub fn unreadable(id: &str, created_ms: u64, why: &str) -> Self {
-        let missing = vec![format!("everything: {why}; `bandmaster runs rm {id}` removes it")];
-        let damaged = missing.clone();
-        Self { status: Status::Damaged, missing, damaged, ..Self::new(id, created_ms) }
-    }
-
-    /// Marks a run as interrupted: what has not ended is incomplete.
-    pub(super) fn leave(&mut self) {
-        if self.status != Status::InProgress {
-            return;
-        }
-        self.status = Status::Incomplete;
-        self.missing.push(format!(
-            "the rest: the run was interrupted: its process was killed, or its end could not be recorded; `bandmaster runs resume {}` goes on",
-            self.id
-        ));
-        for task in self.tasks.iter_mut().filter(|task| !task.has_ended()) {
-            task.status = Status::Incomplete;
         }
     }
 
@@ -550,11 +510,22 @@ impl TaskState {
                 self.begin(ms, *attempt, (worker, model), *rung, *wait_ms);
             }
             EventKind::TaskPartial { attempt, output, .. } => self.attempt(*attempt).partial.push_str(output),
-            EventKind::TaskOutput { attempt, prompt, sampling, output, usage, end, steps, .. } => {
+            EventKind::TaskOutput {
+                attempt,
+                prompt,
+                prompt_template,
+                sampling,
+                output,
+                usage,
+                end,
+                steps,
+                ..
+            } => {
                 self.usage.add(*usage);
                 self.output.clone_from(output);
                 let attempt = self.attempt(*attempt);
                 attempt.prompt.clone_from(prompt);
+                attempt.prompt_template.clone_from(prompt_template);
                 attempt.sampling.clone_from(sampling);
                 attempt.output.clone_from(output);
                 (attempt.usage, attempt.end, attempt.steps) = (*usage, Some(end.clone()), *steps);

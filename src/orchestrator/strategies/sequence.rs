@@ -4,11 +4,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::band::{Finish, Message, Reply, Role};
+use crate::band::{Finish, Reply};
 use crate::checks::{check_text, check_whole, mostly_in, words};
 use crate::goal::{Goal, PLANNER};
 use crate::missing::with_missing;
 use crate::plan::{Job, Task};
+use crate::prompts;
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
 use crate::strategies::rounds;
@@ -69,20 +70,17 @@ impl Strategy for Sequence {
     }
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
-        let round = rounds::of_plan(state, &task.id);
-        let schema = (task.job == Job::Plan).then(|| schema(steps_min(round), steps_max(&goal.text)));
-        let prompt = match task.job {
-            Job::Plan => plan_prompt(goal, &rounds::told(state, round)),
-            Job::Synthesis => answer_prompt(goal, &found(&rounds::live(state))),
+        match task.job {
+            Job::Plan => plan_prompt(goal, state, rounds::of_plan(state, &task.id)),
+            Job::Synthesis => prompts::SEQUENCE_SYNTHESIS
+                .prompt(&[("found", &found(&rounds::live(state))), ("goal", &goal.text)]),
             _ => {
                 let needs = task.needs.iter().filter_map(|need| state.task(need));
                 let found = found(&needs.collect::<Vec<_>>());
-                let prompt = step_prompt(&goal.inputs_under("Text"), &found, &task.instruction);
-                let messages = [&goal.conversation[..], &[Message::new(Role::User, prompt)]].concat();
-                return Prompt { messages, schema: None };
+                step_prompt(&goal.inputs_under("Text"), &found, &task.instruction)
             }
-        };
-        Prompt { messages: goal.messages(prompt), schema }
+        }
+        .after(&goal.conversation)
     }
 
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
@@ -193,20 +191,12 @@ fn schema(steps_min: usize, steps_max: usize) -> Value {
     })
 }
 
-fn plan_prompt(goal: &Goal, told: &str) -> String {
-    let told = if told.is_empty() {
-        String::new()
-    } else {
-        format!("{told}List only the steps that are still needed.\n")
+fn plan_prompt(goal: &Goal, state: &RunState, round: usize) -> Prompt {
+    let prompt = match rounds::told(state, round) {
+        told if told.is_empty() => prompts::SEQUENCE_PLAN.prompt(&[("goal", &goal.text)]),
+        told => prompts::SEQUENCE_PLAN_AGAIN.prompt(&[("told", &told), ("goal", &goal.text)]),
     };
-    format!(
-        "Split the goal into the steps it names, in order. Each step is one short, complete instruction; a later step may \
-speak of what an earlier one found.\n\
-Goal: Find out which ship was lost and then say who its captain was.\n\
-{{\"steps\": [\"Find out which ship was lost.\", \"Say who was the captain of the ship that was lost.\"]}}\n\n\
-{told}Goal: {}",
-        goal.text
-    )
+    prompt.with_schema(schema(steps_min(round), steps_max(&goal.text)))
 }
 
 /// Accepts two or more steps, or one after others, that were not cut off and are about the goal.
@@ -231,10 +221,12 @@ fn check_steps(reply: &Reply, topic: &Topic, state: &RunState) -> Verdict {
     }
 }
 
-/// The prompt of a step. The texts come first: they are the same in every step and are computed once.
-fn step_prompt(inputs: &str, found: &str, step: &str) -> String {
-    let found = if found.is_empty() { String::new() } else { format!("Known so far:\n{found}\n\n") };
-    format!("{inputs}{found}Do this step and nothing else, shortly: {step}")
+/// `found` is what earlier steps found.
+fn step_prompt(inputs: &str, found: &str, step: &str) -> Prompt {
+    if found.is_empty() {
+        return prompts::SEQUENCE_STEP.prompt(&[("inputs", inputs), ("step", step)]);
+    }
+    prompts::SEQUENCE_LATER_STEP.prompt(&[("inputs", inputs), ("found", found), ("step", step)])
 }
 
 /// One line for each step that found something.
@@ -245,14 +237,6 @@ fn found(steps: &[&TaskState]) -> String {
 fn lines<'a>(steps: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> String {
     let lines = steps.filter_map(|(step, found)| Some(format!("- {step} {}", found?.trim())));
     lines.collect::<Vec<_>>().join("\n")
-}
-
-fn answer_prompt(goal: &Goal, results: &str) -> String {
-    format!(
-        "The goal was worked on in steps. Results:\n{results}\n\nAnswer the goal from these results, telling what each \
-step found.\n\nGoal: {}",
-        goal.text
-    )
 }
 
 /// The last step's result is what the goal wants; an answer without it was made up.
@@ -274,9 +258,10 @@ mod tests {
     fn a_step_is_told_what_the_earlier_ones_found_and_not_what_failed() {
         let found = lines([("Find the ship.", Some("The Anna.\n")), ("Find the port.", None)].into_iter());
         assert_eq!(found, "- Find the ship. The Anna.");
-        let prompt = step_prompt("Text (a.md):\nx\n\n", &found, "Name its captain.");
+        let asked = |inputs, found, step| step_prompt(inputs, found, step).messages.remove(0).content;
+        let prompt = asked("Text (a.md):\nx\n\n", &found, "Name its captain.");
         assert!(prompt.starts_with("Text (a.md)") && prompt.ends_with("Name its captain."));
         assert!(prompt.contains("Known so far:\n- Find the ship. The Anna."));
-        assert!(!step_prompt("", "", "Go.").contains("Known"));
+        assert!(!asked("", "", "Go.").contains("Known"));
     }
 }

@@ -54,11 +54,11 @@ impl Strategy for Free {
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
         let prompt = match task.job {
-            Job::Plan => return plan_prompt(task, goal, state),
+            Job::Plan => plan_prompt(task, goal, state),
             Job::Synthesis => prompts::answer(goal, &answer::ends_of(task, state)),
             _ => prompts::task(task, goal, state),
         };
-        Prompt { messages: goal.messages(prompt), schema: None }
+        prompt.after(&goal.conversation)
     }
 
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
@@ -117,8 +117,7 @@ fn plan_prompt(task: &Task, goal: &Goal, state: &RunState) -> Prompt {
     let replan = round.checked_sub(1).and_then(|last| state.replans.get(last));
     let kept = replan.map(|replan| replan.kept.as_slice()).unwrap_or_default();
     let schema = registry::schema(goal, rounds::tasks_before(state, round), kept);
-    let prompt = prompts::plan(goal, &prompts::told(state, round));
-    Prompt { messages: goal.messages(prompt), schema: Some(schema) }
+    prompts::plan(goal, &rounds::told(state, round)).with_schema(schema)
 }
 
 /// Without a usable plan, the planner does what it can.
