@@ -47,6 +47,7 @@ pub(crate) struct Planned {
     pub worker: String,
     pub wait_ms: u64,
     pub streams_answer: bool,
+    pub partial_depth: u32,
     /// The template that the prompt was made from.
     pub prompt_template: Option<String>,
     pub call: Call,
@@ -216,7 +217,7 @@ impl Core {
         match self.next_move() {
             Move::Answer(ended) => Ok(vec![self.end(ended, ms)]),
             // While the run is being stopped, the results that a plan would follow from are missing.
-            Move::Add { .. } | Move::Split(_) if self.state.is_stopped() => {
+            Move::Add { .. } | Move::Replan { .. } | Move::Split(_) if self.state.is_stopped() => {
                 Ok(vec![self.end(Ended::default(), ms)])
             }
             Move::Split(asked) => match asked.iter().find(|one| one.input >= self.goal.inputs.len()) {
@@ -224,6 +225,7 @@ impl Core {
                 None => Err(Waits::ForSplits(asked)),
             },
             Move::Add { tasks, proposed } => Ok(self.add(tasks, proposed, ms)),
+            Move::Replan { why, kept, dropped } => Ok(vec![EventKind::ReplanStarted { why, kept, dropped }]),
             Move::Drop { tasks, why } => self.drop_tasks(&tasks, &why, ms),
             Move::Wait => self.wait(ms),
         }
@@ -320,6 +322,7 @@ impl Core {
             worker: attempt.worker.clone(),
             wait_ms: attempt.wait_ms,
             streams_answer: task.task.streams_answer,
+            partial_depth: task.task.partial_depth,
             prompt_template: prompt.template,
             call: Call {
                 messages: prompt.messages,

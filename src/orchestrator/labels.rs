@@ -169,6 +169,9 @@ fn answer_without_task(run: &RunState, task: &TaskState) -> Option<String> {
         return None;
     }
     // A task that was dropped is not missed.
+    if run.replans.iter().any(|replan| replan.dropped.contains(&task.id)) {
+        return None;
+    }
     let lacks_need = task.task.needs.iter().any(|need| run.result(need).is_none());
     let is_missed = match task.status {
         Status::Skipped => lacks_need || (task.task.counts() && !run.budgets_reached.is_empty()),

@@ -1,6 +1,8 @@
 //! The state of a run: a fold of its events and nothing else. The same state is what a run goes on from, what
 //! `runs show` prints and what a fork begins with.
 
+mod damaged;
+mod replans;
 mod resume;
 
 use bandmaster_journal::{DAMAGED, Event};
@@ -15,6 +17,7 @@ use super::limits;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
 use super::plan::{Plan, Task};
 use super::request::StrategyName;
+pub use replans::Replan;
 
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -64,6 +67,9 @@ pub struct RunState {
     /// What the run had used when its present budget began.
     #[serde(skip)]
     pub budget_from: Used,
+    /// The times that the planner was asked again, in order.
+    #[serde(skip)]
+    pub replans: Vec<Replan>,
     /// Answers of the user to questions of the run, each with its question.
     #[serde(skip)]
     pub answers: Vec<(String, String)>,
@@ -147,6 +153,9 @@ pub struct Attempt {
     pub sampling: Value,
     /// What the model returned, before it was checked.
     pub output: String,
+    /// The finished parts of the reply while the call runs, as [`Task::partial_depth`] asks for them.
+    #[serde(skip)]
+    pub partial: String,
     /// Why the attempt failed, if it did.
     pub error: Option<String>,
     pub usage: TokenUsage,
@@ -271,6 +280,7 @@ impl RunState {
             stopped: None,
             budgets_reached: Vec::new(),
             budget_from: Used::default(),
+            replans: Vec::new(),
             answers: Vec::new(),
             outcome: None,
         }
@@ -300,50 +310,6 @@ impl RunState {
                 self.take_damaged(event);
                 self.note_damage(event.seq, &event.kind, &why.to_string());
             }
-        }
-    }
-
-    fn note_damage(&mut self, seq: u64, kind: &str, why: &str) {
-        self.damaged.push(format!("event {seq} ({kind}), whose record is damaged: {why}"));
-    }
-
-    /// Takes what can be read of a damaged event: a run or task that ended did end, even if nobody can say how.
-    fn take_damaged(&mut self, event: &Event) {
-        let text = |field: &str| event.body[field].as_str().unwrap_or_default().to_owned();
-        match event.kind.as_str() {
-            "run.finished" => {
-                self.status = Status::Incomplete;
-                self.answer = text("answer");
-            }
-            "task.finished" => {
-                if let Some(task) = self.task_mut(&text("task")) {
-                    task.status = Status::Incomplete;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A run of which nothing can be read.
-    #[must_use]
-    pub fn unreadable(id: &str, created_ms: u64, why: &str) -> Self {
-        let missing = vec![format!("everything: {why}; `bandmaster runs rm {id}` removes it")];
-        let damaged = missing.clone();
-        Self { status: Status::Damaged, missing, damaged, ..Self::new(id, created_ms) }
-    }
-
-    /// Marks a run as interrupted: what has not ended is incomplete.
-    pub(super) fn leave(&mut self) {
-        if self.status != Status::InProgress {
-            return;
-        }
-        self.status = Status::Incomplete;
-        self.missing.push(format!(
-            "the rest: the run was interrupted: its process was killed, or its end could not be recorded; `bandmaster runs resume {}` goes on",
-            self.id
-        ));
-        for task in self.tasks.iter_mut().filter(|task| !task.has_ended()) {
-            task.status = Status::Incomplete;
         }
     }
 
@@ -410,9 +376,8 @@ impl RunState {
                 self.missing.clone_from(&outcome.missing);
                 self.outcome = Some(outcome.clone());
             }
-            EventKind::PlanProposed { .. }
-            | EventKind::ReplanStarted { .. }
-            | EventKind::TaskProgress { .. } => {}
+            EventKind::ReplanStarted { why, kept, dropped } => self.replan(why, kept, dropped),
+            EventKind::PlanProposed { .. } | EventKind::TaskProgress { .. } => {}
             of_task => self.apply_to_task(ms, of_task),
         }
     }
@@ -477,6 +442,7 @@ impl TaskState {
             EventKind::TaskRetried { attempt, worker, model, rung, wait_ms, .. } => {
                 self.begin(ms, *attempt, (worker, model), *rung, *wait_ms);
             }
+            EventKind::TaskPartial { attempt, output, .. } => self.attempt(*attempt).partial.push_str(output),
             EventKind::TaskOutput {
                 attempt,
                 prompt,

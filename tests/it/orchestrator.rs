@@ -3,6 +3,8 @@
 mod answered;
 mod best;
 mod failures;
+mod free;
+mod free_plans;
 mod outside;
 mod patterns;
 mod resumed;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{RunState, Used};
+use super::{RunState, Used, is_planners};
 use crate::cancel::StopReason;
 use crate::event::InputInfo;
 use crate::goal::BandInfo;
@@ -91,12 +91,21 @@ impl RunState {
 
     fn reopen(&mut self, had_ended: bool, changed_at: &[usize]) {
         let mut again: Vec<String> = Vec::new();
-        for task in &mut self.tasks {
+        let last_planned = self.last_planned();
+        let dropped: Vec<&String> = self.replans.iter().flat_map(|replan| &replan.dropped).collect();
+        for (at, task) in self.tasks.iter_mut().enumerate() {
+            if dropped.contains(&&task.id) {
+                continue;
+            }
             let open = match task.status {
+                // The tasks that are there followed from it.
+                Status::Completed | Status::Failed | Status::Skipped
+                    if task.task.job == Job::Plan && last_planned > Some(at) =>
+                {
+                    false
+                }
                 // What was cut off at its limit may get further in another attempt.
                 Status::Completed => had_ended && task.cut,
-                // The tasks that are there followed from its failure.
-                Status::Failed if task.task.job == Job::Plan && self.plan.is_some() => false,
                 Status::Failed | Status::Skipped => had_ended,
                 _ => true,
             };
@@ -110,6 +119,11 @@ impl RunState {
                 task.reset(changes);
             }
         }
+    }
+
+    /// The place of the last task of a plan.
+    fn last_planned(&self) -> Option<usize> {
+        self.tasks.iter().rposition(|task| !is_planners(task))
     }
 
     /// Changes a setting of a fork, which was checked when the fork was made.
@@ -141,7 +155,8 @@ impl RunState {
         let Some(task) = self.task_mut(id) else { return };
         output.clone_into(&mut task.output);
         let mut changed = HashSet::from([id.to_owned()]);
-        for task in &mut self.tasks {
+        let dropped: Vec<&String> = self.replans.iter().flat_map(|replan| &replan.dropped).collect();
+        for task in self.tasks.iter_mut().filter(|task| !dropped.contains(&&task.id)) {
             if task.task.needs.iter().any(|need| changed.contains(need)) {
                 changed.insert(task.id.clone());
                 task.reset(true);
@@ -157,7 +172,8 @@ impl RunState {
         let Some(task) = self.task(id).filter(|task| task.accepted().is_some()) else {
             return Err("no task of this name has a result at this event");
         };
-        if task.task.job == Job::Plan && self.plan.is_some() {
+        let place = self.tasks.iter().position(|task| task.id == id);
+        if task.task.job == Job::Plan && self.last_planned() > place {
             return Err("the tasks of the plan followed from it: fork before the event `plan.accepted`");
         }
         Ok(())
