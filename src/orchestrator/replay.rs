@@ -85,8 +85,7 @@ pub fn replay(run: &RecordedRun, start: &RunStart, custom: Option<&Arc<dyn Strat
         }
         let rest = &events[at..];
         let stretch = rest.iter().position(|(_, _, event)| event.is_external()).unwrap_or(rest.len());
-        // The last events of a process that was killed may not be recorded.
-        let cut = rest.get(stretch).is_none_or(|(_, _, event)| takes_up(event));
+        let cut = rest.get(stretch).is_none_or(|(_, _, event)| cuts(event));
         let mut core = core(&state, start, custom);
         replayed.compare(&mut core, &rest[..stretch], cut);
         planned = core.calls(&|_, _| false);
@@ -106,9 +105,16 @@ fn typed(events: &[Event]) -> Vec<(u64, u64, EventKind)> {
     events.iter().filter_map(read).collect()
 }
 
-/// Whether a process took up the run with this event, so that the one before may have been killed.
-fn takes_up(event: &EventKind) -> bool {
-    matches!(event, EventKind::RunResumed { .. } | EventKind::RunForked { .. })
+/// Whether what follows from the events before this one may not be recorded. A process that takes up the run may follow
+/// one that was killed, and a run is stopped before anything else begins.
+fn cuts(event: &EventKind) -> bool {
+    matches!(
+        event,
+        EventKind::RunResumed { .. }
+            | EventKind::RunForked { .. }
+            | EventKind::BudgetReached { .. }
+            | EventKind::RunCancelled
+    )
 }
 
 fn core(state: &RunState, start: &RunStart, custom: Option<&Arc<dyn Strategy>>) -> Core {

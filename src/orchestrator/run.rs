@@ -245,6 +245,10 @@ impl<'a> Worker<'a> {
                     has_happened = self.take_report(&mut core, ms, event).await;
                     continue;
                 }
+                // What the end of a call means depends on whether the run is being stopped.
+                if self.ended.is_some() && self.note_stop(&mut core.state).await {
+                    break;
+                }
                 if let Some(ended) = self.ended.take() {
                     self.take_call(&mut core, ended).await;
                     break;
@@ -255,8 +259,7 @@ impl<'a> Worker<'a> {
                         has_happened = self.take_report(&mut core, ms, event).await;
                     }
                     _ = self.context.cancel.stopped(), if !stopped => {
-                        self.note_stop(&mut core.state).await;
-                        has_happened = true;
+                        has_happened = self.note_stop(&mut core.state).await;
                     }
                     Some(ended) = self.calls.join_next_with_id() => self.ended = Some(ended),
                     () = &mut clock => unreachable!("the clock only stops the run"),
@@ -265,12 +268,12 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Records that the run is being stopped, if it is, before anything that follows from it.
-    async fn note_stop(&mut self, state: &mut RunState) {
-        if let Some(reason) = self.context.cancel.reason().filter(|_| !state.is_stopped()) {
-            let event = stop_event(reason, state);
-            self.note(state, event).await;
-        }
+    /// Records that the run is being stopped, if it is and this was not recorded yet. Returns whether it did.
+    async fn note_stop(&mut self, state: &mut RunState) -> bool {
+        let Some(reason) = self.context.cancel.reason().filter(|_| !state.is_stopped()) else { return false };
+        let event = stop_event(reason, state);
+        self.note(state, event).await;
+        true
     }
 
     /// Takes what a call reports. Returns whether something may follow from it. Nothing follows from progress.
@@ -354,7 +357,6 @@ impl<'a> Worker<'a> {
             Err(error) => (error.id(), broken()),
         };
         let Some((planned, _)) = self.in_flight.remove(&id) else { return };
-        self.note_stop(&mut core.state).await;
         let event = output_event(core, planned, called);
         self.note(&mut core.state, event).await;
     }

@@ -200,8 +200,9 @@ fn a_run_whose_planner_is_dead_or_talks_nonsense_is_completed_by_another_model()
         if is_dead { &mut world.dead } else { &mut world.nonsense }.push(planner.clone());
         world.band.workers.retain(|worker| worker.model != planner);
         let driven = Driver::new(&world, Disturbed { seed, ..Disturbed::default() }).run();
+        // A free plan begins with the tasks that the planner had written before it died.
         let (is_custom, is_simple) = (
-            world.strategy == StrategyName::Other,
+            matches!(world.strategy, StrategyName::Other | StrategyName::Free),
             matches!(world.strategy, StrategyName::Direct | StrategyName::Sequence | StrategyName::Vote),
         );
         if is_custom || (is_simple && !is_dead) || world.facts.arithmetic.is_some() {
