@@ -14,8 +14,7 @@ use super::{load, one_line, print, print_json, table};
 use crate::band::limits_for_band;
 use crate::journal::Journal;
 use crate::orchestrator::{
-    Difference, EventKind, ModelFiles, Replayed, RunState, StrategyName, Verified, recorded,
-    replay as replay_run, verify,
+    Difference, EventKind, Replayed, RunState, StrategyName, Verified, recorded, replay as replay_run, verify,
 };
 
 /// Characters of a value in a table.
@@ -40,8 +39,8 @@ pub fn replay(
 ) -> Result<ExitCode, CliError> {
     let (run, again) = recorded(journal, id)?;
     let replayed = replay_run(&run, &again, None);
-    let models = again.request.models.as_ref();
-    let verified = verified_with.map(|band| computed_again(config, band, models, &replayed)).transpose()?;
+    let verified =
+        verified_with.map(|band| computed_again(config, band, again.state(), &replayed)).transpose()?;
     if json {
         print_json(&Printed { replayed: &replayed, verified: verified.as_ref() })?;
     } else {
@@ -56,13 +55,13 @@ pub fn replay(
 fn computed_again(
     config: &Config,
     band: &BandFlags,
-    models: Option<&ModelFiles>,
+    run: &RunState,
     replayed: &Replayed,
 ) -> Result<Verified, CliError> {
     let hub = config.hub();
-    let (config, files) = match models.filter(|_| !band.are_given()) {
-        Some(models) => load::find_of_run(config, models, &hub, true)?,
-        None => (config.clone(), load::find(config, &hub, true)?),
+    let (config, files) = match band.are_given() {
+        true => (config.clone(), load::find(config, &hub, true)?),
+        false => load::find_of_run(config, run, &hub, true)?,
     };
     let config = &config;
     let memory = limits_for_band(load::available(config), &hub, &files)?;

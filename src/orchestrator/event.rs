@@ -172,7 +172,16 @@ pub enum EventKind {
     },
     /// Progress of a running task. It is shown and not recorded.
     #[serde(rename = "task.progress")]
-    TaskProgress { task: String, prefill_tokens: u32, prompt_tokens: u32, completion_tokens: u32 },
+    TaskProgress {
+        task: String,
+        /// Tokens of the prompt that are computed or were found in the prefix cache.
+        prefill_tokens: u32,
+        /// Of these, the tokens that were found in the cache.
+        #[serde(default)]
+        cached_tokens: u32,
+        prompt_tokens: u32,
+        completion_tokens: u32,
+    },
     /// A new plan is made around the finished tasks. No strategy sends this yet.
     #[serde(rename = "replan.started")]
     ReplanStarted {
