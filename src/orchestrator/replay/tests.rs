@@ -91,7 +91,9 @@ fn recorded(steps: usize) -> (RecordedRun, RunStart, Arc<dyn Strategy>) {
     loop {
         let ms = core.state.wall_ms;
         let (follow, waits) = core.advance(ms);
-        follow.iter().for_each(|event| drop(put(event)));
+        for event in &follow {
+            put(event);
+        }
         if waits == Waits::Over {
             break;
         }
