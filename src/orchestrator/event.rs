@@ -100,6 +100,9 @@ pub enum EventKind {
         model: String,
         #[serde(default)]
         prompt: String,
+        /// Name and version of the template of the prompt, such as `map.plan@1`, if it was made from one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prompt_template: Option<String>,
         #[serde(default)]
         sampling: Value,
         #[serde(default)]
@@ -339,11 +342,11 @@ pub enum CallEnd {
     /// Records of earlier versions don't say.
     #[default]
     Unrecorded,
-    /// The model replied.
+    /// There is a whole reply, or as much of it as the limits of the call allowed.
     Reply(Finish),
-    /// The call failed.
+    /// There is no reply that could be checked.
     Failed { class: FailureClass, error: String },
-    /// The run was stopped.
+    /// The run was stopped meanwhile.
     Stopped,
 }
 

@@ -27,6 +27,8 @@ pub struct Replayed {
     pub differences: Vec<Difference>,
     /// The answer, computed anew.
     pub answer: String,
+    /// Templates of prompts that have changed since the run, each once.
+    pub changed_prompts: Vec<ChangedPrompt>,
     /// Calls with a reply, as they were made, to be made again.
     #[serde(skip)]
     pub calls: Vec<RecordedCall>,
@@ -38,6 +40,15 @@ pub struct Difference {
     pub seq: u64,
     pub recorded: Option<EventKind>,
     pub replayed: Option<EventKind>,
+}
+
+/// A template that is not the one that made a recorded prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChangedPrompt {
+    /// Name and version in the record, such as `map.plan@1`.
+    pub recorded: String,
+    /// The one that would make the prompt now, if any.
+    pub now: Option<String>,
 }
 
 /// A call of a recorded run and the reply that it got.
@@ -57,6 +68,7 @@ pub struct RecordedCall {
 #[must_use]
 pub fn replay(run: &RecordedRun, start: &RunStart, custom: Option<&Arc<dyn Strategy>>) -> Replayed {
     let events = typed(&run.events);
+<<<<<<< HEAD
     let mut replay = Replay {
         fold: Fold { id: &run.row.id, created_ms: run.row.created_ms, events: &events },
         core: core(RunState::new(&run.row.id, run.row.created_ms), start, custom),
@@ -69,6 +81,15 @@ pub fn replay(run: &RecordedRun, start: &RunStart, custom: Option<&Arc<dyn Strat
             calls: Vec::new(),
         },
         accepted: HashSet::new(),
+=======
+    let mut replayed = Replayed {
+        id: run.row.id.clone(),
+        events: 0,
+        differences: Vec::new(),
+        answer: String::new(),
+        changed_prompts: Vec::new(),
+        calls: Vec::new(),
+>>>>>>> main
     };
     let mut at = 0;
     while let Some((seq, ms, event)) = events.get(at) {
@@ -239,6 +260,59 @@ impl Replayed {
             }
         }
     }
+<<<<<<< HEAD
+=======
+
+    /// Keeps a call that got a reply, as it was planned.
+    fn note_call(&mut self, event: &EventKind, planned: &[Planned]) {
+        let EventKind::TaskOutput {
+            task,
+            attempt,
+            output,
+            sampling,
+            prompt_template,
+            end: CallEnd::Reply(_),
+            ..
+        } = event
+        else {
+            return;
+        };
+        let found = planned.iter().find(|planned| planned.task == *task && planned.attempt == *attempt);
+        let Some(planned) = found else { return };
+        self.note_template(prompt_template.as_ref(), planned);
+        let mut call = planned.call.clone();
+        // A budget may have left fewer tokens.
+        let tokens_max = sampling["tokens_max"].as_u64().and_then(|tokens| u32::try_from(tokens).ok());
+        call.tokens_max = tokens_max.unwrap_or(call.tokens_max);
+        self.calls.push(RecordedCall {
+            task: task.clone(),
+            attempt: *attempt,
+            worker: planned.worker.clone(),
+            call,
+            output: output.clone(),
+            accepted: false,
+        });
+    }
+
+    /// Keeps the template of a recorded prompt if another one makes the prompt now.
+    fn note_template(&mut self, recorded: Option<&String>, planned: &Planned) {
+        let Some(recorded) = recorded.filter(|recorded| planned.prompt_template.as_ref() != Some(*recorded))
+        else {
+            return;
+        };
+        let changed = ChangedPrompt { recorded: recorded.clone(), now: planned.prompt_template.clone() };
+        if !self.changed_prompts.contains(&changed) {
+            self.changed_prompts.push(changed);
+        }
+    }
+
+    fn note_result(&mut self, event: &EventKind) {
+        if let EventKind::TaskFinished { task, attempts, status: Status::Completed, .. } = event {
+            let of_result = |call: &&mut RecordedCall| call.task == *task && call.attempt == *attempts;
+            self.calls.iter_mut().filter(of_result).for_each(|call| call.accepted = true);
+        }
+    }
+>>>>>>> main
 }
 
 /// What became of making the recorded calls again.
