@@ -68,7 +68,6 @@ pub struct RecordedCall {
 #[must_use]
 pub fn replay(run: &RecordedRun, start: &RunStart, custom: Option<&Arc<dyn Strategy>>) -> Replayed {
     let events = typed(&run.events);
-<<<<<<< HEAD
     let mut replay = Replay {
         fold: Fold { id: &run.row.id, created_ms: run.row.created_ms, events: &events },
         core: core(RunState::new(&run.row.id, run.row.created_ms), start, custom),
@@ -78,18 +77,10 @@ pub fn replay(run: &RecordedRun, start: &RunStart, custom: Option<&Arc<dyn Strat
             events: 0,
             differences: Vec::new(),
             answer: String::new(),
+            changed_prompts: Vec::new(),
             calls: Vec::new(),
         },
         accepted: HashSet::new(),
-=======
-    let mut replayed = Replayed {
-        id: run.row.id.clone(),
-        events: 0,
-        differences: Vec::new(),
-        answer: String::new(),
-        changed_prompts: Vec::new(),
-        calls: Vec::new(),
->>>>>>> main
     };
     let mut at = 0;
     while let Some((seq, ms, event)) = events.get(at) {
@@ -173,11 +164,20 @@ impl Replay<'_> {
 
     /// Keeps a call that got a reply, as it was planned.
     fn note_call(&mut self, event: &EventKind) {
-        let EventKind::TaskOutput { task, attempt, output, sampling, end: CallEnd::Reply(_), .. } = event
+        let EventKind::TaskOutput {
+            task,
+            attempt,
+            output,
+            sampling,
+            prompt_template,
+            end: CallEnd::Reply(_),
+            ..
+        } = event
         else {
             return;
         };
         let Some(planned) = self.planned.get(&(task.clone(), *attempt)) else { return };
+        self.replayed.note_template(prompt_template.as_ref(), planned);
         let mut call = planned.call.clone();
         // A budget may have left fewer tokens.
         let tokens_max = sampling["tokens_max"].as_u64().and_then(|tokens| u32::try_from(tokens).ok());
@@ -260,39 +260,6 @@ impl Replayed {
             }
         }
     }
-<<<<<<< HEAD
-=======
-
-    /// Keeps a call that got a reply, as it was planned.
-    fn note_call(&mut self, event: &EventKind, planned: &[Planned]) {
-        let EventKind::TaskOutput {
-            task,
-            attempt,
-            output,
-            sampling,
-            prompt_template,
-            end: CallEnd::Reply(_),
-            ..
-        } = event
-        else {
-            return;
-        };
-        let found = planned.iter().find(|planned| planned.task == *task && planned.attempt == *attempt);
-        let Some(planned) = found else { return };
-        self.note_template(prompt_template.as_ref(), planned);
-        let mut call = planned.call.clone();
-        // A budget may have left fewer tokens.
-        let tokens_max = sampling["tokens_max"].as_u64().and_then(|tokens| u32::try_from(tokens).ok());
-        call.tokens_max = tokens_max.unwrap_or(call.tokens_max);
-        self.calls.push(RecordedCall {
-            task: task.clone(),
-            attempt: *attempt,
-            worker: planned.worker.clone(),
-            call,
-            output: output.clone(),
-            accepted: false,
-        });
-    }
 
     /// Keeps the template of a recorded prompt if another one makes the prompt now.
     fn note_template(&mut self, recorded: Option<&String>, planned: &Planned) {
@@ -305,14 +272,6 @@ impl Replayed {
             self.changed_prompts.push(changed);
         }
     }
-
-    fn note_result(&mut self, event: &EventKind) {
-        if let EventKind::TaskFinished { task, attempts, status: Status::Completed, .. } = event {
-            let of_result = |call: &&mut RecordedCall| call.task == *task && call.attempt == *attempts;
-            self.calls.iter_mut().filter(of_result).for_each(|call| call.accepted = true);
-        }
-    }
->>>>>>> main
 }
 
 /// What became of making the recorded calls again.

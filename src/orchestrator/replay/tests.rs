@@ -44,7 +44,7 @@ impl Strategy for Wide {
 
     fn prompt(&self, task: &Task, goal: &Goal, _: &RunState) -> Prompt {
         let prompt = format!("{} of {}", task.id, goal.inputs[0].text);
-        Prompt { messages: goal.messages(prompt), schema: None }
+        Prompt { messages: goal.messages(prompt), ..Prompt::default() }
     }
 
     fn check(&self, _: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {
@@ -111,6 +111,7 @@ fn recorded(steps: usize) -> (RecordedRun, RunStart, Arc<dyn Strategy>) {
             usage: TokenUsage::default(),
             end: CallEnd::Reply(Finish::Stop),
             steps: [0, 0],
+            prompt_template: None,
         };
         core.take(ms, &event);
         put(&event);
