@@ -21,7 +21,7 @@ fn prose(seed: u64, words: usize) -> String {
 fn sizes(ran: &Ran) -> (u64, u64) {
     let id = &ran.outcome.id;
     let db = rusqlite::Connection::open(ran.record()).unwrap();
-    let rows = |query: &str| db.query_row(query, [id], |row| row.get::<_, u64>(0)).unwrap();
+    let rows = |query: &str| db.query_row(query, [id], |row| row.get::<_, i64>(0)).unwrap() as u64;
     let bytes = |column: &str| format!("length(CAST({column} AS BLOB))");
     let events = rows(&format!(
         "SELECT sum({} + 2 + 3 + {} + {}) FROM events WHERE run = ?1",
