@@ -72,4 +72,19 @@ impl RunState {
         let damaged = missing.clone();
         Self { status: Status::Damaged, missing, damaged, ..Self::new(id, created_ms) }
     }
+
+    /// Marks a run as interrupted: what has not ended is incomplete.
+    pub(crate) fn leave(&mut self) {
+        if self.status != Status::InProgress {
+            return;
+        }
+        self.status = Status::Incomplete;
+        self.missing.push(format!(
+            "the rest: the run was interrupted: its process was killed, or its end could not be recorded; `bandmaster runs resume {}` goes on",
+            self.id
+        ));
+        for task in self.tasks.iter_mut().filter(|task| !task.has_ended()) {
+            task.status = Status::Incomplete;
+        }
+    }
 }
