@@ -15,6 +15,7 @@ mod goal;
 mod ladder;
 mod missing;
 mod outcome;
+mod partial;
 mod plan;
 mod prompts;
 mod replay;
@@ -45,7 +46,7 @@ pub use replay::{ChangedPrompt, Difference, OutputDifference, Replayed, Verified
 pub use request::{Budget, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
 pub use run::{Observer, choose, run, run_with};
 pub use start::{RunStart, StartError, StartKind, answer, fork, recorded, resume, state, states};
-pub use state::{Attempt, RunState, TaskState};
+pub use state::{Attempt, Replan, RunState, TaskState};
 pub use strategies::direct_prompt;
 pub use strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
 pub use template::{Template, TemplateError};

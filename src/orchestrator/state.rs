@@ -1,6 +1,9 @@
 //! The state of a run: a fold of its events and nothing else. The same state is what a run goes on from, what
 //! `runs show` prints and what a fork begins with.
 
+mod damaged;
+mod replans;
+
 use bandmaster_journal::{DAMAGED, Event};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -12,6 +15,7 @@ use super::goal::BandInfo;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
 use super::plan::{Job, Plan, Task};
 use super::request::StrategyName;
+pub use replans::Replan;
 
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,6 +59,9 @@ pub struct RunState {
     /// Why the run is being stopped.
     #[serde(skip)]
     pub stopped: Option<Stopped>,
+    /// The times that the planner was asked again, in order.
+    #[serde(skip)]
+    pub replans: Vec<Replan>,
     /// Answers of the user to questions of the run, each with its question.
     #[serde(skip)]
     pub answers: Vec<(String, String)>,
@@ -127,6 +134,9 @@ pub struct Attempt {
     pub sampling: Value,
     /// What the model returned, before it was checked.
     pub output: String,
+    /// The finished parts of the reply while the call runs, as [`Task::partial_depth`] asks for them.
+    #[serde(skip)]
+    pub partial: String,
     /// Why the attempt failed, if it did.
     pub error: Option<String>,
     pub usage: TokenUsage,
@@ -249,6 +259,7 @@ impl RunState {
             band: None,
             splits: Vec::new(),
             stopped: None,
+            replans: Vec::new(),
             answers: Vec::new(),
             outcome: None,
         }
@@ -278,50 +289,6 @@ impl RunState {
                 self.take_damaged(event);
                 self.note_damage(event.seq, &event.kind, &why.to_string());
             }
-        }
-    }
-
-    fn note_damage(&mut self, seq: u64, kind: &str, why: &str) {
-        self.damaged.push(format!("event {seq} ({kind}), whose record is damaged: {why}"));
-    }
-
-    /// Takes what can be read of a damaged event: a run or task that ended did end, even if nobody can say how.
-    fn take_damaged(&mut self, event: &Event) {
-        let text = |field: &str| event.body[field].as_str().unwrap_or_default().to_owned();
-        match event.kind.as_str() {
-            "run.finished" => {
-                self.status = Status::Incomplete;
-                self.answer = text("answer");
-            }
-            "task.finished" => {
-                if let Some(task) = self.task_mut(&text("task")) {
-                    task.status = Status::Incomplete;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A run of which nothing can be read.
-    #[must_use]
-    pub fn unreadable(id: &str, created_ms: u64, why: &str) -> Self {
-        let missing = vec![format!("everything: {why}; `bandmaster runs rm {id}` removes it")];
-        let damaged = missing.clone();
-        Self { status: Status::Damaged, missing, damaged, ..Self::new(id, created_ms) }
-    }
-
-    /// Marks a run as interrupted: what has not ended is incomplete.
-    pub(super) fn leave(&mut self) {
-        if self.status != Status::InProgress {
-            return;
-        }
-        self.status = Status::Incomplete;
-        self.missing.push(format!(
-            "the rest: the run was interrupted: its process was killed, or its end could not be recorded; `bandmaster runs resume {}` goes on",
-            self.id
-        ));
-        for task in self.tasks.iter_mut().filter(|task| !task.has_ended()) {
-            task.status = Status::Incomplete;
         }
     }
 
@@ -424,9 +391,8 @@ impl RunState {
                 self.missing.clone_from(&outcome.missing);
                 self.outcome = Some(outcome.clone());
             }
-            EventKind::PlanProposed { .. }
-            | EventKind::ReplanStarted { .. }
-            | EventKind::TaskProgress { .. } => {}
+            EventKind::ReplanStarted { why, kept, dropped } => self.replan(why, kept, dropped),
+            EventKind::PlanProposed { .. } | EventKind::TaskProgress { .. } => {}
             of_task => self.apply_to_task(ms, of_task),
         }
     }
@@ -492,12 +458,21 @@ impl RunState {
         }
         let had_ended = self.outcome.is_some();
         let mut again: Vec<String> = Vec::new();
-        for task in &mut self.tasks {
+        let last_planned = self.tasks.iter().rposition(|task| !is_planners(task));
+        let dropped: Vec<&String> = self.replans.iter().flat_map(|replan| &replan.dropped).collect();
+        for (at, task) in self.tasks.iter_mut().enumerate() {
+            if dropped.contains(&&task.id) {
+                continue;
+            }
             let open = match task.status {
+                // The tasks that are there followed from it.
+                Status::Completed | Status::Failed | Status::Skipped
+                    if task.task.job == Job::Plan && last_planned > Some(at) =>
+                {
+                    false
+                }
                 // What was cut off at its limit may get further in another attempt.
                 Status::Completed => had_ended && task.cut,
-                // The tasks that are there followed from its failure.
-                Status::Failed if task.task.job == Job::Plan && self.plan.is_some() => false,
                 Status::Failed | Status::Skipped => had_ended,
                 _ => true,
             };
@@ -534,6 +509,7 @@ impl TaskState {
             EventKind::TaskRetried { attempt, worker, model, rung, wait_ms, .. } => {
                 self.begin(ms, *attempt, (worker, model), *rung, *wait_ms);
             }
+            EventKind::TaskPartial { attempt, output, .. } => self.attempt(*attempt).partial.push_str(output),
             EventKind::TaskOutput {
                 attempt,
                 prompt,

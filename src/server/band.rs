@@ -212,7 +212,7 @@ fn progress(event: &EventKind) -> Option<String> {
         }
         EventKind::TaskRetried { task, worker, .. } => Some(format!("{task}: tried again by {worker}.")),
         EventKind::TaskFinished { task, status, .. } => Some(format!("{task}: {}.", status.name())),
-        EventKind::ReplanStarted { why } => Some(format!("Planning again: {why}")),
+        EventKind::ReplanStarted { why, .. } => Some(format!("Planning again: {why}")),
         EventKind::BudgetReached { which, limit } => {
             Some(format!("The budget of {limit} {which} is reached."))
         }
