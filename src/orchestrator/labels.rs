@@ -107,8 +107,7 @@ fn step_repeated(run: &RunState, task: &TaskState) -> Option<String> {
 }
 
 fn task_lost(run: &RunState, task: &TaskState) -> Option<String> {
-    (run.outcome.is_some() && !task.has_ended())
-        .then(|| format!("it is {} and the run has ended", task.status))
+    (run.has_ended() && !task.has_ended()).then(|| format!("it is {} and the run has ended", task.status))
 }
 
 fn shape_disobeyed(attempt: &Attempt) -> Option<String> {
@@ -163,7 +162,7 @@ fn unaware_of_end(task: &TaskState, attempt: &Attempt) -> Option<String> {
 }
 
 fn answer_without_task(run: &RunState, task: &TaskState) -> Option<String> {
-    let has_answer = run.outcome.is_some() && !run.answer.trim().is_empty();
+    let has_answer = run.has_ended() && !run.answer.trim().is_empty();
     let is_planned = run.plan_tasks().any(|planned| planned.id == task.id);
     if !has_answer || !is_planned || task.accepted().is_some() || is_replaced(run, task) {
         return None;

@@ -27,16 +27,17 @@ impl RunState {
         if self.band.is_none() && is_unrecorded {
             // Recorded by an earlier version, which didn't record what the tasks are. The run begins anew.
             self.tasks.clear();
+            self.places.clear();
             self.plan = None;
         }
-        let had_ended = self.outcome.is_some();
+        let had_ended = self.has_ended();
         let changed_at = self.change_inputs(changed);
         self.reopen(had_ended, &changed_at);
         self.band = Some(band.clone());
         self.status = Status::InProgress;
         self.answer.clear();
         self.missing.clear();
-        (self.outcome, self.usage) = (None, None);
+        (self.outcome, self.usage, self.lost_outcome) = (None, None, false);
         if had_ended {
             self.begin_budget();
         } else {
@@ -47,7 +48,7 @@ impl RunState {
     /// Begins a new run with the events of another one and other settings.
     pub(super) fn fork(&mut self, run: &str, set: &BTreeMap<String, String>, band: &BandInfo) {
         run.clone_into(&mut self.id);
-        self.outcome = None;
+        (self.outcome, self.lost_outcome) = (None, false);
         self.resume(None, band, &[]);
         self.begin_budget();
         set.iter().for_each(|(name, value)| self.set(name, value));
