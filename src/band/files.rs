@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bandmaster_hub::{Band as BandNames, Hub, HubError, LocalModel, Role};
+use bandmaster_orchestrator::{BandInfo, ModelFiles};
 
 /// The model files of a band.
 #[derive(Debug, Clone)]
@@ -26,6 +27,33 @@ impl BandFiles {
     #[must_use]
     pub fn writers(&self) -> Vec<&LocalModel> {
         without_repeats(std::iter::once(&self.planner).chain(&self.workers))
+    }
+
+    /// What is recorded of the files and of how they are loaded, so that a run can go on with them.
+    #[must_use]
+    pub fn recorded(&self, context_tokens: usize, kv_type: &str) -> ModelFiles {
+        let path = |model: &LocalModel| model.path.display().to_string();
+        ModelFiles {
+            planner: path(&self.planner),
+            workers: self.workers.iter().map(path).collect(),
+            workers_named: self.workers_named,
+            context_tokens,
+            kv_type: kv_type.to_owned(),
+        }
+    }
+
+    /// The same files under the names that the record of a run has for them. Its tasks refer to their workers by name,
+    /// and a file that is found by its path may have another one.
+    #[must_use]
+    pub fn named_as(mut self, band: &BandInfo) -> Self {
+        let workers: Vec<_> = band.workers.iter().filter(|worker| !worker.is_calculator()).collect();
+        if workers.len() == self.workers.len() {
+            self.planner.name.clone_from(&band.planner.model);
+            for (file, known) in self.workers.iter_mut().zip(workers) {
+                file.name.clone_from(&known.worker);
+            }
+        }
+        self
     }
 }
 
@@ -117,6 +145,7 @@ fn make_names_unique(models: &mut [&mut LocalModel]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bandmaster_orchestrator::WorkerInfo;
 
     fn found(path: &Path) -> LocalModel {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -139,6 +168,31 @@ mod tests {
         check(&["/x/a/m.gguf", "/y/a/m.gguf"], &["x/a/m.gguf", "y/a/m.gguf"]);
         check(&["/x/a/m.gguf", "/y/a/m.gguf", "/b/m.gguf"], &["x/a/m.gguf", "y/a/m.gguf", "b/m.gguf"]);
         check(&["/a/m.gguf", "/a/m.bin"], &["a/m.gguf", "a/m.bin"]);
+    }
+
+    #[test]
+    fn files_of_a_recorded_run_have_the_names_that_its_tasks_refer_to() {
+        let files = BandFiles {
+            planner: found(Path::new("/m/big/big-q4.gguf")),
+            workers: vec![found(Path::new("/m/small/small-q4.gguf"))],
+            embeddings: None,
+            workers_named: false,
+        };
+        let worker = |name: &str, model: &str| WorkerInfo {
+            worker: name.to_owned(),
+            model: model.to_owned(),
+            ..WorkerInfo::default()
+        };
+        let workers = vec![worker("small", "small"), worker("calculator", "rule")];
+        let band = BandInfo { planner: worker("planner", "big"), workers };
+        let names = |files: BandFiles| [files.planner.name, files.workers[0].name.clone()];
+        assert_eq!(names(files.clone().named_as(&band)), ["big", "small"]);
+        let other = BandInfo { workers: Vec::new(), ..band };
+        assert_eq!(
+            names(files.named_as(&other)),
+            ["big-q4", "small-q4"],
+            "another band's names mean nothing"
+        );
     }
 
     #[test]

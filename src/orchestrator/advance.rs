@@ -11,7 +11,7 @@ use super::goal::{Goal, RULE};
 use super::ladder::{self, Next};
 use super::outcome::{Outcome, Status};
 use super::plan::{Job, Plan, PlanError, Task};
-use super::report::conclude;
+use super::report::{conclude, conclude_early};
 use super::request::{StrategyError, StrategyName};
 use super::state::{Attempt, RunState, TaskState};
 use super::strategies::named;
@@ -46,6 +46,9 @@ pub(crate) struct Planned {
     pub worker: String,
     pub wait_ms: u64,
     pub streams_answer: bool,
+    pub partial_depth: u32,
+    /// The template that the prompt was made from.
+    pub prompt_template: Option<String>,
     pub call: Call,
 }
 
@@ -203,14 +206,29 @@ impl Core {
 
     fn of_strategy(&self, ms: u64) -> Result<Vec<EventKind>, Waits> {
         match self.next_move() {
+            Move::Answer(ended) if self.ends_early() => {
+                let outcome = Box::new(conclude_early(&self.state, ended, ms));
+                Ok(vec![EventKind::RunFinished { outcome }])
+            }
             Move::Answer(ended) => Ok(vec![self.end(ended, ms)]),
             Move::Split(asked) => Err(Waits::ForSplits(asked)),
             // While the run is being stopped, the results that a plan would follow from are missing.
-            Move::Add { .. } if self.state.is_stopped() => Ok(vec![self.end(Ended::default(), ms)]),
+            Move::Add { .. } | Move::Replan { .. } if self.state.is_stopped() => {
+                Ok(vec![self.end(Ended::default(), ms)])
+            }
             Move::Add { tasks, proposed } => Ok(self.add(tasks, proposed, ms)),
+            Move::Replan { why, kept, dropped } => Ok(vec![EventKind::ReplanStarted { why, kept, dropped }]),
             Move::Drop { tasks, why } => self.drop_tasks(&tasks, &why, ms),
             Move::Wait => self.wait(ms),
         }
+    }
+
+    /// Whether the strategy would go on if the run were not being stopped.
+    fn ends_early(&self) -> bool {
+        let Some(strategy) = self.strategy.as_ref().filter(|_| self.state.is_stopped()) else { return false };
+        let mut state = self.state.clone();
+        state.stopped = None;
+        !matches!(strategy.next(&self.goal, &state), Move::Answer(_))
     }
 
     fn next_move(&self) -> Move {
@@ -302,6 +320,8 @@ impl Core {
             worker: attempt.worker.clone(),
             wait_ms: attempt.wait_ms,
             streams_answer: task.task.streams_answer,
+            partial_depth: task.task.partial_depth,
+            prompt_template: prompt.template,
             call: Call {
                 messages: prompt.messages,
                 schema: prompt.schema,

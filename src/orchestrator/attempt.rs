@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::band::{Call, CallError, CallErrorKind, CallUsage, Llm, Progress, Reply};
 use super::cancel::{Cancel, StopReason};
 use super::event::{CallEnd, EventKind, FailureClass};
+use super::partial::Parts;
 
 /// Shortest time between two progress events of a task.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -76,8 +77,11 @@ const QUEUE_PATIENCE: u32 = 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Label {
     pub task: String,
+    pub attempt: u32,
     /// Whether new text is streamed as part of the answer.
     pub streams_answer: bool,
+    /// Depth in a JSON reply at which finished parts are reported; 0 for none.
+    pub partial_depth: u32,
 }
 
 /// How a call went.
@@ -104,11 +108,17 @@ struct Watched {
 struct WatchedState {
     prompt: String,
     text: String,
+    parts: Parts,
+    /// Bytes of the text that were reported as finished parts.
+    reported: usize,
     alive: Instant,
     /// The prompt was sent and nothing has come back yet, so the call may still be queued.
     waits: bool,
     shown: Instant,
+    /// Prompt tokens that are computed or were found in the prefix cache.
     prefill_tokens: u32,
+    /// Of these, the tokens that were found in the cache.
+    cached_tokens: u32,
     prompt_tokens: u32,
     completion_tokens: u32,
 }
@@ -119,10 +129,13 @@ impl Watched {
         let state = WatchedState {
             prompt: String::new(),
             text: String::new(),
+            parts: Parts::at_depth(label.partial_depth),
+            reported: 0,
             alive: now,
             waits: false,
             shown: now,
             prefill_tokens: 0,
+            cached_tokens: 0,
             prompt_tokens: 0,
             completion_tokens: 0,
         };
@@ -142,12 +155,14 @@ impl Watched {
                 prompt.clone_into(&mut state.prompt);
                 0
             }
-            Progress::Prefill { computed, total } => {
-                let more = computed.saturating_sub(state.prefill_tokens);
-                (state.prefill_tokens, state.prompt_tokens) = (computed.max(state.prefill_tokens), total);
-                more
+            Progress::Prefill { computed, cached, total } => {
+                let before = state.prefill_tokens - state.cached_tokens;
+                state.prefill_tokens = computed.max(state.prefill_tokens);
+                (state.cached_tokens, state.prompt_tokens) = (cached.min(state.prefill_tokens), total);
+                (state.prefill_tokens - state.cached_tokens).saturating_sub(before)
             }
             Progress::Text(text) => {
+                self.report_parts(&mut state, text);
                 state.text.push_str(text);
                 state.completion_tokens += 1;
                 if self.label.streams_answer && !text.is_empty() {
@@ -161,6 +176,7 @@ impl Watched {
             self.context.send(EventKind::TaskProgress {
                 task: self.label.task.clone(),
                 prefill_tokens: state.prefill_tokens,
+                cached_tokens: state.cached_tokens,
                 prompt_tokens: state.prompt_tokens,
                 completion_tokens: state.completion_tokens,
             });
@@ -168,11 +184,27 @@ impl Watched {
         self.context.meter.spend(u64::from(spent), &self.context.cancel);
     }
 
+    /// Reports the parts of the reply that `piece`, which comes next in it, shows to be finished.
+    fn report_parts(&self, state: &mut WatchedState, piece: &str) {
+        if self.label.partial_depth == 0 {
+            return;
+        }
+        let before = state.text.len();
+        for end in state.parts.take(piece) {
+            let text = format!("{}{piece}", state.text);
+            let output = text[state.reported..before + end].to_owned();
+            state.reported = before + end;
+            let (task, attempt) = (self.label.task.clone(), self.label.attempt);
+            self.context.send(EventKind::TaskPartial { task, attempt, output });
+        }
+    }
+
     /// Tokens counted while the call ran. Stands in for the usage that a stopped call never reports.
     fn usage(&self) -> CallUsage {
         let state = self.state();
         CallUsage {
             prompt_tokens: u64::from(state.prefill_tokens),
+            cached_tokens: u64::from(state.cached_tokens),
             completion_tokens: u64::from(state.completion_tokens),
             ..CallUsage::default()
         }
@@ -243,8 +275,31 @@ pub(crate) async fn attempt(context: &Context, label: Label, llm: &Arc<dyn Llm>,
 fn spend(context: &Context, watched: &Watched, reply: Option<&Reply>) -> CallUsage {
     let counted = watched.usage();
     let call = reply.map_or(counted, |reply| reply.usage);
-    let computed = call.prompt_tokens.saturating_sub(call.cached_tokens) + call.completion_tokens;
-    let already = counted.prompt_tokens + counted.completion_tokens;
-    context.meter.spend(computed.saturating_sub(already), &context.cancel);
+    context.meter.spend(call.computed_tokens().saturating_sub(counted.computed_tokens()), &context.cancel);
     call
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_stopped_used_up_no_tokens_that_came_from_the_cache() {
+        let (events, _receiver) = mpsc::unbounded_channel();
+        let meter = Arc::new(Meter::new(Some(100), 0));
+        let stall_after = Duration::from_secs(1);
+        let (cancel, started) = (Cancel::new(), Instant::now());
+        let context = Context { cancel, meter, events, started, stall_after, earlier_ms: 0 };
+        let label = Label { task: "t1".to_owned(), attempt: 1, streams_answer: false, partial_depth: 0 };
+        let watched = Watched::new(context.clone(), label);
+        for progress in [
+            Progress::Prompt("How many?"),
+            Progress::Prefill { computed: 80, cached: 64, total: 90 },
+            Progress::Prefill { computed: 90, cached: 64, total: 90 },
+            Progress::Text("Ten"),
+        ] {
+            watched.take(progress);
+        }
+        assert_eq!((watched.usage().computed_tokens(), context.meter.left()), (27, Some(73)));
+    }
 }

@@ -100,6 +100,9 @@ pub enum EventKind {
         model: String,
         #[serde(default)]
         prompt: String,
+        /// Name and version of the template of the prompt, such as `map.plan@1`, if it was made from one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prompt_template: Option<String>,
         #[serde(default)]
         sampling: Value,
         #[serde(default)]
@@ -112,6 +115,16 @@ pub enum EventKind {
         /// Engine steps that computed something for the call, and the sequences in them summed over steps.
         #[serde(default)]
         steps: [u64; 2],
+    },
+    /// A call that is being made has finished one more part of its JSON reply.
+    #[serde(rename = "task.partial")]
+    TaskPartial {
+        task: String,
+        #[serde(default = "first")]
+        attempt: u32,
+        /// The reply's text since the last part.
+        #[serde(default)]
+        output: String,
     },
     /// A worker asks the user something. No strategy sends this yet.
     #[serde(rename = "task.asked")]
@@ -172,12 +185,27 @@ pub enum EventKind {
     },
     /// Progress of a running task. It is shown and not recorded.
     #[serde(rename = "task.progress")]
-    TaskProgress { task: String, prefill_tokens: u32, prompt_tokens: u32, completion_tokens: u32 },
-    /// A new plan is made around the finished tasks. No strategy sends this yet.
+    TaskProgress {
+        task: String,
+        /// Tokens of the prompt that are computed or were found in the prefix cache.
+        prefill_tokens: u32,
+        /// Of these, the tokens that were found in the cache.
+        #[serde(default)]
+        cached_tokens: u32,
+        prompt_tokens: u32,
+        completion_tokens: u32,
+    },
+    /// The planner is asked again. What is added next is the new part of the plan.
     #[serde(rename = "replan.started")]
     ReplanStarted {
         #[serde(default)]
         why: String,
+        /// Ids of the tasks whose results stay in use.
+        #[serde(default)]
+        kept: Vec<String>,
+        /// Ids of the tasks that the plan goes on without.
+        #[serde(default)]
+        dropped: Vec<String>,
     },
     /// New text of the answer. It is shown and not recorded. After `task.retried` the answer starts over, because the
     /// earlier text was rejected.
@@ -247,6 +275,7 @@ impl EventKind {
             Self::RunStarted { .. }
                 | Self::StrategyChosen { .. }
                 | Self::InputsSplit { .. }
+                | Self::TaskPartial { .. }
                 | Self::TaskOutput { .. }
                 | Self::BudgetReached { .. }
                 | Self::RunCancelled
@@ -261,6 +290,7 @@ impl EventKind {
         match self {
             Self::TaskReady { task }
             | Self::TaskStarted { task, .. }
+            | Self::TaskPartial { task, .. }
             | Self::TaskOutput { task, .. }
             | Self::TaskAsked { task, .. }
             | Self::TaskFailed { task, .. }
@@ -290,7 +320,7 @@ impl EventKind {
 }
 
 /// All types of events, by their names in the record.
-const TYPES: [&str; 21] = [
+const TYPES: [&str; 22] = [
     "run.started",
     "strategy.chosen",
     "inputs.split",
@@ -299,6 +329,7 @@ const TYPES: [&str; 21] = [
     "tasks.added",
     "task.ready",
     "task.started",
+    "task.partial",
     "task.output",
     "task.asked",
     "task.failed",
@@ -330,11 +361,11 @@ pub enum CallEnd {
     /// Records of earlier versions don't say.
     #[default]
     Unrecorded,
-    /// The model replied.
+    /// There is a whole reply, or as much of it as the limits of the call allowed.
     Reply(Finish),
-    /// The call failed.
+    /// There is no reply that could be checked.
     Failed { class: FailureClass, error: String },
-    /// The run was stopped.
+    /// The run was stopped meanwhile.
     Stopped,
 }
 

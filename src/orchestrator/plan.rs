@@ -59,12 +59,24 @@ pub struct Task {
     /// Whether it begins although a task that it needs has no result.
     #[serde(default, skip_serializing_if = "is_false")]
     pub with_gaps: bool,
+    /// Depth in its JSON reply at which finished parts are recorded while the model still writes: 1 for the fields of
+    /// an object, 2 for the items of a list in it, 0 to record none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub partial_depth: u32,
     /// Whether its text is shown as part of the answer while it is written.
     #[serde(default, skip_serializing_if = "is_false")]
     pub streams_answer: bool,
 }
 
 impl Task {
+    /// A task for models, with at most 512 tokens for its result. `ladder` names the workers that try it, in order.
+    #[must_use]
+    pub fn new(id: impl Into<String>, job: Job, ladder: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let ladder: Vec<String> = ladder.into_iter().map(Into::into).collect();
+        let worker = ladder.first().cloned().unwrap_or_default();
+        Self { id: id.into(), job, worker, ladder, tokens_max: 512, ..Self::default() }
+    }
+
     /// Whether the text of an input is part of the task's prompt.
     #[must_use]
     pub fn reads(&self, input: usize) -> bool {
@@ -157,6 +169,8 @@ pub enum Shape {
     Text,
     /// One fact that was read in a text.
     Finding(AnswerIs),
+    /// A text with one number in it.
+    Number,
     /// Figures calculated by rule.
     Figures,
 }

@@ -50,7 +50,7 @@ pub struct RunStart {
     pub kind: StartKind,
 }
 
-/// StartKind a run starts or goes on.
+/// How a run begins or goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartKind {
     New,

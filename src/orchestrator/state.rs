@@ -1,7 +1,11 @@
 //! The state of a run: a fold of its events and nothing else. The same state is what a run goes on from, what
 //! `runs show` prints and what a fork begins with.
 
-use bandmaster_journal::{DAMAGED, Event};
+mod damaged;
+mod replans;
+
+use std::collections::HashMap;
+
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -12,6 +16,7 @@ use super::goal::BandInfo;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
 use super::plan::{Job, Plan, Task};
 use super::request::StrategyName;
+pub use replans::Replan;
 
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,6 +40,9 @@ pub struct RunState {
     pub plan: Option<Plan>,
     /// Tasks and the planner's own calls (`plan`, `synthesis`), in the order in which they were added.
     pub tasks: Vec<TaskState>,
+    /// Where each task stands in `tasks`.
+    #[serde(skip)]
+    places: HashMap<String, usize>,
     /// The run's cost, from its last event.
     pub usage: Option<RunUsage>,
     /// What is damaged in the record of the run; also in `missing`.
@@ -55,12 +63,18 @@ pub struct RunState {
     /// Why the run is being stopped.
     #[serde(skip)]
     pub stopped: Option<Stopped>,
+    /// The times that the planner was asked again, in order.
+    #[serde(skip)]
+    pub replans: Vec<Replan>,
     /// Answers of the user to questions of the run, each with its question.
     #[serde(skip)]
     pub answers: Vec<(String, String)>,
     /// The result, since the run has ended.
     #[serde(skip)]
     pub outcome: Option<Box<Outcome>>,
+    /// The run has ended, and its result can't be read any more.
+    #[serde(skip)]
+    lost_outcome: bool,
 }
 
 /// Why and by which limit a run is being stopped.
@@ -120,10 +134,16 @@ pub struct Attempt {
     pub model: String,
     /// The prompt after the chat template.
     pub prompt: String,
+    /// Name and version of the template of the prompt, such as `map.plan@1`, if it was made from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_template: Option<String>,
     /// Temperature, seed, token limit and schema.
     pub sampling: Value,
     /// What the model returned, before it was checked.
     pub output: String,
+    /// The finished parts of the reply while the call runs, as [`Task::partial_depth`] asks for them.
+    #[serde(skip)]
+    pub partial: String,
     /// Why the attempt failed, if it did.
     pub error: Option<String>,
     pub usage: TokenUsage,
@@ -238,6 +258,7 @@ impl RunState {
             inputs: Vec::new(),
             plan: None,
             tasks: Vec::new(),
+            places: HashMap::new(),
             usage: None,
             damaged: Vec::new(),
             wall_ms: 0,
@@ -246,89 +267,20 @@ impl RunState {
             band: None,
             splits: Vec::new(),
             stopped: None,
+            replans: Vec::new(),
             answers: Vec::new(),
             outcome: None,
-        }
-    }
-
-    /// The state after a run's events, in order. Events of unknown types are ignored; damaged ones are named.
-    #[must_use]
-    pub fn fold(id: &str, created_ms: u64, events: &[Event]) -> Self {
-        let mut run = Self::new(id, created_ms);
-        for event in events {
-            run.take_recorded(event);
-        }
-        run.missing.extend(run.damaged.iter().cloned());
-        run
-    }
-
-    fn take_recorded(&mut self, event: &Event) {
-        (self.wall_ms, self.last_seq) = (event.ms, event.seq);
-        if event.kind == DAMAGED {
-            let text = |field: &str| event.body[field].as_str().unwrap_or_default();
-            return self.note_damage(event.seq, text("event"), text("why"));
-        }
-        match EventKind::read(&event.kind, &event.body) {
-            Ok(Some(kind)) => self.apply(event.seq, event.ms, &kind),
-            Ok(None) => {}
-            Err(why) => {
-                self.take_damaged(event);
-                self.note_damage(event.seq, &event.kind, &why.to_string());
-            }
-        }
-    }
-
-    fn note_damage(&mut self, seq: u64, kind: &str, why: &str) {
-        self.damaged.push(format!("event {seq} ({kind}), whose record is damaged: {why}"));
-    }
-
-    /// Takes what can be read of a damaged event: a run or task that ended did end, even if nobody can say how.
-    fn take_damaged(&mut self, event: &Event) {
-        let text = |field: &str| event.body[field].as_str().unwrap_or_default().to_owned();
-        match event.kind.as_str() {
-            "run.finished" => {
-                self.status = Status::Incomplete;
-                self.answer = text("answer");
-            }
-            "task.finished" => {
-                if let Some(task) = self.task_mut(&text("task")) {
-                    task.status = Status::Incomplete;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A run of which nothing can be read.
-    #[must_use]
-    pub fn unreadable(id: &str, created_ms: u64, why: &str) -> Self {
-        let missing = vec![format!("everything: {why}; `bandmaster runs rm {id}` removes it")];
-        let damaged = missing.clone();
-        Self { status: Status::Damaged, missing, damaged, ..Self::new(id, created_ms) }
-    }
-
-    /// Marks a run as interrupted: what has not ended is incomplete.
-    pub(super) fn leave(&mut self) {
-        if self.status != Status::InProgress {
-            return;
-        }
-        self.status = Status::Incomplete;
-        self.missing.push(format!(
-            "the rest: the run was interrupted: its process was killed, or its end could not be recorded; `bandmaster runs resume {}` goes on",
-            self.id
-        ));
-        for task in self.tasks.iter_mut().filter(|task| !task.has_ended()) {
-            task.status = Status::Incomplete;
+            lost_outcome: false,
         }
     }
 
     #[must_use]
     pub fn task(&self, id: &str) -> Option<&TaskState> {
-        self.tasks.iter().find(|task| task.id == id)
+        self.tasks.get(*self.places.get(id)?)
     }
 
     fn task_mut(&mut self, id: &str) -> Option<&mut TaskState> {
-        self.tasks.iter_mut().find(|task| task.id == id)
+        self.tasks.get_mut(*self.places.get(id)?)
     }
 
     /// The tasks of the plan, without the planner's own calls.
@@ -374,6 +326,12 @@ impl RunState {
         self.tasks.iter().map(of).sum()
     }
 
+    /// Whether the run has ended since it was last taken up.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.outcome.is_some() || self.lost_outcome
+    }
+
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped.is_some()
@@ -409,7 +367,7 @@ impl RunState {
             EventKind::RunResumed { answer, band, changed } => self.resume(answer.as_deref(), band, changed),
             EventKind::RunForked { run, set, band, .. } => {
                 self.id.clone_from(run);
-                self.outcome = None;
+                (self.outcome, self.lost_outcome) = (None, false);
                 self.resume(None, band, &[]);
                 set.iter().for_each(|(name, value)| self.set(name, value));
             }
@@ -421,9 +379,8 @@ impl RunState {
                 self.missing.clone_from(&outcome.missing);
                 self.outcome = Some(outcome.clone());
             }
-            EventKind::PlanProposed { .. }
-            | EventKind::ReplanStarted { .. }
-            | EventKind::TaskProgress { .. } => {}
+            EventKind::ReplanStarted { why, kept, dropped } => self.replan(why, kept, dropped),
+            EventKind::PlanProposed { .. } | EventKind::TaskProgress { .. } => {}
             of_task => self.apply_to_task(ms, of_task),
         }
     }
@@ -445,6 +402,7 @@ impl RunState {
 
     fn add(&mut self, task: &Task) {
         if self.task(&task.id).is_none() {
+            self.places.insert(task.id.clone(), self.tasks.len());
             self.tasks.push(TaskState::new(task.clone()));
         }
     }
@@ -485,16 +443,26 @@ impl RunState {
         if self.tasks.iter().any(|task| task.task.job == Job::Unrecorded) {
             // Recorded by an earlier version, which didn't record what the tasks are. The run begins anew.
             self.tasks.clear();
+            self.places.clear();
             self.plan = None;
         }
-        let had_ended = self.outcome.is_some();
+        let had_ended = self.has_ended();
         let mut again: Vec<String> = Vec::new();
-        for task in &mut self.tasks {
+        let last_planned = self.tasks.iter().rposition(|task| !is_planners(task));
+        let dropped: Vec<&String> = self.replans.iter().flat_map(|replan| &replan.dropped).collect();
+        for (at, task) in self.tasks.iter_mut().enumerate() {
+            if dropped.contains(&&task.id) {
+                continue;
+            }
             let open = match task.status {
+                // The tasks that are there followed from it.
+                Status::Completed | Status::Failed | Status::Skipped
+                    if task.task.job == Job::Plan && last_planned > Some(at) =>
+                {
+                    false
+                }
                 // What was cut off at its limit may get further in another attempt.
                 Status::Completed => had_ended && task.cut,
-                // The tasks that are there followed from its failure.
-                Status::Failed if task.task.job == Job::Plan && self.plan.is_some() => false,
                 Status::Failed | Status::Skipped => had_ended,
                 _ => true,
             };
@@ -512,7 +480,7 @@ impl RunState {
         self.status = Status::InProgress;
         self.answer.clear();
         self.missing.clear();
-        (self.stopped, self.outcome, self.usage) = (None, None, None);
+        (self.stopped, self.outcome, self.usage, self.lost_outcome) = (None, None, None, false);
     }
 }
 
@@ -531,11 +499,23 @@ impl TaskState {
             EventKind::TaskRetried { attempt, worker, model, rung, wait_ms, .. } => {
                 self.begin(ms, *attempt, (worker, model), *rung, *wait_ms);
             }
-            EventKind::TaskOutput { attempt, prompt, sampling, output, usage, end, steps, .. } => {
+            EventKind::TaskPartial { attempt, output, .. } => self.attempt(*attempt).partial.push_str(output),
+            EventKind::TaskOutput {
+                attempt,
+                prompt,
+                prompt_template,
+                sampling,
+                output,
+                usage,
+                end,
+                steps,
+                ..
+            } => {
                 self.usage.add(*usage);
                 self.output.clone_from(output);
                 let attempt = self.attempt(*attempt);
                 attempt.prompt.clone_from(prompt);
+                attempt.prompt_template.clone_from(prompt_template);
                 attempt.sampling.clone_from(sampling);
                 attempt.output.clone_from(output);
                 (attempt.usage, attempt.end, attempt.steps) = (*usage, Some(end.clone()), *steps);

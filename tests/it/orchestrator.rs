@@ -1,9 +1,14 @@
 //! Whole runs against scripted models: what is answered and what is recorded.
 
 mod answered;
+mod best;
+mod free;
+mod free_plans;
 mod outside;
+mod patterns;
 mod resumed;
 mod scripted;
+mod size;
 mod topic;
 mod trouble;
 

@@ -1,16 +1,18 @@
 //! The sequence strategy: the planner splits the goal into steps, does each with the results of the earlier ones, and
-//! answers from all results.
+//! answers from all results. If steps fail for good, it is asked for other ones.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::band::{Finish, Message, Reply, Role};
+use crate::band::{Finish, Reply};
 use crate::checks::{check_text, check_whole, mostly_in, words};
 use crate::goal::{Goal, PLANNER};
 use crate::missing::with_missing;
 use crate::plan::{Job, Task};
+use crate::prompts;
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
+use crate::strategies::rounds;
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 use crate::topic::{Foreign, Topic};
 
@@ -39,56 +41,60 @@ impl Strategy for Sequence {
     }
 
     fn next(&self, goal: &Goal, state: &RunState) -> Move {
-        let Some(plan) = state.task("plan") else { return Move::add(plan_task(goal)) };
-        if !plan.has_ended() {
-            return Move::Wait;
+        let round = rounds::current(state);
+        let may_plan = round == 0 || !state.is_stopped();
+        match state.task(&rounds::plan_id(round)) {
+            None if may_plan => return Move::add(plan_task(goal, round)),
+            Some(plan) if !plan.has_ended() => return Move::Wait,
+            // Without a plan, the goal itself is the only step, but not after other steps.
+            Some(plan) if rounds::added(state).is_empty() && may_plan => {
+                if round == 0 || plan.accepted().is_some() {
+                    return add_steps(goal, state, plan, round);
+                }
+            }
+            _ => {}
         }
-        let done: Vec<&TaskState> = state.plan_tasks().collect();
-        if done.is_empty() {
-            return add_steps(goal, plan);
-        }
+        let done = rounds::live(state);
         if done.iter().any(|step| !step.has_ended()) {
             return Move::Wait;
         }
+        if let Some(again) = rounds::again(state) {
+            return again;
+        }
         let results = found(&done);
-        match state.task("synthesis") {
-            None if !results.is_empty() && !state.is_stopped() => Move::add(synthesis_task(&done)),
+        match state.task(&rounds::synthesis_id(round)) {
+            None if !results.is_empty() && !state.is_stopped() => Move::add(synthesis_task(&done, round)),
             Some(answer) if !answer.has_ended() => Move::Wait,
-            answer => Move::Answer(end(&done, results, answer)),
+            answer => Move::Answer(end(&rounds::counted(state), results, answer)),
         }
     }
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
-        let schema = (task.job == Job::Plan).then(|| schema(steps_max(&goal.text)));
-        let prompt = match task.job {
-            Job::Plan => plan_prompt(goal),
-            Job::Synthesis => {
-                let done: Vec<&TaskState> = state.plan_tasks().collect();
-                answer_prompt(goal, &found(&done))
-            }
+        match task.job {
+            Job::Plan => plan_prompt(goal, state, rounds::of_plan(state, &task.id)),
+            Job::Synthesis => prompts::SEQUENCE_SYNTHESIS
+                .prompt(&[("found", &found(&rounds::live(state))), ("goal", &goal.text)]),
             _ => {
                 let needs = task.needs.iter().filter_map(|need| state.task(need));
                 let found = found(&needs.collect::<Vec<_>>());
-                let prompt = step_prompt(&goal.inputs_under("Text"), &found, &task.instruction);
-                let messages = [&goal.conversation[..], &[Message::new(Role::User, prompt)]].concat();
-                return Prompt { messages, schema: None };
+                step_prompt(&goal.inputs_under("Text"), &found, &task.instruction)
             }
-        };
-        Prompt { messages: goal.messages(prompt), schema }
+        }
+        .after(&goal.conversation)
     }
 
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match task.job {
-            Job::Plan => check_steps(reply, goal.topic(EXAMPLES_OWN)),
+            Job::Plan => check_steps(reply, goal.topic(EXAMPLES_OWN), state),
             Job::Synthesis => check_answer(reply, state),
             _ => check_text(&reply.text).map_or_else(Verdict::reject, Verdict::Accept),
         }
     }
 }
 
-fn plan_task(goal: &Goal) -> Task {
+fn plan_task(goal: &Goal, round: usize) -> Task {
     Task {
-        id: "plan".to_owned(),
+        id: rounds::plan_id(round),
         job: Job::Plan,
         worker: PLANNER.to_owned(),
         ladder: vec![PLANNER.to_owned(); DRAWS],
@@ -98,17 +104,21 @@ fn plan_task(goal: &Goal) -> Task {
     }
 }
 
-fn add_steps(goal: &Goal, plan: &TaskState) -> Move {
+fn add_steps(goal: &Goal, state: &RunState, plan: &TaskState, round: usize) -> Move {
     let steps = plan.accepted().and_then(|json| serde_json::from_str::<Steps>(json).ok());
-    // Without usable steps, the goal itself is the only one.
-    let steps = steps.map_or_else(|| vec![goal.text.clone()], |steps| steps.steps);
+    let steps = steps.map_or_else(|| vec![goal.text.clone()], |steps| new_steps(steps.steps, state));
+    let (before, found) = (rounds::tasks_before(state, round), rounds::live(state));
     let task = |(at, step): (usize, &String)| Task {
-        id: format!("t{}", at + 1),
+        id: format!("t{}", before + at + 1),
         job: Job::Step,
         worker: PLANNER.to_owned(),
         ladder: vec![PLANNER.to_owned(); 2],
         instruction: step.clone(),
-        needs: (1..=at).map(|earlier| format!("t{earlier}")).collect(),
+        needs: found
+            .iter()
+            .map(|step| step.id.clone())
+            .chain((0..at).map(|earlier| format!("t{}", before + earlier + 1)))
+            .collect(),
         tokens_max: STEP_TOKENS_MAX,
         with_gaps: true,
         ..Task::default()
@@ -116,9 +126,16 @@ fn add_steps(goal: &Goal, plan: &TaskState) -> Move {
     Move::Add { tasks: steps.iter().enumerate().map(task).collect(), proposed: Some(json!({"steps": steps})) }
 }
 
-fn synthesis_task(done: &[&TaskState]) -> Task {
+/// Steps that were done or have failed in an earlier round are not done again.
+fn new_steps(mut steps: Vec<String>, state: &RunState) -> Vec<String> {
+    let known = |step: &String| state.plan_tasks().any(|task| words(&task.task.instruction) == words(step));
+    steps.retain(|step| !known(step));
+    steps
+}
+
+fn synthesis_task(done: &[&TaskState], round: usize) -> Task {
     Task {
-        id: "synthesis".to_owned(),
+        id: rounds::synthesis_id(round),
         job: Job::Synthesis,
         worker: PLANNER.to_owned(),
         ladder: vec![PLANNER.to_owned(); 2],
@@ -159,29 +176,32 @@ fn steps_max(goal: &str) -> usize {
     STEPS_MAX.max(1 + joints + marks).min(3 * STEPS_MAX)
 }
 
-fn schema(steps_max: usize) -> Value {
+/// What the goal's only step would be needs no plan, but one step may be all that is still to be done.
+fn steps_min(round: usize) -> usize {
+    if round == 0 { 2 } else { 1 }
+}
+
+fn schema(steps_min: usize, steps_max: usize) -> Value {
     let step = json!({"type": "string", "minLength": 6});
     json!({
         "type": "object",
-        "properties": {"steps": {"type": "array", "items": step, "minItems": 2, "maxItems": steps_max}},
+        "properties": {"steps": {"type": "array", "items": step, "minItems": steps_min, "maxItems": steps_max}},
         "required": ["steps"],
         "additionalProperties": false,
     })
 }
 
-fn plan_prompt(goal: &Goal) -> String {
-    format!(
-        "Split the goal into the steps it names, in order. Each step is one short, complete instruction; a later step may \
-speak of what an earlier one found.\n\
-Goal: Find out which ship was lost and then say who its captain was.\n\
-{{\"steps\": [\"Find out which ship was lost.\", \"Say who was the captain of the ship that was lost.\"]}}\n\n\
-Goal: {}",
-        goal.text
-    )
+fn plan_prompt(goal: &Goal, state: &RunState, round: usize) -> Prompt {
+    let prompt = match rounds::told(state, round) {
+        told if told.is_empty() => prompts::SEQUENCE_PLAN.prompt(&[("goal", &goal.text)]),
+        told => prompts::SEQUENCE_PLAN_AGAIN.prompt(&[("told", &told), ("goal", &goal.text)]),
+    };
+    prompt.with_schema(schema(steps_min(round), steps_max(&goal.text)))
 }
 
-/// Accepts two or more steps that were not cut off and are about the goal.
-fn check_steps(reply: &Reply, topic: &Topic) -> Verdict {
+/// Accepts two or more steps, or one after others, that were not cut off and are about the goal.
+fn check_steps(reply: &Reply, topic: &Topic, state: &RunState) -> Verdict {
+    let round = rounds::current(state);
     if reply.finish == Finish::Length {
         return Verdict::reject("it was cut off at its limit");
     }
@@ -192,16 +212,21 @@ fn check_steps(reply: &Reply, topic: &Topic) -> Verdict {
         Ok(steps) if topic.foreign(&steps.steps.join(" ")) == Some(Foreign::Nobody) => {
             Verdict::reject("the steps have nothing to do with the goal")
         }
-        Ok(steps) if steps.steps.len() >= 2 => Verdict::Accept(reply.text.clone()),
+        Ok(steps) if new_steps(steps.steps.clone(), state).len() >= steps_min(round) => {
+            Verdict::Accept(reply.text.clone())
+        }
+        Ok(_) if round > 0 => Verdict::reject("no step is left that was not tried before"),
         Ok(_) => Verdict::reject("there must be two steps or more"),
         Err(e) => Verdict::reject(format!("not the JSON that was asked for: {e}")),
     }
 }
 
-/// The prompt of a step. The texts come first: they are the same in every step and are computed once.
-fn step_prompt(inputs: &str, found: &str, step: &str) -> String {
-    let found = if found.is_empty() { String::new() } else { format!("Known so far:\n{found}\n\n") };
-    format!("{inputs}{found}Do this step and nothing else, shortly: {step}")
+/// `found` is what earlier steps found.
+fn step_prompt(inputs: &str, found: &str, step: &str) -> Prompt {
+    if found.is_empty() {
+        return prompts::SEQUENCE_STEP.prompt(&[("inputs", inputs), ("step", step)]);
+    }
+    prompts::SEQUENCE_LATER_STEP.prompt(&[("inputs", inputs), ("found", found), ("step", step)])
 }
 
 /// One line for each step that found something.
@@ -214,17 +239,9 @@ fn lines<'a>(steps: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> String 
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn answer_prompt(goal: &Goal, results: &str) -> String {
-    format!(
-        "The goal was worked on in steps. Results:\n{results}\n\nAnswer the goal from these results, telling what each \
-step found.\n\nGoal: {}",
-        goal.text
-    )
-}
-
 /// The last step's result is what the goal wants; an answer without it was made up.
 fn check_answer(reply: &Reply, state: &RunState) -> Verdict {
-    let results: Vec<&str> = state.plan_tasks().filter_map(TaskState::accepted).collect();
+    let results: Vec<&str> = rounds::live(state).into_iter().filter_map(TaskState::accepted).collect();
     let wanted = results.last().copied().unwrap_or_default();
     match check_whole(reply) {
         Ok(text) if mostly_in(&text, wanted) => Verdict::Accept(text),
@@ -241,9 +258,10 @@ mod tests {
     fn a_step_is_told_what_the_earlier_ones_found_and_not_what_failed() {
         let found = lines([("Find the ship.", Some("The Anna.\n")), ("Find the port.", None)].into_iter());
         assert_eq!(found, "- Find the ship. The Anna.");
-        let prompt = step_prompt("Text (a.md):\nx\n\n", &found, "Name its captain.");
+        let asked = |inputs, found, step| step_prompt(inputs, found, step).messages.remove(0).content;
+        let prompt = asked("Text (a.md):\nx\n\n", &found, "Name its captain.");
         assert!(prompt.starts_with("Text (a.md)") && prompt.ends_with("Name its captain."));
         assert!(prompt.contains("Known so far:\n- Find the ship. The Anna."));
-        assert!(!step_prompt("", "", "Go.").contains("Known"));
+        assert!(!asked("", "", "Go.").contains("Known"));
     }
 }
