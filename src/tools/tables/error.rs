@@ -14,7 +14,7 @@ pub enum TableError {
     #[error("the statement is refused ({what}): write one SELECT over {tables}")]
     Refused { what: String, tables: String },
     /// SQLite can't compile the statement. `at` counts characters from 1, where SQLite says where.
-    #[error("the statement is wrong{}: {problem}: correct it", at.map(|at| format!(" at character {at}")).unwrap_or_default())]
+    #[error("the statement is wrong{}: {problem}: correct it", place(*at))]
     Statement { problem: String, at: Option<usize> },
     #[error("the statement takes more than {most} steps: narrow it with WHERE, or join on equal columns")]
     TooManySteps { most: u64 },
@@ -27,4 +27,8 @@ pub enum TableError {
     /// The statement failed while it ran, for example because a sum has too many digits.
     #[error("the statement failed: {problem}")]
     Failed { problem: String },
+}
+
+fn place(at: Option<usize>) -> String {
+    at.map(|at| format!(" at character {at}")).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Tables in JSON: lines with an object each, an array of objects, an object of objects, and arrays of objects inside an
-//! object. Objects inside a row become columns such as `address.town`; arrays stay JSON.
+//! Tables in JSON: lines with an object each, an array of objects, an object of objects, and arrays of objects inside
+//! an object. Objects inside a row become columns such as `address.town`; arrays stay JSON.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

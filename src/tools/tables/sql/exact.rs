@@ -1,5 +1,6 @@
-//! Decimals in SQLite, which has binary floating-point numbers only. A decimal of at most 15 digits has one such number,
-//! and that number leads back to it, so sums are computed with decimals and only the result is rounded to 15 digits.
+//! Decimals in SQLite, which has binary floating-point numbers only. A decimal of at most 15 digits has one such
+//! number, and that number leads back to it, so sums are computed with decimals and only the result is rounded to 15
+//! digits.
 
 use crate::calculator::{CalculatorError, Decimal};
 

@@ -1,5 +1,5 @@
-//! Adds to a statement columns that say from which rows of the tables each row of its result came. SQLite keeps a number
-//! for every row; an outline of the statement shows where its list ends and which tables it reads.
+//! Adds to a statement columns that say from which rows of the tables each row of its result came. SQLite keeps a
+//! number for every row; an outline of the statement shows where its list ends and which tables it reads.
 
 use super::tokens::{Kind, Token, tokens};
 

@@ -213,7 +213,8 @@ fn many_sources_are_cut_and_said() {
     assert_eq!(tables.tables()[0].columns[0].kind, Kind::Integer);
 }
 
-/// Seconds and memory for a large file: `cargo test --release -p bandmaster-tools -- --ignored --nocapture ten_megabytes`.
+/// Seconds and memory for a large file:
+/// `cargo test --release -p bandmaster-tools -- --ignored --nocapture ten_megabytes`.
 #[test]
 #[ignore = "measures"]
 fn ten_megabytes_are_loaded() {
