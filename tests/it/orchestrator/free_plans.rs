@@ -71,7 +71,7 @@ fn model(path: &std::path::Path) -> SessionLlm {
 fn script(name: &str) -> Arc<Scripted> {
     scripted(name, |call, _| {
         let prompt = last(call);
-        if prompt.contains("Answer with the number alone.") {
+        if prompt.contains("with one number and nothing else") {
             return say(if prompt.contains(" sheep in winter") {
                 sheep(call).to_string()
             } else {
