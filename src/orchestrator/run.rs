@@ -245,23 +245,24 @@ impl<'a> Worker<'a> {
                     has_happened = self.take_report(&mut core, ms, event).await;
                     continue;
                 }
-                // What the end of a call means depends on whether the run is being stopped.
-                if self.ended.is_some() && self.note_stop(&mut core.state).await {
-                    break;
-                }
-                if let Some(ended) = self.ended.take() {
-                    self.take_call(&mut core, ended).await;
-                    break;
-                }
                 tokio::select! {
                     biased;
-                    Some((ms, event)) = self.receiver.recv() => {
-                        has_happened = self.take_report(&mut core, ms, event).await;
-                    }
+                    // What the end of a call means depends on whether the run is being stopped.
                     _ = self.context.cancel.stopped(), if !stopped => {
                         has_happened = self.note_stop(&mut core.state).await;
                     }
-                    Some(ended) = self.calls.join_next_with_id() => self.ended = Some(ended),
+                    () = std::future::ready(()), if self.ended.is_some() => {
+                        if let Some(ended) = self.ended.take() {
+                            self.take_call(&mut core, ended).await;
+                        }
+                        has_happened = true;
+                    }
+                    Some((ms, event)) = self.receiver.recv() => {
+                        has_happened = self.take_report(&mut core, ms, event).await;
+                    }
+                    Some(ended) = self.calls.join_next_with_id(), if self.ended.is_none() => {
+                        self.ended = Some(ended);
+                    }
                     () = &mut clock => unreachable!("the clock only stops the run"),
                 }
             }
