@@ -146,7 +146,7 @@ impl<'a> Worker<'a> {
         let (events, receiver) = mpsc::unbounded_channel();
         let RunStart { request, state, kind } = start;
         // A run that had ended gets its budget anew. One whose process was killed has what is left.
-        let killed = state.outcome.is_none() && !matches!(kind, StartKind::Forked { .. });
+        let killed = !state.has_ended() && !matches!(kind, StartKind::Forked { .. });
         let spent = if killed { state.computed_tokens() } else { 0 };
         let elapsed = if killed { Duration::from_millis(state.wall_ms) } else { Duration::ZERO };
         let context = Context {

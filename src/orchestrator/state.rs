@@ -4,7 +4,8 @@
 mod damaged;
 mod replans;
 
-use bandmaster_journal::{DAMAGED, Event};
+use std::collections::HashMap;
+
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -39,6 +40,9 @@ pub struct RunState {
     pub plan: Option<Plan>,
     /// Tasks and the planner's own calls (`plan`, `synthesis`), in the order in which they were added.
     pub tasks: Vec<TaskState>,
+    /// Where each task stands in `tasks`.
+    #[serde(skip)]
+    places: HashMap<String, usize>,
     /// The run's cost, from its last event.
     pub usage: Option<RunUsage>,
     /// What is damaged in the record of the run; also in `missing`.
@@ -68,6 +72,9 @@ pub struct RunState {
     /// The result, since the run has ended.
     #[serde(skip)]
     pub outcome: Option<Box<Outcome>>,
+    /// The run has ended, and its result can't be read any more.
+    #[serde(skip)]
+    lost_outcome: bool,
 }
 
 /// Why and by which limit a run is being stopped.
@@ -251,6 +258,7 @@ impl RunState {
             inputs: Vec::new(),
             plan: None,
             tasks: Vec::new(),
+            places: HashMap::new(),
             usage: None,
             damaged: Vec::new(),
             wall_ms: 0,
@@ -262,43 +270,17 @@ impl RunState {
             replans: Vec::new(),
             answers: Vec::new(),
             outcome: None,
-        }
-    }
-
-    /// The state after a run's events, in order. Events of unknown types are ignored; damaged ones are named.
-    #[must_use]
-    pub fn fold(id: &str, created_ms: u64, events: &[Event]) -> Self {
-        let mut run = Self::new(id, created_ms);
-        for event in events {
-            run.take_recorded(event);
-        }
-        run.missing.extend(run.damaged.iter().cloned());
-        run
-    }
-
-    fn take_recorded(&mut self, event: &Event) {
-        (self.wall_ms, self.last_seq) = (event.ms, event.seq);
-        if event.kind == DAMAGED {
-            let text = |field: &str| event.body[field].as_str().unwrap_or_default();
-            return self.note_damage(event.seq, text("event"), text("why"));
-        }
-        match EventKind::read(&event.kind, &event.body) {
-            Ok(Some(kind)) => self.apply(event.seq, event.ms, &kind),
-            Ok(None) => {}
-            Err(why) => {
-                self.take_damaged(event);
-                self.note_damage(event.seq, &event.kind, &why.to_string());
-            }
+            lost_outcome: false,
         }
     }
 
     #[must_use]
     pub fn task(&self, id: &str) -> Option<&TaskState> {
-        self.tasks.iter().find(|task| task.id == id)
+        self.tasks.get(*self.places.get(id)?)
     }
 
     fn task_mut(&mut self, id: &str) -> Option<&mut TaskState> {
-        self.tasks.iter_mut().find(|task| task.id == id)
+        self.tasks.get_mut(*self.places.get(id)?)
     }
 
     /// The tasks of the plan, without the planner's own calls.
@@ -344,6 +326,12 @@ impl RunState {
         self.tasks.iter().map(of).sum()
     }
 
+    /// Whether the run has ended since it was last taken up.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.outcome.is_some() || self.lost_outcome
+    }
+
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped.is_some()
@@ -379,7 +367,7 @@ impl RunState {
             EventKind::RunResumed { answer, band, changed } => self.resume(answer.as_deref(), band, changed),
             EventKind::RunForked { run, set, band, .. } => {
                 self.id.clone_from(run);
-                self.outcome = None;
+                (self.outcome, self.lost_outcome) = (None, false);
                 self.resume(None, band, &[]);
                 set.iter().for_each(|(name, value)| self.set(name, value));
             }
@@ -414,6 +402,7 @@ impl RunState {
 
     fn add(&mut self, task: &Task) {
         if self.task(&task.id).is_none() {
+            self.places.insert(task.id.clone(), self.tasks.len());
             self.tasks.push(TaskState::new(task.clone()));
         }
     }
@@ -454,9 +443,10 @@ impl RunState {
         if self.tasks.iter().any(|task| task.task.job == Job::Unrecorded) {
             // Recorded by an earlier version, which didn't record what the tasks are. The run begins anew.
             self.tasks.clear();
+            self.places.clear();
             self.plan = None;
         }
-        let had_ended = self.outcome.is_some();
+        let had_ended = self.has_ended();
         let mut again: Vec<String> = Vec::new();
         let last_planned = self.tasks.iter().rposition(|task| !is_planners(task));
         let dropped: Vec<&String> = self.replans.iter().flat_map(|replan| &replan.dropped).collect();
@@ -490,7 +480,7 @@ impl RunState {
         self.status = Status::InProgress;
         self.answer.clear();
         self.missing.clear();
-        (self.stopped, self.outcome, self.usage) = (None, None, None);
+        (self.stopped, self.outcome, self.usage, self.lost_outcome) = (None, None, None, false);
     }
 }
 

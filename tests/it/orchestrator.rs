@@ -8,6 +8,7 @@ mod outside;
 mod patterns;
 mod resumed;
 mod scripted;
+mod size;
 mod topic;
 mod trouble;
 
