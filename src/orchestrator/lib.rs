@@ -14,6 +14,7 @@ mod choice;
 mod event;
 mod fork_settings;
 mod goal;
+mod inputs;
 mod labels;
 mod ladder;
 mod limits;
@@ -42,7 +43,7 @@ pub use band::{
 };
 pub use cancel::{Cancel, StopReason};
 pub use choice::why::{Attachment, Facts, Nearest, StrategyWhy};
-pub use event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Split};
+pub use event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, InputInfo, RunEvent, Split};
 pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
 pub use labels::{FailureMode, Label, labels};
 pub use limits::limit_in_words;

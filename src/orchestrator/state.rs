@@ -1,18 +1,19 @@
 //! The state of a run: a fold of its events and nothing else. The same state is what a run goes on from, what
 //! `runs show` prints and what a fork begins with.
 
+mod changed;
 mod damaged;
 mod replans;
 mod resume;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::cancel::StopReason;
 use super::choice::why::StrategyWhy;
-use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Split};
+use super::event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, InputInfo, Split};
 use super::goal::BandInfo;
 use super::limits;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
@@ -62,6 +63,9 @@ pub struct RunState {
     /// Where long inputs are cut.
     #[serde(skip)]
     pub splits: Vec<Split>,
+    /// New texts of inputs whose files have changed, by the index of the input.
+    #[serde(skip)]
+    pub texts: BTreeMap<usize, String>,
     /// Why the run is being stopped.
     #[serde(skip)]
     pub stopped: Option<Stopped>,
@@ -285,6 +289,7 @@ impl RunState {
             asked: Asked::default(),
             band: None,
             splits: Vec::new(),
+            texts: BTreeMap::new(),
             stopped: None,
             budgets_reached: Vec::new(),
             budget_from: Used::default(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{RunState, Used, is_planners};
 use crate::cancel::StopReason;
-use crate::event::InputInfo;
+use crate::event::ChangedInput;
 use crate::goal::BandInfo;
 use crate::outcome::Status;
 use crate::plan::Job;
@@ -15,7 +15,7 @@ impl RunState {
     /// Takes up a run. What has an accepted result stays, unless it read an input that has changed or needs what is done
     /// again. A task that failed is tried again if the run had ended; if its process was killed, the run goes on as if
     /// that had not happened. So it keeps its budget and what a budget had stopped.
-    pub(super) fn resume(&mut self, answer: Option<&str>, band: &BandInfo, changed: &[InputInfo]) {
+    pub(super) fn resume(&mut self, answer: Option<&str>, band: &BandInfo, changed: &[ChangedInput]) {
         if let Some(answer) = answer {
             self.answers.push((self.answer.clone(), answer.to_owned()));
             if self.strategy == Some(StrategyName::Ask) {
@@ -31,7 +31,7 @@ impl RunState {
             self.plan = None;
         }
         let had_ended = self.has_ended();
-        let changed_at = self.change_inputs(changed);
+        let changed_at = self.take_changed(changed);
         self.reopen(had_ended, &changed_at);
         self.band = Some(band.clone());
         self.status = Status::InProgress;
@@ -75,19 +75,6 @@ impl RunState {
         let tokens = self.tasks.iter().map(|task| task.usage.computed());
         let begun = self.tasks.iter().filter(|task| task.task.counts() && !task.attempts.is_empty());
         Used { tokens: tokens.fold(0, u64::saturating_add), ms: self.wall_ms, tasks: begun.count() as u64 }
-    }
-
-    /// Returns the places of the inputs that have changed.
-    fn change_inputs(&mut self, changed: &[InputInfo]) -> Vec<usize> {
-        let mut changed_at = Vec::new();
-        for input in changed {
-            if let Some(at) = self.inputs.iter().position(|known| known.name == input.name) {
-                self.inputs[at] = input.clone();
-                self.splits.retain(|split| split.input != at);
-                changed_at.push(at);
-            }
-        }
-        changed_at
     }
 
     fn reopen(&mut self, had_ended: bool, changed_at: &[usize]) {
