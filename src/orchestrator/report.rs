@@ -11,6 +11,14 @@ use super::strategy::Ended;
 /// What became of a run that ends now, `wall_ms` milliseconds after it began.
 #[must_use]
 pub(crate) fn conclude(state: &RunState, mut ended: Ended, wall_ms: u64) -> Outcome {
+    if let Some(asked) = &state.approval.declined {
+        if ended.status == Some(Status::RequiresAction) {
+            // It would ask again.
+            ended.answer.clear();
+        }
+        ended.status = Some(Status::Cancelled);
+        ended.missing.push(asked.clone());
+    }
     let unfinished = state.tasks.iter().any(|task| task.status == Status::Cancelled);
     let stopped = state.stopped.filter(|_| unfinished || ended.answer.is_empty());
     if let Some(limit) = stopped.and_then(limit_reached) {
@@ -38,6 +46,7 @@ pub(crate) fn conclude(state: &RunState, mut ended: Ended, wall_ms: u64) -> Outc
         id: state.id.clone(),
         status,
         answer: ended.answer,
+        required_action: None,
         strategy: state.strategy.unwrap_or(StrategyName::Other),
         strategy_why: state.strategy_why.clone().unwrap_or_default(),
         tasks: state.plan_tasks().map(report).collect(),

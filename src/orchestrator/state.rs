@@ -10,6 +10,7 @@ use super::choice::why::StrategyWhy;
 use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Split};
 use super::goal::BandInfo;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
+use super::parked::{Answer, Approval, Question, RequiredAction};
 use super::plan::{Job, Plan, Task};
 use super::request::StrategyName;
 
@@ -29,6 +30,9 @@ pub struct RunState {
     pub answer: String,
     /// What the answer lacks.
     pub missing: Vec<String>,
+    /// What the user has to do, while the run is parked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_action: Option<RequiredAction>,
     #[serde(serialize_with = "names")]
     pub inputs: Vec<InputInfo>,
     /// The plan that was accepted, if there was one.
@@ -58,6 +62,9 @@ pub struct RunState {
     /// Answers of the user to questions of the run, each with its question.
     #[serde(skip)]
     pub answers: Vec<(String, String)>,
+    /// How far the approval of the plan is.
+    #[serde(skip)]
+    pub approval: Approval,
     /// The result, since the run has ended.
     #[serde(skip)]
     pub outcome: Option<Box<Outcome>>,
@@ -84,6 +91,9 @@ pub struct TaskState {
     pub output: String,
     /// All attempts, in order.
     pub attempts: Vec<Attempt>,
+    /// What the task asked, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Question>,
     /// Start of the first attempt, in milliseconds since the run began.
     pub started_ms: Option<u64>,
     /// End of the task, in milliseconds since the run began.
@@ -163,6 +173,7 @@ impl TaskState {
             model: String::new(),
             output: String::new(),
             attempts: Vec::new(),
+            questions: Vec::new(),
             started_ms: None,
             finished_ms: None,
             error: None,
@@ -177,7 +188,7 @@ impl TaskState {
 
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        !matches!(self.status, Status::Queued | Status::InProgress)
+        !matches!(self.status, Status::Queued | Status::InProgress | Status::RequiresAction)
     }
 
     /// The result to use, if one was accepted.
@@ -208,8 +219,15 @@ impl TaskState {
         if anew || (self.status != Status::InProgress && self.status != Status::Cancelled) {
             self.earlier_attempts = self.attempts.len();
         }
-        self.status = if self.attempts_now().is_empty() { Status::Queued } else { Status::InProgress };
-        self.ready = self.status == Status::InProgress;
+        if anew {
+            self.questions.retain(|question| question.answer.is_some());
+        }
+        self.status = match self.attempts_now().is_empty() {
+            _ if self.open_question().is_some() => Status::RequiresAction,
+            true => Status::Queued,
+            false => Status::InProgress,
+        };
+        self.ready = self.status != Status::Queued;
         self.output = self.attempts_now().last().map_or_else(String::new, |last| last.output.clone());
         (self.error, self.finished_ms, self.cut) = (None, None, false);
     }
@@ -247,6 +265,8 @@ impl RunState {
             splits: Vec::new(),
             stopped: None,
             answers: Vec::new(),
+            approval: Approval::default(),
+            required_action: None,
             outcome: None,
         }
     }
@@ -275,50 +295,6 @@ impl RunState {
                 self.take_damaged(event);
                 self.note_damage(event.seq, &event.kind, &why.to_string());
             }
-        }
-    }
-
-    fn note_damage(&mut self, seq: u64, kind: &str, why: &str) {
-        self.damaged.push(format!("event {seq} ({kind}), whose record is damaged: {why}"));
-    }
-
-    /// Takes what can be read of a damaged event: a run or task that ended did end, even if nobody can say how.
-    fn take_damaged(&mut self, event: &Event) {
-        let text = |field: &str| event.body[field].as_str().unwrap_or_default().to_owned();
-        match event.kind.as_str() {
-            "run.finished" => {
-                self.status = Status::Incomplete;
-                self.answer = text("answer");
-            }
-            "task.finished" => {
-                if let Some(task) = self.task_mut(&text("task")) {
-                    task.status = Status::Incomplete;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A run of which nothing can be read.
-    #[must_use]
-    pub fn unreadable(id: &str, created_ms: u64, why: &str) -> Self {
-        let missing = vec![format!("everything: {why}; `bandmaster runs rm {id}` removes it")];
-        let damaged = missing.clone();
-        Self { status: Status::Damaged, missing, damaged, ..Self::new(id, created_ms) }
-    }
-
-    /// Marks a run as interrupted: what has not ended is incomplete.
-    pub(super) fn leave(&mut self) {
-        if self.status != Status::InProgress {
-            return;
-        }
-        self.status = Status::Incomplete;
-        self.missing.push(format!(
-            "the rest: the run was interrupted: its process was killed, or its end could not be recorded; `bandmaster runs resume {}` goes on",
-            self.id
-        ));
-        for task in self.tasks.iter_mut().filter(|task| !task.has_ended()) {
-            task.status = Status::Incomplete;
         }
     }
 
@@ -406,7 +382,7 @@ impl RunState {
             EventKind::RunCancelled => {
                 self.stopped.get_or_insert(Stopped { reason: StopReason::Interrupted, limit: 0 });
             }
-            EventKind::RunResumed { answer, band, changed } => self.resume(answer.as_deref(), band, changed),
+            EventKind::RunResumed { answer, band, changed } => self.resume(answer.as_ref(), band, changed),
             EventKind::RunForked { run, set, band, .. } => {
                 self.id.clone_from(run);
                 self.outcome = None;
@@ -419,11 +395,11 @@ impl RunState {
                 self.answer.clone_from(&outcome.answer);
                 self.usage = Some(outcome.usage);
                 self.missing.clone_from(&outcome.missing);
+                self.required_action = outcome.required_action();
                 self.outcome = Some(outcome.clone());
             }
-            EventKind::PlanProposed { .. }
-            | EventKind::ReplanStarted { .. }
-            | EventKind::TaskProgress { .. } => {}
+            EventKind::PlanProposed { slots } => self.approval.proposed = Some(slots.clone()),
+            EventKind::ReplanStarted { .. } | EventKind::TaskProgress { .. } => {}
             of_task => self.apply_to_task(ms, of_task),
         }
     }
@@ -466,13 +442,12 @@ impl RunState {
     /// Takes up a run. What has an accepted result stays, unless it read an input that has changed or needs what is done
     /// again. A task that failed is tried again if the run had ended; if its process was killed, the run goes on as if
     /// that had not happened.
-    fn resume(&mut self, answer: Option<&str>, band: &BandInfo, changed: &[InputInfo]) {
+    fn resume(&mut self, answer: Option<&Answer>, band: &BandInfo, changed: &[InputInfo]) {
+        (self.stopped, self.approval.declined) = (None, None);
+        // A run that was parked goes on as if it had not ended.
+        let had_ended = self.outcome.is_some() && !self.is_parked();
         if let Some(answer) = answer {
-            self.answers.push((self.answer.clone(), answer.to_owned()));
-            if self.strategy == Some(StrategyName::Ask) {
-                // With the answer, the goal may be worked on in another way.
-                (self.strategy, self.strategy_why) = (None, None);
-            }
+            self.take_answer(answer);
         }
         let mut changed_at = Vec::new();
         for input in changed {
@@ -487,7 +462,6 @@ impl RunState {
             self.tasks.clear();
             self.plan = None;
         }
-        let had_ended = self.outcome.is_some();
         let mut again: Vec<String> = Vec::new();
         for task in &mut self.tasks {
             let open = match task.status {
@@ -496,6 +470,7 @@ impl RunState {
                 // The tasks that are there followed from its failure.
                 Status::Failed if task.task.job == Job::Plan && self.plan.is_some() => false,
                 Status::Failed | Status::Skipped => had_ended,
+                Status::RequiresAction => false,
                 _ => true,
             };
             let changes = changed_at.iter().any(|at| task.task.reads(*at))
@@ -512,7 +487,7 @@ impl RunState {
         self.status = Status::InProgress;
         self.answer.clear();
         self.missing.clear();
-        (self.stopped, self.outcome, self.usage) = (None, None, None);
+        (self.required_action, self.outcome, self.usage) = (None, None, None);
     }
 }
 
@@ -540,6 +515,8 @@ impl TaskState {
                 attempt.output.clone_from(output);
                 (attempt.usage, attempt.end, attempt.steps) = (*usage, Some(end.clone()), *steps);
             }
+            EventKind::TaskAsked { attempt, question, .. } => self.ask(*attempt, question),
+            EventKind::TaskAnswered { answer, .. } => self.take_answer(answer),
             EventKind::TaskFailed { attempt, class, error, kept, doubtful, .. } => {
                 let attempt = self.attempt(*attempt);
                 attempt.error = Some(error.clone());
@@ -576,6 +553,9 @@ fn name_or_empty<S: Serializer>(strategy: &Option<StrategyName>, to: S) -> Resul
 fn names<S: Serializer>(inputs: &[InputInfo], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(inputs.iter().map(|input| &input.name))
 }
+
+mod damaged;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

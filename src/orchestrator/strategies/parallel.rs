@@ -48,6 +48,10 @@ impl Strategy for Parallel {
             let over = done.iter().all(|section| section.has_ended());
             return if over { Move::Answer(join(&done)) } else { Move::Wait };
         }
+        let edited = state.approval.edited.clone();
+        if let Some(outline) = edited.and_then(|plan| serde_json::from_value::<Outline>(plan).ok()) {
+            return add_sections(goal, outline.sections);
+        }
         let named = &goal.facts.named_aspects;
         if named.len() >= 2 && goal.facts.speaks_of_parts {
             return add_sections(goal, sections_named(named));
@@ -71,6 +75,12 @@ impl Strategy for Parallel {
                 schema: Some(outline_schema(SECTIONS_MAX.max(goal.facts.named_aspects.len()))),
             },
         }
+    }
+
+    fn plan_fields(&self) -> Option<&'static str> {
+        Some(
+            "sections: the sections in order, two or more. title: its heading. instruction: what belongs in it.",
+        )
     }
 
     fn check(&self, task: &Task, goal: &Goal, _: &RunState, reply: &Reply) -> Verdict {

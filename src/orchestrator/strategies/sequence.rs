@@ -77,6 +77,12 @@ impl Strategy for Sequence {
         Prompt { messages: goal.messages(prompt), schema }
     }
 
+    fn plan_fields(&self) -> Option<&'static str> {
+        Some(
+            "steps: the steps in order, two or more. Each is a complete instruction and is given the results of those before it.",
+        )
+    }
+
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match task.job {
             Job::Plan => check_steps(reply, goal.topic(EXAMPLES_OWN)),
