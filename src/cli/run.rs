@@ -48,7 +48,7 @@ pub fn execute(
         return Ok(code);
     }
     let hub = config.hub();
-    let recorded = start.recorded_id().and_then(|_| start.request.models.as_ref());
+    let recorded = start.recorded_id().and(start.request.models.as_ref());
     let (config, files) = match recorded.filter(|_| !band.are_given()) {
         Some(models) => load::find_of_run(config, models, &hub, flags.quiet)?,
         None => (config.clone(), load::find(config, &hub, flags.quiet)?),

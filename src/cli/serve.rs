@@ -5,8 +5,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bandmaster_models::heap;
-
 use super::config::{Config, ServeSettings};
 use super::error::CliError;
 use super::interrupt::INTERRUPTED;
@@ -21,14 +19,9 @@ use crate::hub::{Hub, LocalModel, Role, format_memory_size};
 use crate::journal::AsyncJournal;
 use crate::server::{
     Alias, ApiKeys, App, BoundServer, Hosts, Layers, Listen, Loaders, Metrics, ModelRegistry, Origins,
-    OtlpEndpoint, Runs, Shutdown, SpanExport, bind, connections_within, delete_old_responses, memory_freed,
-    router, with_layers,
+    OtlpEndpoint, Runs, Shutdown, SpanExport, bind, connections_within, delete_old_responses,
+    return_freed_memory, router, with_layers,
 };
-
-/// Time for exporting the last spans, even if the drain time is used up: these spans include the answers that were cut.
-const SPANS_TIME_MIN: Duration = Duration::from_secs(1);
-
-const RETURN_MEMORY_AFTER: Duration = Duration::from_millis(500);
 
 /// Serves until Ctrl-C or SIGTERM.
 ///
@@ -85,19 +78,9 @@ pub fn serve(config: &Config, verbose: u8) -> Result<ExitCode, CliError> {
     // Clients with open requests have had their last answer.
     runtime.shutdown_timeout(Duration::from_secs(1));
     if let Some(export) = export {
-        let left = drain.saturating_sub(shutdown_began.elapsed());
-        export.end(left.max(SPANS_TIME_MIN));
+        export.end(drain.saturating_sub(shutdown_began.elapsed()));
     }
     result
-}
-
-/// Returns memory of large requests to the system, after a pause in which the next request may reuse it.
-async fn return_freed_memory() {
-    loop {
-        memory_freed().await;
-        tokio::time::sleep(RETURN_MEMORY_AFTER).await;
-        let _ = tokio::task::spawn_blocking(heap::give_back).await;
-    }
 }
 
 /// Which web pages may read answers, and the host names under which requests are accepted.

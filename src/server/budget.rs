@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use bandmaster_band::return_heap_memory;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
@@ -42,9 +43,17 @@ static LARGE: LazyLock<MemoryBudget> = LazyLock::new(|| MemoryBudget::new(128 <<
 /// Notified when a share is returned.
 static FREED: Notify = Notify::const_new();
 
-/// Waits until a share is returned. Its memory is then freed, but the allocator may still hold it.
-pub async fn memory_freed() {
-    FREED.notified().await;
+/// How long freed memory is kept for the next request before it is returned to the system.
+const RETURN_MEMORY_AFTER: Duration = Duration::from_millis(500);
+
+/// Returns the memory of large requests to the system when they have ended, as long as the future is polled. The
+/// allocator alone would keep it.
+pub async fn return_freed_memory() {
+    loop {
+        FREED.notified().await;
+        tokio::time::sleep(RETURN_MEMORY_AFTER).await;
+        let _ = tokio::task::spawn_blocking(return_heap_memory).await;
+    }
 }
 
 /// A request's share of the budget; returned when it is dropped.

@@ -37,7 +37,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes as at;
 
 pub use auth::ApiKeys;
-pub use budget::memory_freed;
+pub use budget::return_freed_memory;
 pub use error::ApiError;
 pub use layers::{Hosts, Layers, Origins, RequestContext, with_layers};
 pub use metrics::Metrics;

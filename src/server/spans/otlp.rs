@@ -27,6 +27,9 @@ use super::{OtlpEndpoint, SPAN_TARGET};
 const SEND_TIME_MAX: Duration = Duration::from_secs(10);
 const SERVICE: &str = "bandmaster";
 
+/// Time for the last spans, even if the server's drain time is used up: they include the answers that were cut.
+const LAST_SPANS_TIME_MIN: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub struct SpanExport {
     provider: SdkTracerProvider,
@@ -79,9 +82,9 @@ impl SpanExport {
             .boxed()
     }
 
-    /// Sends the remaining spans, for at most `time_max`.
+    /// Sends the remaining spans, for at most `time_max` or a second, whichever is more.
     pub fn end(self, time_max: Duration) {
-        if let Err(error) = self.provider.shutdown_with_timeout(time_max) {
+        if let Err(error) = self.provider.shutdown_with_timeout(time_max.max(LAST_SPANS_TIME_MIN)) {
             tracing::warn!("the last spans were not sent: {error}");
         }
     }
