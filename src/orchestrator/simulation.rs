@@ -57,6 +57,7 @@ fn every_run_ends_and_its_record_is_sound_whatever_disturbs_it() {
             forks: random.below(3),
             stops: random.below(3),
             resumes: random.below(4),
+            declines: random.below(2),
             other_bands: random.one_in(3),
             folds_all: random.one_in(20),
             skips_replay: false,
@@ -69,6 +70,10 @@ fn every_run_ends_and_its_record_is_sound_whatever_disturbs_it() {
         sum.forks += driver.happened.forks;
         sum.stops += driver.happened.stops;
         sum.resumes += driver.happened.resumes;
+        sum.approved += driver.happened.approved;
+        sum.edited += driver.happened.edited;
+        sum.declined += driver.happened.declined;
+        sum.answered += driver.happened.answered;
         sum.in_flight_max = sum.in_flight_max.max(driver.happened.in_flight_max);
     });
     eprintln!("{events} events, {sum:?}, {statuses:?}");

@@ -57,7 +57,7 @@ pub enum StartError {
 }
 
 /// A run that is to be worked on: a new one, or a recorded one that goes on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RunStart {
     /// What the run is asked to do, with its inputs and the answers to its questions.
     pub request: RunRequest,

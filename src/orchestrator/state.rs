@@ -165,7 +165,7 @@ pub struct Failure {
 }
 
 impl TaskState {
-    fn new(task: Task) -> Self {
+    pub(super) fn new(task: Task) -> Self {
         Self {
             id: task.id.clone(),
             status: Status::Queued,

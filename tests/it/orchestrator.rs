@@ -2,6 +2,7 @@
 
 mod answered;
 mod outside;
+mod parked;
 mod resumed;
 mod scripted;
 mod topic;

@@ -83,7 +83,10 @@ fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
 fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut Random) -> String {
     let Some(fields) = schema.map(|schema| &schema["properties"]) else { return text(prompt, random) };
     let has = |field: &str| fields.get(field).is_some();
-    if has("find") {
+    if has("quote") {
+        let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
+        if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }
+    } else if has("find") {
         world.slots().to_owned()
     } else if has("answer") {
         reading(prompt, &fields["answer"])

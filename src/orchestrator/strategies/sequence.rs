@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::band::{Finish, Message, Reply, Role};
-use crate::checks::{check_text, check_whole, mostly_in, words};
+use crate::checks::{check_text, check_whole, mostly_in, request_in, words};
 use crate::goal::{Goal, PLANNER};
 use crate::missing::with_missing;
 use crate::plan::{Job, Task};
@@ -87,9 +87,39 @@ impl Strategy for Sequence {
         match task.job {
             Job::Plan => check_steps(reply, goal.topic(EXAMPLES_OWN)),
             Job::Synthesis => check_answer(reply, state),
-            _ => check_text(&reply.text).map_or_else(Verdict::reject, Verdict::Accept),
+            _ => match check_text(&reply.text) {
+                Ok(text) => check_step(task, state, text),
+                Err(why) => Verdict::reject(why),
+            },
         }
     }
+}
+
+/// A step that asks for something instead of doing what it should is tried once more. If it asks again, it does need an
+/// answer. A step may be to write a request, though.
+fn check_step(task: &Task, state: &RunState, text: String) -> Verdict {
+    const TO_ASK: [&str; 12] = [
+        "ask",
+        "asks",
+        "asking",
+        "question",
+        "questions",
+        "request",
+        "interview",
+        "survey",
+        "letter",
+        "email",
+        "message",
+        "reply",
+    ];
+    let is_to_ask = words(&task.instruction).iter().any(|word| TO_ASK.contains(&word.as_str()));
+    let Some(question) = request_in(&text).filter(|_| !is_to_ask) else { return Verdict::Accept(text) };
+    let attempts = state.task(&task.id).map_or(&[][..], |task| &task.attempts);
+    let before = &attempts[..attempts.len().saturating_sub(1)];
+    if before.iter().any(|attempt| request_in(&attempt.output).is_some()) {
+        return Verdict::Ask(question);
+    }
+    Verdict::Reject { why: format!("it asks instead of answering: {question}"), kept: Some(text) }
 }
 
 fn plan_task(goal: &Goal) -> Task {
