@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bandmaster_journal::Event;
+use serde_json::Value;
 
 use crate::event::{CallEnd, EventKind, FailureClass};
 use crate::outcome::{Outcome, Status, TokenUsage};
@@ -138,6 +139,7 @@ impl Audit {
                 match answer {
                     Some(Answer::Task { task, .. }) => self.answer(task),
                     Some(Answer::Approval { approve: false }) => self.is_stopped = true,
+                    Some(Answer::Plan { plan }) => self.edit(plan),
                     Some(_) => self.unapproved = false,
                     None => {}
                 }
@@ -174,6 +176,14 @@ impl Audit {
             asks: false,
             earlier: 0,
         });
+    }
+
+    /// An edited plan stands in for the planner's reply.
+    fn edit(&mut self, plan: &Value) {
+        self.unapproved = false;
+        for known in self.tasks.iter_mut().filter(|known| known.task.job == Job::Plan) {
+            (known.status, known.output) = (Some(Status::Completed), plan.to_string());
+        }
     }
 
     fn answer(&mut self, task: &str) {

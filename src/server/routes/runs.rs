@@ -68,20 +68,22 @@ async fn start(app: &Arc<App>, context: RequestContext, run: RunStart) -> Result
     let journal = app.runs.journal(&context.viewer());
     journal.check_room(inputs_bytes)?;
     let owner = context.viewer();
-    let listener = spans::traced(&context.parent().clone(), charging_listener(context));
+    let before = run.state().computed_tokens();
+    let listener = spans::traced(&context.parent().clone(), charging_listener(context, before));
     let resumes = run.recorded_id().map(str::to_owned);
     let (id, mut handle) = app.runs.begin(&owner, band.clone(), run, listener).await?;
     handle.detach();
     Ok(Run { object: "run", resumes, state: state(&journal, id).await? })
 }
 
-/// Counts a run as running for the API key that started it, and charges the run's tokens at its end.
-fn charging_listener(context: RequestContext) -> RunListener {
+/// Counts a run as running for the API key that started it, and charges the run's tokens at its end. Those that the run
+/// had computed `before` it went on were charged then.
+fn charging_listener(context: RequestContext, before: u64) -> RunListener {
     let mut context = Some(context);
     Box::new(move |event| {
         let EventKind::RunFinished { outcome } = &event.kind else { return };
         let Some(context) = context.take() else { return };
-        context.charge(Usage::from(outcome.usage.tokens).computed_tokens());
+        context.charge(Usage::from(outcome.usage.tokens).computed_tokens().saturating_sub(before));
     })
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bandmaster::journal::{AsyncJournal, Event};
+use bandmaster::journal::{AsyncJournal, Event, Journal};
 use bandmaster::orchestrator::{
-    ActionKind, Answer, Input, PlanRefused, RunRequest, RunStart, StartError, StartKind, Status,
-    StrategyName, answer, decline, recorded, replay, resume, state,
+    ActionKind, Answer, Band, Cancel, Ended, Goal, Input, Job, Move, PLANNER, PlanRefused, Prompt, Reply,
+    RunRequest, RunStart, RunState, StartError, StartKind, Status, Strategy, StrategyName, Task, Verdict,
+    answer, decline, recorded, replay, resume, run_with, state,
 };
 use serde_json::{Value, json};
 
@@ -312,4 +313,108 @@ fn a_run_that_asks_comes_to_the_same_end_wherever_it_is_killed() {
             (folder, journal) = (ran.folder, ran.journal);
         }
     }
+}
+
+/// A strategy from outside the project, with two workers that ask.
+struct Painting;
+
+impl Strategy for Painting {
+    fn next(&self, goal: &Goal, state: &RunState) -> Move {
+        let task = |id: &str| Task {
+            id: id.to_owned(),
+            job: Job::Step,
+            worker: PLANNER.to_owned(),
+            ladder: vec![PLANNER.to_owned()],
+            instruction: format!("{} the {id}", goal.text),
+            tokens_max: 50,
+            ..Task::default()
+        };
+        if state.tasks.is_empty() {
+            return Move::Add { tasks: vec![task("door"), task("gate")], proposed: None };
+        }
+        if state.tasks.iter().any(|task| !task.has_ended()) {
+            return Move::Wait;
+        }
+        let painted: Vec<&str> = state.plan_tasks().filter_map(|task| task.accepted()).collect();
+        Move::Answer(Ended { answer: painted.join(", "), ..Ended::default() })
+    }
+
+    fn prompt(&self, task: &Task, goal: &Goal, _: &RunState) -> Prompt {
+        Prompt { messages: goal.messages(task.instruction.clone()), schema: None }
+    }
+
+    fn check(&self, _: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {
+        match reply.text.strip_prefix('?') {
+            Some(question) => Verdict::Ask(question.to_owned()),
+            None => Verdict::Accept(reply.text.clone()),
+        }
+    }
+}
+
+#[test]
+fn several_questions_are_answered_one_after_the_other_and_a_third_one_is_refused() {
+    let planner = scripted("big", |call, _| {
+        let prompt = last(call);
+        let what = if prompt.contains("the door") { "door" } else { "gate" };
+        if call.schema.is_some() {
+            return say(json!({"quote": "", "answer": ""}).to_string());
+        }
+        match prompt.matches("The answer is: ").count() {
+            0 => say(format!("?Which colour has the {what}?")),
+            1 if what == "door" => say("?How many coats?"),
+            _ if prompt.contains("forever") => say("?And who pays?"),
+            _ => say(format!("the {what} is painted")),
+        }
+    });
+    let band = Band { planner, workers: Vec::new(), embed: None };
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = |start: RunStart| {
+        let journal = AsyncJournal::open(&record(&folder)).unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (strategy, cancel) = (Some(Arc::new(Painting) as Arc<dyn Strategy>), Cancel::new());
+        let mut observer = |_: &_| {};
+        let outcome =
+            runtime.block_on(run_with(strategy, &band, start, &journal, &mut observer, &cancel)).unwrap();
+        runtime.shutdown_background();
+        (outcome.id.clone(), outcome)
+    };
+    let said = |id: &str, task: &str, text: &str| {
+        let journal = Journal::open(&record(&folder)).unwrap();
+        answer(&journal, id, Answer::Task { task: task.to_owned(), text: text.to_owned() }).unwrap()
+    };
+    let (id, asked) = outcome(RunStart::new(RunRequest::new("Paint")));
+    let action = asked.required_action().unwrap();
+    assert_eq!((action.questions.len(), action.task), (2, None));
+    let journal = Journal::open(&record(&folder)).unwrap();
+    let unclear = answer(&journal, &id, Answer::Text("red".to_owned()));
+    assert!(matches!(unclear, Err(StartError::WhichTask { .. })));
+    drop(journal);
+
+    let (_, asked) = outcome(said(&id, "gate", "red"));
+    assert_eq!(
+        asked.required_action().unwrap().task.as_deref(),
+        Some("door"),
+        "the other question is still open"
+    );
+    let (_, asked) = outcome(said(&id, "door", "blue"));
+    assert_eq!(asked.answer, "How many coats?");
+    let (_, done) = outcome(said(&id, "door", "two"));
+    assert_eq!(
+        (done.status, done.answer.as_str()),
+        (Status::Completed, "the door is painted, the gate is painted")
+    );
+
+    let (id, _) = outcome(RunStart::new(RunRequest::new("Paint forever")));
+    outcome(said(&id, "gate", "red"));
+    outcome(said(&id, "door", "blue"));
+    let (_, asked) = outcome(said(&id, "door", "two"));
+    let questions = asked.required_action().map(|action| action.question);
+    assert_eq!(questions.as_deref(), Some("And who pays?"), "the second question of the gate");
+    let (_, done) = outcome(said(&id, "gate", "I do"));
+    assert_eq!(done.status, Status::Failed);
+    assert!(
+        done.tasks.iter().all(|task| task.error.as_deref().is_some_and(|why| why.contains("asks"))),
+        "{done:?}"
+    );
 }
