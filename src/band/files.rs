@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bandmaster_hub::{Band as BandNames, Hub, HubError, LocalModel, Role};
+use bandmaster_orchestrator::{BandInfo, ModelFiles};
 
 /// The model files of a band.
 #[derive(Debug, Clone)]
@@ -26,6 +27,33 @@ impl BandFiles {
     #[must_use]
     pub fn writers(&self) -> Vec<&LocalModel> {
         without_repeats(std::iter::once(&self.planner).chain(&self.workers))
+    }
+
+    /// What is recorded of the files and of how they are loaded, so that a run can go on with them.
+    #[must_use]
+    pub fn recorded(&self, context_tokens: usize, kv_type: &str) -> ModelFiles {
+        let path = |model: &LocalModel| model.path.display().to_string();
+        ModelFiles {
+            planner: path(&self.planner),
+            workers: self.workers.iter().map(path).collect(),
+            workers_named: self.workers_named,
+            context_tokens,
+            kv_type: kv_type.to_owned(),
+        }
+    }
+
+    /// The same files under the names that the record of a run has for them. Its tasks refer to their workers by name,
+    /// and a file that is found by its path may have another one.
+    #[must_use]
+    pub fn named_as(mut self, band: &BandInfo) -> Self {
+        let workers: Vec<_> = band.workers.iter().filter(|worker| !worker.is_calculator()).collect();
+        if workers.len() == self.workers.len() {
+            self.planner.name.clone_from(&band.planner.model);
+            for (file, known) in self.workers.iter_mut().zip(workers) {
+                file.name.clone_from(&known.worker);
+            }
+        }
+        self
     }
 }
 

@@ -8,6 +8,7 @@ mod files;
 mod load;
 mod memory;
 
+pub use bandmaster_models::KvType;
 pub use bandmaster_models::heap::give_back as return_heap_memory;
 pub use error::BandError;
 pub use files::{BandFiles, find_files};

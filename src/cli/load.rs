@@ -7,7 +7,7 @@ use super::screen::Screen;
 use super::settings::kv_type_name;
 use crate::band::{self, AvailableMemory, BandFiles, LoadProgress, LoadSettings, LoadedBand, MemoryLimits};
 use crate::hub::{Hub, HubError, LocalModel, disk_available, format_file_size};
-use crate::orchestrator::ModelFiles;
+use crate::orchestrator::{ModelFiles, RunState};
 
 /// Finds the band's files. A home without a planner downloads them first, after saying what and from where.
 ///
@@ -18,31 +18,30 @@ pub fn find(config: &Config, hub: &Hub, quiet: bool) -> Result<BandFiles, CliErr
     find_named(config, hub, quiet, named)
 }
 
-/// Finds the files that a recorded run used, with settings for them.
+/// Finds the files that a recorded run used, under the names that it knows them by, with settings for them. If the run
+/// has not recorded its files, or is a new one, they are those of the settings.
 ///
 /// # Errors
 /// The same as of [`band::find_files`].
 pub fn find_of_run(
     config: &Config,
-    models: &ModelFiles,
+    run: &RunState,
     hub: &Hub,
     quiet: bool,
 ) -> Result<(Config, BandFiles), CliError> {
+    let Some(models) = &run.asked.models else { return Ok((config.clone(), find(config, hub, quiet)?)) };
     let config = config.with_run(models);
     let files = find_named(&config, hub, quiet, models.workers_named)?;
+    let files = match &run.band {
+        Some(band) => files.named_as(band),
+        None => files,
+    };
     Ok((config, files))
 }
 
 /// What is recorded of a band's files, so that a run can go on with them.
 pub fn model_files(config: &Config, files: &BandFiles) -> ModelFiles {
-    let path = |model: &LocalModel| model.path.display().to_string();
-    ModelFiles {
-        planner: path(&files.planner),
-        workers: files.workers.iter().map(path).collect(),
-        workers_named: files.workers_named,
-        context_tokens: config.context_tokens.value,
-        kv_type: kv_type_name(config.kv_type.value).to_owned(),
-    }
+    files.recorded(config.context_tokens.value, kv_type_name(config.kv_type.value))
 }
 
 fn find_named(config: &Config, hub: &Hub, quiet: bool, named: bool) -> Result<BandFiles, CliError> {

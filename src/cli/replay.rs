@@ -14,7 +14,7 @@ use super::{load, one_line, print, print_json, table};
 use crate::band::limits_for_band;
 use crate::journal::Journal;
 use crate::orchestrator::{
-    Difference, EventKind, ModelFiles, Replayed, RunState, StrategyName, Verified, recorded,
+    ChangedPrompt, Difference, EventKind, Replayed, RunState, StrategyName, Verified, recorded,
     replay as replay_run, verify,
 };
 
@@ -40,8 +40,8 @@ pub fn replay(
 ) -> Result<ExitCode, CliError> {
     let (run, again) = recorded(journal, id)?;
     let replayed = replay_run(&run, &again, None);
-    let models = again.request.models.as_ref();
-    let verified = verified_with.map(|band| computed_again(config, band, models, &replayed)).transpose()?;
+    let verified =
+        verified_with.map(|band| computed_again(config, band, again.state(), &replayed)).transpose()?;
     if json {
         print_json(&Printed { replayed: &replayed, verified: verified.as_ref() })?;
     } else {
@@ -56,13 +56,13 @@ pub fn replay(
 fn computed_again(
     config: &Config,
     band: &BandFlags,
-    models: Option<&ModelFiles>,
+    run: &RunState,
     replayed: &Replayed,
 ) -> Result<Verified, CliError> {
     let hub = config.hub();
-    let (config, files) = match models.filter(|_| !band.are_given()) {
-        Some(models) => load::find_of_run(config, models, &hub, true)?,
-        None => (config.clone(), load::find(config, &hub, true)?),
+    let (config, files) = match band.are_given() {
+        true => (config.clone(), load::find(config, &hub, true)?),
+        false => load::find_of_run(config, run, &hub, true)?,
     };
     let config = &config;
     let memory = limits_for_band(load::available(config), &hub, &files)?;
@@ -81,6 +81,10 @@ fn text(replayed: &Replayed, verified: Option<&Verified>) -> String {
             differences.iter().for_each(|difference| text.push_str(&difference_text(difference)));
         }
     }
+    if !replayed.changed_prompts.is_empty() {
+        let _ =
+            writeln!(text, "the prompts have changed since this run: {}", changed(&replayed.changed_prompts));
+    }
     if let Some(Verified { outputs, differences }) = verified {
         let _ = writeln!(text, "{outputs} outputs computed again, {} differ", differences.len());
         for one in differences {
@@ -93,6 +97,20 @@ fn text(replayed: &Replayed, verified: Option<&Verified>) -> String {
     }
     let _ = writeln!(text, "\n{}", replayed.answer.trim_end());
     text
+}
+
+/// Templates that have changed, such as `map.plan (1, now 2)`.
+fn changed(prompts: &[ChangedPrompt]) -> String {
+    let told = prompts.iter().map(|ChangedPrompt { recorded, now }| {
+        let Some(now) = now else { return format!("{recorded} (now without a template)") };
+        match (recorded.split_once('@'), now.split_once('@')) {
+            (Some((name, before)), Some((same, after))) if name == same => {
+                format!("{name} (version {before}, now {after})")
+            }
+            _ => format!("{recorded} (now {now})"),
+        }
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn difference_text(Difference { seq, recorded, replayed }: &Difference) -> String {
@@ -175,8 +193,31 @@ fn fields(a: &RunState, b: &RunState) -> Vec<Field> {
         one("model", &|task| task.model.clone());
         one("attempts", &|task| task.attempts.len().to_string());
         one("prompt", &|task| task.attempts.last().map_or_else(String::new, |last| last.prompt.clone()));
+        one("prompt template", &|task| {
+            task.attempts.last().and_then(|last| last.prompt_template.clone()).unwrap_or_default()
+        });
         one("output", &|task| task.output.clone());
     }
     compare("answer".to_owned(), a.answer.clone(), b.answer.clone());
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_that_have_changed_are_named_with_their_versions() {
+        let prompt = |recorded: &str, now: Option<&str>| ChangedPrompt {
+            recorded: recorded.to_owned(),
+            now: now.map(str::to_owned),
+        };
+        let prompts = [
+            prompt("map.plan@1", Some("map.plan@3")),
+            prompt("a@1", Some("b@1")),
+            prompt("crew.draft@2", None),
+        ];
+        let expected = "map.plan (version 1, now 3), a@1 (now b@1), crew.draft@2 (now without a template)";
+        assert_eq!(changed(&prompts), expected);
+    }
 }

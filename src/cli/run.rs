@@ -50,10 +50,9 @@ pub fn execute(
         return Ok(code);
     }
     let hub = config.hub();
-    let recorded = start.recorded_id().and(start.request.models.as_ref());
-    let (config, files) = match recorded.filter(|_| !band.are_given()) {
-        Some(models) => load::find_of_run(config, models, &hub, flags.quiet)?,
-        None => (config.clone(), load::find(config, &hub, flags.quiet)?),
+    let (config, files) = match band.are_given() {
+        true => (config.clone(), load::find(config, &hub, flags.quiet)?),
+        false => load::find_of_run(config, start.state(), &hub, flags.quiet)?,
     };
     let config = &config;
     if start.kind == StartKind::New {

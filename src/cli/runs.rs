@@ -299,9 +299,10 @@ fn task_text(task: &TaskState) -> String {
             attempt.sampling,
             json!(attempt.usage)
         );
+        let template = attempt.prompt_template.as_ref().map_or_else(String::new, |id| format!(" of {id}"));
         let _ = write!(
             text,
-            "-- prompt\n{}\n-- output\n{}\n",
+            "-- prompt{template}\n{}\n-- output\n{}\n",
             attempt.prompt.trim_end(),
             attempt.output.trim_end()
         );

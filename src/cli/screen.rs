@@ -197,7 +197,7 @@ impl Tree {
                 worker.clone_into(&mut row.worker);
                 row.set_message("reading");
             }
-            EventKind::TaskProgress { task, prefill_tokens, prompt_tokens, completion_tokens } => {
+            EventKind::TaskProgress { task, prefill_tokens, prompt_tokens, completion_tokens, .. } => {
                 self.progress(task, *prefill_tokens, *prompt_tokens, *completion_tokens);
             }
             EventKind::TaskFailed { task, error, .. } => {

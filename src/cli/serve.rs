@@ -10,6 +10,7 @@ use super::error::CliError;
 use super::interrupt::INTERRUPTED;
 use super::load;
 use super::process_limits::{open_files, runtime};
+use super::settings::kv_type_name;
 use super::settings::serve::{self as specs, ModelAlias, Retention};
 use super::{print, start_log, terminal};
 use crate::band::{BandFiles, Loader, MemoryLimits, engine_config, limits_for_server};
@@ -267,6 +268,8 @@ fn engine(config: &Config, memory: &MemoryLimits) -> Result<(EngineHandle, Loade
     let loaders = Loaders {
         model: Box::new(move |found| loader.model(found, None).map_err(|error| error.with_causes())),
         embedder: Box::new(move |found| embedders.embedder(found).map_err(|error| error.with_causes())),
+        context_tokens: config.context_tokens.value,
+        kv_type: kv_type_name(config.kv_type.value).to_owned(),
     };
     Ok((engine, loaders))
 }

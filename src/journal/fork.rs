@@ -3,7 +3,7 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Event, Holder, Journal, JournalError, NewRun, enter, new_run_id, number, unix_ms};
+use super::{Event, Holder, Journal, JournalError, NewRun, Viewer, enter, new_run_id, number, unix_ms};
 
 impl Journal {
     /// Adds a run that begins with the events of `parent` up to event `at`, and locks it. Returns its id and its number
@@ -41,8 +41,10 @@ impl Journal {
 
     /// The run whose inputs a run has: itself, or the first of those that it was forked from.
     pub(super) fn origin(&self, run: &str) -> Result<String, JournalError> {
-        let mut origin = run.to_owned();
-        while let Some((parent, _)) = self.parent(&origin)? {
+        let Some((mut origin, _)) = self.parent(run)? else { return Ok(run.to_owned()) };
+        // Whoever sees a fork sees what it shares, whoever owns the other run.
+        let everybody = self.seen_by(&Viewer::everybody());
+        while let Some((parent, _)) = everybody.parent(&origin)? {
             origin = parent;
         }
         Ok(origin)
@@ -52,7 +54,8 @@ impl Journal {
     pub(super) fn shared_events(&self, run: &str, after_seq: u64) -> Result<Vec<Event>, JournalError> {
         match self.parent(run)? {
             Some((parent, last)) if last > after_seq => {
-                let mut events = self.events(&parent, after_seq)?;
+                // Whoever sees a fork sees what it shares, whoever owns the other run.
+                let mut events = self.seen_by(&Viewer::everybody()).events(&parent, after_seq)?;
                 events.retain(|event| event.seq <= last);
                 Ok(events)
             }

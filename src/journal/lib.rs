@@ -235,15 +235,16 @@ impl Journal {
         if let Some(new) = self.file.unwritten.new_run(run, &self.viewer) {
             return Ok(new.inputs.to_vec());
         }
-        let run = self.origin(run)?;
-        let run = run.as_str();
+        let origin = self.origin(run)?;
+        let owner = self.viewer.only().filter(|_| origin == run);
+        let run = origin.as_str();
         let inputs: Vec<rusqlite::Result<(String, String)>> = self.with(|db| {
             let mut query = db.prepare_cached(
                 "SELECT name, text FROM inputs JOIN runs ON runs.id = inputs.run
                  WHERE run = ?1 AND (?2 IS NULL OR owner = ?2) ORDER BY inputs.position",
             )?;
             let input = |row: &rusqlite::Row<'_>| Ok(row.get(0).and_then(|name| Ok((name, row.get(1)?))));
-            query.query_map(params![run, self.viewer.only()], input)?.collect()
+            query.query_map(params![run, owner], input)?.collect()
         })?;
         let read = |(at, input): (usize, rusqlite::Result<_>)| {
             let what = || format!("input {} of run {run}", at + 1);

@@ -49,6 +49,8 @@ pub(crate) struct Planned {
     pub worker: String,
     pub wait_ms: u64,
     pub streams_answer: bool,
+    /// The template that the prompt was made from.
+    pub prompt_template: Option<String>,
     pub call: Call,
 }
 
@@ -418,6 +420,7 @@ impl Core {
             worker: attempt.worker.clone(),
             wait_ms: attempt.wait_ms,
             streams_answer: task.task.streams_answer,
+            prompt_template: prompt.template,
             call: Call {
                 messages: prompt.messages,
                 schema: prompt.schema,

@@ -108,7 +108,10 @@ struct WatchedState {
     /// The prompt was sent and nothing has come back yet, so the call may still be queued.
     waits: bool,
     shown: Instant,
+    /// Prompt tokens that are computed or were found in the prefix cache.
     prefill_tokens: u32,
+    /// Of these, the tokens that were found in the cache.
+    cached_tokens: u32,
     prompt_tokens: u32,
     completion_tokens: u32,
 }
@@ -123,6 +126,7 @@ impl Watched {
             waits: false,
             shown: now,
             prefill_tokens: 0,
+            cached_tokens: 0,
             prompt_tokens: 0,
             completion_tokens: 0,
         };
@@ -142,10 +146,11 @@ impl Watched {
                 prompt.clone_into(&mut state.prompt);
                 0
             }
-            Progress::Prefill { computed, total } => {
-                let more = computed.saturating_sub(state.prefill_tokens);
-                (state.prefill_tokens, state.prompt_tokens) = (computed.max(state.prefill_tokens), total);
-                more
+            Progress::Prefill { computed, cached, total } => {
+                let before = state.prefill_tokens - state.cached_tokens;
+                state.prefill_tokens = computed.max(state.prefill_tokens);
+                (state.cached_tokens, state.prompt_tokens) = (cached.min(state.prefill_tokens), total);
+                (state.prefill_tokens - state.cached_tokens).saturating_sub(before)
             }
             Progress::Text(text) => {
                 state.text.push_str(text);
@@ -161,6 +166,7 @@ impl Watched {
             self.context.send(EventKind::TaskProgress {
                 task: self.label.task.clone(),
                 prefill_tokens: state.prefill_tokens,
+                cached_tokens: state.cached_tokens,
                 prompt_tokens: state.prompt_tokens,
                 completion_tokens: state.completion_tokens,
             });
@@ -173,6 +179,7 @@ impl Watched {
         let state = self.state();
         CallUsage {
             prompt_tokens: u64::from(state.prefill_tokens),
+            cached_tokens: u64::from(state.cached_tokens),
             completion_tokens: u64::from(state.completion_tokens),
             ..CallUsage::default()
         }
@@ -243,8 +250,31 @@ pub(crate) async fn attempt(context: &Context, label: Label, llm: &Arc<dyn Llm>,
 fn spend(context: &Context, watched: &Watched, reply: Option<&Reply>) -> CallUsage {
     let counted = watched.usage();
     let call = reply.map_or(counted, |reply| reply.usage);
-    let computed = call.prompt_tokens.saturating_sub(call.cached_tokens) + call.completion_tokens;
-    let already = counted.prompt_tokens + counted.completion_tokens;
-    context.meter.spend(computed.saturating_sub(already), &context.cancel);
+    context.meter.spend(call.computed_tokens().saturating_sub(counted.computed_tokens()), &context.cancel);
     call
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_stopped_used_up_no_tokens_that_came_from_the_cache() {
+        let (events, _receiver) = mpsc::unbounded_channel();
+        let meter = Arc::new(Meter::new(Some(100), 0));
+        let stall_after = Duration::from_secs(1);
+        let (cancel, started) = (Cancel::new(), Instant::now());
+        let context = Context { cancel, meter, events, started, stall_after, earlier_ms: 0 };
+        let label = Label { task: "t1".to_owned(), streams_answer: false };
+        let watched = Watched::new(context.clone(), label);
+        for progress in [
+            Progress::Prompt("How many?"),
+            Progress::Prefill { computed: 80, cached: 64, total: 90 },
+            Progress::Prefill { computed: 90, cached: 64, total: 90 },
+            Progress::Text("Ten"),
+        ] {
+            watched.take(progress);
+        }
+        assert_eq!((watched.usage().computed_tokens(), context.meter.left()), (27, Some(73)));
+    }
 }

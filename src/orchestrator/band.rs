@@ -40,8 +40,9 @@ pub struct Call {
 pub enum Progress<'a> {
     /// The prompt after the chat template. Always the first report.
     Prompt(&'a str),
-    /// How many of the prompt's tokens have been computed.
-    Prefill { computed: u32, total: u32 },
+    /// How many of the prompt's `total` tokens have been computed or found in the prefix cache. `cached` of them were
+    /// found.
+    Prefill { computed: u32, cached: u32, total: u32 },
     /// New text of the answer, about one token per report.
     Text(&'a str),
 }
@@ -67,6 +68,14 @@ pub struct CallUsage {
     pub steps: u64,
     /// Number of sequences in the batch, summed over those steps.
     pub batch_sum: u64,
+}
+
+impl CallUsage {
+    /// Tokens that were computed: those of the prompt that were not in the prefix cache, and those of the reply.
+    #[must_use]
+    pub fn computed_tokens(&self) -> u64 {
+        self.prompt_tokens.saturating_sub(self.cached_tokens) + self.completion_tokens
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -9,6 +9,7 @@ use super::checks::{mostly_in, numbers_in, stands_in, words};
 use super::goal::{Goal, PLANNER};
 use super::parked::Question;
 use super::plan::{Job, Task};
+use super::prompts::QUESTION_ANSWER;
 use super::state::TaskState;
 use super::strategy::{Prompt, Verdict};
 use super::topic::{meet, same, telling};
@@ -68,23 +69,9 @@ pub(crate) fn prompt(goal: &Goal, question: &str) -> Prompt {
         "required": ["quote", "answer"],
         "additionalProperties": false,
     });
-    let prompt = format!(
-        "{}Somebody who works on a goal asks a question. Answer it only with what the goal or a text above says. Reply in \
-JSON:\n\
-quote: the words that say it, copied exactly; empty if nothing says it\n\
-answer: the answer in a few words; empty if nothing says it\n\n\
-Goal: Write to the mayor that the bridge stays closed until May.\n\
-Question: Until when is the bridge closed?\n\
-{{\"quote\": \"the bridge stays closed until May\", \"answer\": \"until May\"}}\n\
-Goal: Write to the mayor that the bridge stays closed until May.\n\
-Question: What is the name of the mayor?\n\
-{{\"quote\": \"\", \"answer\": \"\"}}\n\n\
-Goal: {}\n\
-Question: {question}",
-        goal.inputs_under("Text"),
-        goal.text
-    );
-    Prompt { messages: goal.messages(prompt), schema: Some(schema) }
+    let inputs = goal.inputs_under("Text");
+    let values = [("inputs", inputs.as_str()), ("goal", &goal.text), ("question", question)];
+    QUESTION_ANSWER.prompt(&values).after(&goal.conversation).with_schema(schema)
 }
 
 /// Accepts a reply in any case. Its result is the answer as a JSON string, or `null` if the reply has none that what it

@@ -101,6 +101,9 @@ pub enum EventKind {
         model: String,
         #[serde(default)]
         prompt: String,
+        /// Name and version of the template of the prompt, such as `map.plan@1`, if it was made from one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prompt_template: Option<String>,
         #[serde(default)]
         sampling: Value,
         #[serde(default)]
@@ -183,7 +186,16 @@ pub enum EventKind {
     },
     /// Progress of a running task. It is shown and not recorded.
     #[serde(rename = "task.progress")]
-    TaskProgress { task: String, prefill_tokens: u32, prompt_tokens: u32, completion_tokens: u32 },
+    TaskProgress {
+        task: String,
+        /// Tokens of the prompt that are computed or were found in the prefix cache.
+        prefill_tokens: u32,
+        /// Of these, the tokens that were found in the cache.
+        #[serde(default)]
+        cached_tokens: u32,
+        prompt_tokens: u32,
+        completion_tokens: u32,
+    },
     /// A new plan is made around the finished tasks. No strategy sends this yet.
     #[serde(rename = "replan.started")]
     ReplanStarted {
@@ -343,11 +355,11 @@ pub enum CallEnd {
     /// Records of earlier versions don't say.
     #[default]
     Unrecorded,
-    /// The model replied.
+    /// There is a whole reply, or as much of it as the limits of the call allowed.
     Reply(Finish),
-    /// The call failed.
+    /// There is no reply that could be checked.
     Failed { class: FailureClass, error: String },
-    /// The run was stopped.
+    /// The run was stopped meanwhile.
     Stopped,
 }
 

@@ -53,8 +53,7 @@ impl Goal {
     /// All inputs, each under a line such as `Text (a.md):`.
     #[must_use]
     pub fn inputs_under(&self, heading: &str) -> String {
-        let shown = |input: &Input| format!("{heading} ({}):\n{}\n\n", input.name, input.text.trim());
-        self.inputs.iter().map(shown).collect()
+        inputs_under(heading, &self.inputs)
     }
 
     /// What a plan for the goal may be about. It is computed once, which takes a while for long inputs. `examples_own`
@@ -67,6 +66,12 @@ impl Goal {
             Topic::new(&self.text, inputs.chain(before), examples_own)
         })
     }
+}
+
+/// Texts, each under a line such as `Text (a.md):`.
+pub(super) fn inputs_under(heading: &str, inputs: &[Input]) -> String {
+    let shown = |input: &Input| format!("{heading} ({}):\n{}\n\n", input.name, input.text.trim());
+    inputs.iter().map(shown).collect()
 }
 
 /// What is known of a model or of the calculator without asking it.

@@ -19,6 +19,7 @@ mod missing;
 mod outcome;
 mod parked;
 mod plan;
+mod prompts;
 mod replay;
 mod report;
 mod request;
@@ -29,6 +30,7 @@ mod start;
 mod state;
 mod strategies;
 mod strategy;
+mod template;
 mod topic;
 mod worker;
 
@@ -44,7 +46,7 @@ pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
 pub use parked::{ActionKind, Answer, Approval, Question, RequiredAction, TaskQuestion};
 pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task};
-pub use replay::{Difference, OutputDifference, Replayed, Verified, replay, verify};
+pub use replay::{ChangedPrompt, Difference, OutputDifference, Replayed, Verified, replay, verify};
 pub use request::{Budget, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
 pub use run::{Observer, choose, decline, run, run_with};
 pub use start::{
@@ -53,4 +55,5 @@ pub use start::{
 pub use state::{Attempt, RunState, TaskState};
 pub use strategies::direct_prompt;
 pub use strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
+pub use template::{Template, TemplateError};
 pub use worker::SessionLlm;

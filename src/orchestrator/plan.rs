@@ -65,6 +65,14 @@ pub struct Task {
 }
 
 impl Task {
+    /// A task for models, with at most 512 tokens for its result. `ladder` names the workers that try it, in order.
+    #[must_use]
+    pub fn new(id: impl Into<String>, job: Job, ladder: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let ladder: Vec<String> = ladder.into_iter().map(Into::into).collect();
+        let worker = ladder.first().cloned().unwrap_or_default();
+        Self { id: id.into(), job, worker, ladder, tokens_max: 512, ..Self::default() }
+    }
+
     /// Whether the text of an input is part of the task's prompt.
     #[must_use]
     pub fn reads(&self, input: usize) -> bool {

@@ -25,6 +25,8 @@ pub struct Replayed {
     pub differences: Vec<Difference>,
     /// The answer, computed anew.
     pub answer: String,
+    /// Templates of prompts that have changed since the run, each once.
+    pub changed_prompts: Vec<ChangedPrompt>,
     /// Calls with a reply, as they were made, to be made again.
     #[serde(skip)]
     pub calls: Vec<RecordedCall>,
@@ -36,6 +38,15 @@ pub struct Difference {
     pub seq: u64,
     pub recorded: Option<EventKind>,
     pub replayed: Option<EventKind>,
+}
+
+/// A template that is not the one that made a recorded prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChangedPrompt {
+    /// Name and version in the record, such as `map.plan@1`.
+    pub recorded: String,
+    /// The one that would make the prompt now, if any.
+    pub now: Option<String>,
 }
 
 /// A call of a recorded run and the reply that it got.
@@ -59,6 +70,7 @@ pub fn replay(run: &RecordedRun, start: &RunStart, custom: Option<&Arc<dyn Strat
         events: 0,
         differences: Vec::new(),
         answer: String::new(),
+        changed_prompts: Vec::new(),
         calls: Vec::new(),
     };
     let mut state = RunState::new(&run.row.id, run.row.created_ms);
@@ -141,12 +153,21 @@ impl Replayed {
 
     /// Keeps a call that got a reply, as it was planned.
     fn note_call(&mut self, event: &EventKind, planned: &[Planned]) {
-        let EventKind::TaskOutput { task, attempt, output, sampling, end: CallEnd::Reply(_), .. } = event
+        let EventKind::TaskOutput {
+            task,
+            attempt,
+            output,
+            sampling,
+            prompt_template,
+            end: CallEnd::Reply(_),
+            ..
+        } = event
         else {
             return;
         };
         let found = planned.iter().find(|planned| planned.task == *task && planned.attempt == *attempt);
         let Some(planned) = found else { return };
+        self.note_template(prompt_template.as_ref(), planned);
         let mut call = planned.call.clone();
         // A budget may have left fewer tokens.
         let tokens_max = sampling["tokens_max"].as_u64().and_then(|tokens| u32::try_from(tokens).ok());
@@ -159,6 +180,18 @@ impl Replayed {
             output: output.clone(),
             accepted: false,
         });
+    }
+
+    /// Keeps the template of a recorded prompt if another one makes the prompt now.
+    fn note_template(&mut self, recorded: Option<&String>, planned: &Planned) {
+        let Some(recorded) = recorded.filter(|recorded| planned.prompt_template.as_ref() != Some(*recorded))
+        else {
+            return;
+        };
+        let changed = ChangedPrompt { recorded: recorded.clone(), now: planned.prompt_template.clone() };
+        if !self.changed_prompts.contains(&changed) {
+            self.changed_prompts.push(changed);
+        }
     }
 
     fn note_result(&mut self, event: &EventKind) {

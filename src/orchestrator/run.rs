@@ -372,6 +372,7 @@ fn output_event(core: &Core, planned: Planned, called: Called) -> EventKind {
         worker: planned.worker,
         model,
         prompt: called.prompt,
+        prompt_template: planned.prompt_template,
         sampling: json!({
             "temperature": call.temperature, "seed": call.seed, "tokens_max": tokens_max, "schema": call.schema,
         }),

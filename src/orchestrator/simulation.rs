@@ -38,7 +38,9 @@ type TaskResult = (String, Status, String, u32);
 /// What must not depend on how often the process was killed: the answer, the status, and each task with its output.
 fn result(outcome: &Outcome) -> (String, Status, Vec<TaskResult>, Vec<String>) {
     let of = |task: &TaskReport| (task.id.clone(), task.status, task.output.clone(), task.attempts);
-    let tasks = outcome.tasks.iter().chain(&outcome.planner_tasks).map(of).collect();
+    let mut tasks: Vec<TaskResult> = outcome.tasks.iter().chain(&outcome.planner_tasks).map(of).collect();
+    // The planner looks into questions in the order in which they are asked.
+    tasks.sort();
     (outcome.answer.clone(), outcome.status, tasks, outcome.missing.clone())
 }
 

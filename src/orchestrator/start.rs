@@ -66,7 +66,7 @@ pub struct RunStart {
     pub kind: StartKind,
 }
 
-/// How a run starts or goes on.
+/// How a run begins or goes on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StartKind {
     New,

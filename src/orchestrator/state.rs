@@ -130,6 +130,9 @@ pub struct Attempt {
     pub model: String,
     /// The prompt after the chat template.
     pub prompt: String,
+    /// Name and version of the template of the prompt, such as `map.plan@1`, if it was made from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_template: Option<String>,
     /// Temperature, seed, token limit and schema.
     pub sampling: Value,
     /// What the model returned, before it was checked.
@@ -506,11 +509,22 @@ impl TaskState {
             EventKind::TaskRetried { attempt, worker, model, rung, wait_ms, .. } => {
                 self.begin(ms, *attempt, (worker, model), *rung, *wait_ms);
             }
-            EventKind::TaskOutput { attempt, prompt, sampling, output, usage, end, steps, .. } => {
+            EventKind::TaskOutput {
+                attempt,
+                prompt,
+                prompt_template,
+                sampling,
+                output,
+                usage,
+                end,
+                steps,
+                ..
+            } => {
                 self.usage.add(*usage);
                 self.output.clone_from(output);
                 let attempt = self.attempt(*attempt);
                 attempt.prompt.clone_from(prompt);
+                attempt.prompt_template.clone_from(prompt_template);
                 attempt.sampling.clone_from(sampling);
                 attempt.output.clone_from(output);
                 (attempt.usage, attempt.end, attempt.steps) = (*usage, Some(end.clone()), *steps);

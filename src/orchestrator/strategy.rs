@@ -1,9 +1,11 @@
 //! What a strategy is: a pure function from the goal and the state of a run to the next move. It knows no clock, no
 //! model, no file and nothing asynchronous, so a run can be killed, resumed, replayed and forked at any event.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::band::{Message, Reply};
+use super::checks::{check_text, check_whole};
 use super::goal::Goal;
 use super::outcome::Status;
 use super::plan::Task;
@@ -24,8 +26,16 @@ pub trait Strategy: Send + Sync {
     /// What a model is asked for a task of this strategy.
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt;
 
-    /// Whether a model's reply is a result of the task.
-    fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict;
+    /// Whether a model's reply is a result of the task. Without a check of its own, a strategy accepts each text that is
+    /// not empty and does not repeat itself. Where the prompt has a schema, the reply must be JSON that was not cut off.
+    fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
+        let wants_json = self.prompt(task, goal, state).schema.is_some();
+        if wants_json && let Err(error) = serde_json::from_str::<IgnoredAny>(&reply.text) {
+            return Verdict::reject(format!("not the JSON that was asked for: {error}"));
+        }
+        let checked = if wants_json { check_whole(reply) } else { check_text(&reply.text) };
+        checked.map_or_else(Verdict::reject, Verdict::Accept)
+    }
 
     /// Explains the fields of `proposed` in [`Move::Add`] to a user who edits the plan, a line each. What the user writes
     /// is checked as a reply of the planner and takes its place. `None` if a plan can only be approved or declined.
@@ -57,12 +67,12 @@ pub enum Move {
     },
     /// End tasks that are not needed any more, whether they have begun or not.
     Drop { tasks: Vec<String>, why: String },
-    /// End the run.
+    /// The strategy is done. Tasks that are still open are not waited for.
     Answer(Ended),
 }
 
 impl Move {
-    /// Adds one task.
+    /// One task, without anything for people to see.
     #[must_use]
     pub fn add(task: Task) -> Self {
         Self::Add { tasks: vec![task], proposed: None }
@@ -107,6 +117,28 @@ pub struct Prompt {
     pub messages: Vec<Message>,
     /// JSON schema that the answer must follow, if any.
     pub schema: Option<Value>,
+    /// Name and version of the template that it was made from, such as `map.plan@1`. It is recorded with the call.
+    pub template: Option<String>,
+}
+
+impl Prompt {
+    /// A prompt of these messages, which no template made.
+    #[must_use]
+    pub fn new(messages: Vec<Message>) -> Self {
+        Self { messages, ..Self::default() }
+    }
+
+    /// The same after the messages of a conversation.
+    #[must_use]
+    pub fn after(self, conversation: &[Message]) -> Self {
+        Self { messages: [conversation, &self.messages].concat(), ..self }
+    }
+
+    /// The same for a reply that must follow a JSON schema.
+    #[must_use]
+    pub fn with_schema(self, schema: Value) -> Self {
+        Self { schema: Some(schema), ..self }
+    }
 }
 
 /// The result of a check.

@@ -18,12 +18,20 @@ const TOP_P: f32 = 0.95;
 /// A loaded model as an [`Llm`].
 pub struct SessionLlm {
     model: Arc<LoadedModel>,
+    name: String,
 }
 
 impl SessionLlm {
     #[must_use]
     pub fn new(model: Arc<LoadedModel>) -> Self {
-        Self { model }
+        let name = model.name().to_owned();
+        Self { model, name }
+    }
+
+    /// The same under another name: a run that goes on knows its models by the names that they had when it began.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
     }
 }
 
@@ -110,7 +118,9 @@ async fn listen(
     progress(Progress::Prompt(generation.rendered_prompt()));
     while let Some(piece) = generation.next().await {
         match piece {
-            Piece::Prefill { computed, total } => progress(Progress::Prefill { computed, total }),
+            Piece::Prefill { computed, cached, total } => {
+                progress(Progress::Prefill { computed, cached, total });
+            }
             Piece::Text(text) => progress(Progress::Text(&text)),
             Piece::Done(completion) => return reply(completion),
             Piece::Failed(failure) => {
@@ -124,7 +134,7 @@ async fn listen(
 
 impl Llm for SessionLlm {
     fn name(&self) -> &str {
-        self.model.name()
+        &self.name
     }
 
     fn context_tokens(&self) -> usize {

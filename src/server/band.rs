@@ -11,6 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 
 use super::answer::{Answers, Finish, Format, Question, Update, ask as ask_model, failing};
+use super::charges::charging;
 use super::error::ApiError;
 use super::layers::RequestContext;
 use super::prompt_size::PromptSize;
@@ -37,6 +38,7 @@ pub(crate) async fn ask(
     let strategy = strategy.map_err(|error| ApiError::invalid("model", error.to_string()))?;
     let band = models.band().await?;
     let mut request = request(&question, strategy)?;
+    request.models = models.recorded_band();
     let is_constrained = question.format != Format::Text || question.may_call_tools();
     if is_constrained && strategy.is_none() {
         // If one call is enough for the goal, the tools go into that call.
@@ -50,7 +52,7 @@ pub(crate) async fn ask(
     }
     let (sender, events) = mpsc::unbounded_channel();
     let listener = Box::new(move |event: &RunEvent| drop(sender.send(event.kind.clone())));
-    let listener = spans::traced(context.parent(), listener);
+    let listener = spans::traced(context.parent(), charging(context.clone(), listener));
     let (_, run) = runs.begin(&context.viewer(), band.clone(), RunStart::new(request), listener).await?;
     let run_stream = RunStream { run, events, streamed: String::new(), deltas: 0, finished: None };
     if is_constrained {

@@ -201,6 +201,12 @@ impl ApiError {
         Self { retry_after: Some(retry_after), ..error }
     }
 
+    /// 409: what is asked for can't be done in the present state.
+    #[must_use]
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, INVALID_REQUEST, message)
+    }
+
     /// 500: a fault of the server.
     #[must_use]
     pub fn internal(message: impl Into<String>) -> Self {
@@ -236,9 +242,7 @@ impl From<JournalError> for ApiError {
                 Self::not_found(format!("no run {id}; GET /v1/runs lists all runs"))
             }
             JournalError::Ambiguous { .. } => Self::not_found(error.to_string()),
-            JournalError::GoesOn { .. } | JournalError::HasGoneOn { .. } => {
-                Self::new(StatusCode::CONFLICT, INVALID_REQUEST, error.to_string())
-            }
+            JournalError::GoesOn { .. } | JournalError::HasGoneOn { .. } => Self::conflict(error.to_string()),
             error if error.may_pass() => Self::unavailable(error.to_string()),
             _ => Self::internal(error.to_string()),
         }

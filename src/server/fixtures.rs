@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use axum::response::Response;
+use bandmaster_band::BandFiles;
 use bandmaster_hub::{Home, Hub, LocalModel, Role};
 use bandmaster_journal::AsyncJournal;
 use bandmaster_text::fixtures::{engine, parrot};
@@ -153,15 +154,26 @@ impl Running {
     }
 
     pub(crate) fn with_aliases(load: LoadModel, aliases: Vec<Alias>) -> Self {
-        Self::of(AsyncJournal::in_memory().expect("a record"), load, None, aliases)
+        Self::of(AsyncJournal::in_memory().expect("a record"), load, None, aliases, false)
     }
 
     /// Uses the given record. With `keys`, only those are accepted.
     pub(crate) fn on(journal: AsyncJournal, load: LoadModel, keys: Option<Arc<ApiKeys>>) -> Self {
-        Self::of(journal, load, keys, Vec::new())
+        Self::of(journal, load, keys, Vec::new(), false)
     }
 
-    fn of(journal: AsyncJournal, load: LoadModel, keys: Option<Arc<ApiKeys>>, aliases: Vec<Alias>) -> Self {
+    /// The same, with a band whose planner is the model.
+    pub(crate) fn with_band(journal: AsyncJournal, load: LoadModel, keys: Option<Arc<ApiKeys>>) -> Self {
+        Self::of(journal, load, keys, Vec::new(), true)
+    }
+
+    fn of(
+        journal: AsyncJournal,
+        load: LoadModel,
+        keys: Option<Arc<ApiKeys>>,
+        aliases: Vec<Alias>,
+        has_band: bool,
+    ) -> Self {
         let found = LocalModel {
             name: "parrot".into(),
             role: Role::Worker,
@@ -169,12 +181,23 @@ impl Running {
             bytes: 0,
             memory_bytes: 0,
         };
-        let loaders = Loaders { model: load, embedder: Box::new(|_| Err("there is none".into())) };
+        let band = has_band.then(|| BandFiles {
+            planner: found.clone(),
+            workers: Vec::new(),
+            embeddings: None,
+            workers_named: true,
+        });
+        let loaders = Loaders {
+            model: load,
+            embedder: Box::new(|_| Err("there is none".into())),
+            context_tokens: 4096,
+            kv_type: "f16".into(),
+        };
         let folder = tempfile::tempdir().expect("a folder");
         let hub = Hub::new(Home::under(folder.path()), true);
         let metrics = Arc::new(Metrics::new());
         let (start_shutdown, signal) = ShutdownSignal::channel();
-        let models = ModelRegistry::new(hub, vec![found], None, loaders).with_aliases(aliases);
+        let models = ModelRegistry::new(hub, vec![found], band, loaders).with_aliases(aliases);
         let runs = Runs::new(journal.clone());
         let shutdown = Shutdown::new(signal, Duration::from_secs(1));
         let app = Arc::new(App::new(models, runs, engine(), Arc::clone(&metrics), shutdown));

@@ -7,6 +7,7 @@ mod answer;
 mod auth;
 mod band;
 mod budget;
+mod charges;
 mod error;
 mod jobs;
 mod layers;
@@ -15,6 +16,7 @@ mod prompt_size;
 mod registry;
 mod retention;
 mod routes;
+mod run_models;
 mod runs;
 mod serve;
 mod spans;
@@ -227,7 +229,7 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(at!(routes::tokens::apply_template))
         .routes(at!(routes::tokens::chat_input_tokens))
         .routes(at!(routes::runs::begin, routes::runs::list))
-        .routes(at!(routes::runs::show))
+        .routes(at!(routes::runs::show, routes::runs::remove))
         .routes(at!(routes::runs::events))
         .routes(at!(routes::runs::cancel))
         .routes(at!(routes::runs::answer))

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use bandmaster_band::{BandFiles, assemble_band};
 use bandmaster_hub::{Hub, LocalModel, Role};
-use bandmaster_orchestrator::{Band, Embed, Llm, SessionLlm};
+use bandmaster_orchestrator::{Band, Embed, Llm, ModelFiles, SessionLlm};
 use bandmaster_text::{LoadedModel, TextEmbedder};
 use tokio::sync::OnceCell;
 
@@ -18,10 +18,14 @@ use super::wire::models::Model;
 /// The model id under which the whole band answers.
 pub const BAND: &str = "bandmaster";
 
-/// Functions that load models from files. They block while they load.
+/// Functions that load models from files, and how they load them. They block while they load.
 pub struct Loaders {
     pub model: LoadModel,
     pub embedder: LoadEmbedder,
+    /// Longest context of a model.
+    pub context_tokens: usize,
+    /// Type of the KV cache, as `--kv-type` names it.
+    pub kv_type: String,
 }
 
 /// Loads a generative model, or says why it can't.
@@ -56,8 +60,14 @@ pub struct ResolvedModel {
     pub substituted: bool,
 }
 
-/// Models that are loaded or being loaded, by id.
-type LoadCells<T> = Mutex<HashMap<String, Arc<OnceCell<Arc<T>>>>>;
+/// Models that are loaded or being loaded, by path, because different files may have the same name.
+type LoadCells<T> = Mutex<HashMap<PathBuf, Arc<LoadCell<T>>>>;
+
+struct LoadCell<T> {
+    /// The model's id.
+    id: String,
+    model: OnceCell<Arc<T>>,
+}
 
 impl ModelRegistry {
     /// Offers the models installed in `hub`, the models `named` at the start, and the band if there is one.
@@ -196,7 +206,9 @@ impl ModelRegistry {
     /// # Errors
     /// 400 for an embedding model, 404 for an unknown id, 500 if loading fails.
     pub async fn model(self: &Arc<Self>, id: &str) -> Result<Arc<LoadedModel>, ApiError> {
-        if let Some(model) = loaded_model(&self.models, id) {
+        // The band may have another file with the name of one that was named at the start.
+        let is_named = self.named.iter().any(|model| model.name == id);
+        if let Some(model) = loaded_model(&self.models, id).filter(|_| !is_named) {
             return Ok(model);
         }
         self.load_model(&self.find(id, false)?).await
@@ -234,11 +246,36 @@ impl ModelRegistry {
         for found in files.writers() {
             llms.insert(found.path.clone(), Arc::new(SessionLlm::new(self.load_model(found).await?)));
         }
-        let embed = match &files.embeddings {
-            Some(found) => Some(self.load_embedder(found).await? as Arc<dyn Embed>),
-            None => None,
-        };
-        Ok(assemble_band(&files, &llms, embed))
+        Ok(assemble_band(&files, &llms, self.band_embedder().await?))
+    }
+
+    /// The band's embedder, if there is one; loads it if necessary.
+    ///
+    /// # Errors
+    /// 500 if loading fails.
+    pub(crate) async fn band_embedder(self: &Arc<Self>) -> Result<Option<Arc<dyn Embed>>, ApiError> {
+        match self.band_files.as_ref().and_then(|files| files.embeddings.as_ref()) {
+            Some(found) => Ok(Some(self.load_embedder(found).await? as Arc<dyn Embed>)),
+            None => Ok(None),
+        }
+    }
+
+    /// What a new run records of the band, if there is one.
+    pub(crate) fn recorded_band(&self) -> Option<ModelFiles> {
+        let Loaders { context_tokens, kv_type, .. } = &self.loaders;
+        self.band_files.as_ref().map(|files| files.recorded(*context_tokens, kv_type))
+    }
+
+    /// The longest context and the type of the KV cache with which every model is loaded.
+    pub(crate) fn loads_as(&self) -> (usize, String) {
+        (self.loaders.context_tokens, self.loaders.kv_type.clone())
+    }
+
+    /// The files of all models that can be loaded: those of the band, those named at the start and installed ones.
+    pub(crate) fn known(&self) -> Vec<LocalModel> {
+        let of_band = self.band_files.iter().flat_map(BandFiles::models).cloned();
+        let installed = self.hub.installed().into_iter().filter_map(|model| self.hub.find(&model.name).ok());
+        of_band.chain(self.named.iter().cloned()).chain(installed).collect()
     }
 
     /// The band's planner; loads it if necessary.
@@ -249,40 +286,47 @@ impl ModelRegistry {
         self.load_model(&self.band_files()?.planner).await
     }
 
-    async fn load_model(self: &Arc<Self>, found: &LocalModel) -> Result<Arc<LoadedModel>, ApiError> {
+    pub(crate) async fn load_model(
+        self: &Arc<Self>,
+        found: &LocalModel,
+    ) -> Result<Arc<LoadedModel>, ApiError> {
         let (registry, file) = (Arc::clone(self), found.clone());
-        load_once(&self.models, &found.name, move || (registry.loaders.model)(&file)).await
+        load_once(&self.models, found, move || (registry.loaders.model)(&file)).await
     }
 
     async fn load_embedder(self: &Arc<Self>, found: &LocalModel) -> Result<Arc<TextEmbedder>, ApiError> {
         let (registry, file) = (Arc::clone(self), found.clone());
-        load_once(&self.embedders, &found.name, move || (registry.loaders.embedder)(&file)).await
+        load_once(&self.embedders, found, move || (registry.loaders.embedder)(&file)).await
     }
 }
 
 fn loaded_model<T>(cells: &LoadCells<T>, id: &str) -> Option<Arc<T>> {
     let cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
-    cells.get(id)?.get().cloned()
+    cells.values().filter(|cell| cell.id == id).find_map(|cell| cell.model.get().cloned())
 }
 
 /// Runs `load` once for all concurrent requests. After a failure, the next request tries again.
 async fn load_once<T: Send + Sync + 'static>(
     cells: &LoadCells<T>,
-    id: &str,
+    found: &LocalModel,
     load: impl FnOnce() -> Result<Arc<T>, String> + Send + 'static,
 ) -> Result<Arc<T>, ApiError> {
     let cell = {
         let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(cells.entry(id.to_owned()).or_default())
+        let new = || Arc::new(LoadCell { id: found.name.clone(), model: OnceCell::new() });
+        Arc::clone(cells.entry(found.path.clone()).or_insert_with(new))
     };
+    if let Some(model) = cell.model.get() {
+        return Ok(Arc::clone(model));
+    }
     // In a task of its own, so that loading continues for later requests if this client leaves.
     let model = tokio::spawn(async move {
         let load = || async {
             let loaded = tokio::task::spawn_blocking(load).await;
             loaded.map_err(|error| error.to_string())?
         };
-        cell.get_or_try_init(load).await.cloned()
+        cell.model.get_or_try_init(load).await.cloned()
     });
     let model = model.await.map_err(|error| error.to_string()).flatten();
-    model.map_err(|why| ApiError::internal(format!("{id} can't be loaded: {why}")))
+    model.map_err(|why| ApiError::internal(format!("{} can't be loaded: {why}", found.name)))
 }

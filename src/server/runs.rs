@@ -2,11 +2,13 @@
 //! events are in the journal. What a run does is the orchestrator's.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bandmaster_journal::{AsyncJournal, JournalError, Viewer};
-use bandmaster_orchestrator::{self as orchestrator, Band, Cancel, EventKind, RunEvent, RunStart};
+use bandmaster_orchestrator::{
+    self as orchestrator, Band, Cancel, EventKind, RunEvent, RunStart, RunState, StartKind,
+};
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
@@ -28,6 +30,9 @@ pub struct Runs {
 /// A run in progress.
 #[derive(Clone)]
 struct ActiveRun {
+    /// The last event of the run before it began or was taken up. It tells apart the stretches in which a run is worked
+    /// on, because each adds events.
+    after_seq: u64,
     cancel: Cancel,
     progress: watch::Receiver<Progress>,
 }
@@ -59,6 +64,31 @@ impl Progress {
     }
 }
 
+/// Keeps a run among those in progress until this is dropped, however the run ends.
+struct Entry {
+    runs: Arc<Runs>,
+    id: String,
+    after_seq: u64,
+}
+
+impl Entry {
+    fn new(runs: &Arc<Runs>, id: &str, active: ActiveRun) -> Self {
+        let after_seq = active.after_seq;
+        runs.lock().insert(id.to_owned(), active);
+        Self { runs: Arc::clone(runs), id: id.to_owned(), after_seq }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut active = self.runs.lock();
+        // The run may have been taken up again in the meantime.
+        if active.get(&self.id).is_some_and(|active| active.after_seq == self.after_seq) {
+            active.remove(&self.id);
+        }
+    }
+}
+
 /// Follows a run in progress.
 pub(crate) struct RunFollower {
     progress: watch::Receiver<Progress>,
@@ -82,6 +112,12 @@ impl RunFollower {
     /// Waits for the run's end.
     pub(crate) async fn ended(&mut self) {
         while self.progress.changed().await.is_ok() {}
+    }
+
+    /// Called when the run's end was sent, which has the whole answer: text that was not sent yet is not sent any more.
+    pub(crate) fn skip_text(&mut self) {
+        let progress = self.progress.borrow();
+        self.sent = (progress.drafts, progress.text.len());
     }
 
     /// The text of the answer that was not sent yet, as an event that follows event `seq`; `None` if there is none.
@@ -142,11 +178,12 @@ impl Runs {
         let (send_id, started) = oneshot::channel();
         let (runs, switch) = (Arc::clone(self), cancel.clone());
         let journal = self.journal(owner);
-        let id = Arc::new(OnceLock::new());
-        let id_of_run = Arc::clone(&id);
-        let work = tokio::spawn(async move {
+        tokio::spawn(async move {
+            runs.wait_for_earlier(&start).await;
             let (progress, followed) = watch::channel(Progress::default());
             let mut send_id = Some(send_id);
+            let mut entry: Option<Entry> = None;
+            let after_seq = start.state().last_seq;
             let resumed = start.recorded_id().map(str::to_owned);
             let mut observer = |event: &RunEvent| {
                 let begun = match &event.kind {
@@ -155,9 +192,8 @@ impl Runs {
                     _ => None,
                 };
                 if let Some((run, send_id)) = begun.zip(send_id.take_if(|_| begun.is_some())) {
-                    let active = ActiveRun { cancel: switch.clone(), progress: followed.clone() };
-                    runs.lock().insert(run.clone(), active);
-                    id_of_run.get_or_init(|| run.clone());
+                    let active = ActiveRun { after_seq, cancel: switch.clone(), progress: followed.clone() };
+                    entry.get_or_insert_with(|| Entry::new(&runs, run, active));
                     // Fails only if the client has left.
                     let _ = send_id.send(Ok(run.clone()));
                 }
@@ -169,12 +205,6 @@ impl Runs {
                 let _ = send_id.send(Err(error));
             }
         });
-        let runs = Arc::clone(self);
-        tokio::spawn(async move {
-            // However the run ended, it is no longer in progress.
-            let _ = work.await;
-            id.get().map(|id: &String| runs.lock().remove(id));
-        });
         // Created before the wait, so that a client that leaves during it cancels the run as well.
         let handle = RunHandle { cancel: Some(cancel) };
         let id: Result<String, JournalError> = started.await.map_err(|_| {
@@ -183,6 +213,21 @@ impl Runs {
             )
         })?;
         Ok((id?, handle))
+    }
+
+    /// A recorded run that is taken up may have ended a moment ago. Waits until its end is no longer being dealt with, so
+    /// that whoever cancels or follows the run from now on does not reach what has ended.
+    async fn wait_for_earlier(&self, start: &RunStart) {
+        if matches!(start.kind, StartKind::New | StartKind::Forked { .. }) {
+            return;
+        }
+        let RunState { id, last_seq, .. } = start.state();
+        let earlier = self.lock().get(id).filter(|active| active.after_seq < *last_seq).cloned();
+        if let Some(mut earlier) = earlier {
+            // An error means that it has ended. It has already recorded its last event, so this is a matter of moments.
+            let ended = async { while earlier.progress.changed().await.is_ok() {} };
+            let _ = tokio::time::timeout(END_TIME_MAX, ended).await;
+        }
     }
 
     /// Cancels a run; `false` if it is not in progress here.
@@ -227,43 +272,119 @@ impl Runs {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
-    use bandmaster_orchestrator::{self, BoxFuture, Call, CallError, Llm, Message, Reply, RunRequest};
+    use bandmaster_orchestrator::{
+        self, BoxFuture, Call, CallError, Llm, Message, Reply, RunRequest, StrategyName,
+    };
 
-    /// A model whose tokenizer panics, which a run calls before its first event.
-    struct Panics;
+    const PATIENCE: Duration = Duration::from_secs(60);
 
-    impl Llm for Panics {
+    /// A model that never replies. Unless it counts, its tokenizer panics, which a run calls before its first event.
+    struct Silent {
+        counts: bool,
+    }
+
+    impl Llm for Silent {
         fn name(&self) -> &str {
-            "panics"
+            "silent"
         }
         fn context_tokens(&self) -> usize {
             4096
         }
-        fn count_tokens(&self, _: &str) -> usize {
-            panic!("on purpose")
+        fn count_tokens(&self, text: &str) -> usize {
+            assert!(self.counts, "on purpose");
+            text.len()
         }
         fn prompt_tokens(&self, _: &[Message]) -> usize {
-            panic!("on purpose")
+            1
         }
         fn generate<'a>(
             &'a self,
             _: &'a Call,
             _: &'a mut (dyn FnMut(bandmaster_orchestrator::Progress<'_>) + Send),
         ) -> BoxFuture<'a, Result<Reply, CallError>> {
-            panic!("on purpose")
+            Box::pin(std::future::pending())
         }
+    }
+
+    fn band(counts: bool) -> Band {
+        Band { planner: Arc::new(Silent { counts }), workers: Vec::new(), embed: None }
+    }
+
+    fn new_run() -> RunStart {
+        RunStart::new(RunRequest { strategy: Some(StrategyName::Direct), ..RunRequest::new("count sheep") })
     }
 
     #[tokio::test]
     async fn a_run_that_panics_before_it_began_is_a_fault_of_the_server() {
         let runs = Arc::new(Runs::new(AsyncJournal::in_memory().unwrap()));
-        let band = Band { planner: Arc::new(Panics), workers: Vec::new(), embed: None };
-        let request = RunRequest::new("count sheep");
-        let begun = runs.begin(&Viewer::everybody(), band, RunStart::new(request), Box::new(|_| {})).await;
+        let begun = runs.begin(&Viewer::everybody(), band(false), new_run(), Box::new(|_| {})).await;
         let error = begun.err().expect("it never began");
         assert_eq!(error.status, 500);
         assert!(error.message.contains("ended before it began"), "{}", error.message);
         assert!(runs.lock().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_is_resumed_while_its_end_is_still_dealt_with_stays_in_the_list() {
+        let runs = Arc::new(Runs::new(AsyncJournal::in_memory().unwrap()));
+        let (release, released) = mpsc::channel::<()>();
+        let (at_end, ends) = mpsc::channel::<()>();
+        let slow = Box::new(move |event: &RunEvent| {
+            if matches!(event.kind, EventKind::RunFinished { .. }) {
+                at_end.send(()).unwrap();
+                released.recv_timeout(PATIENCE).unwrap();
+            }
+        });
+        let everybody = Viewer::everybody();
+        let (id, _first) = runs.begin(&everybody, band(true), new_run(), slow).await.unwrap();
+        assert!(runs.cancel(&id));
+        tokio::task::spawn_blocking(move || ends.recv_timeout(PATIENCE).unwrap()).await.unwrap();
+
+        let run = id.clone();
+        let journal = runs.journal(&everybody);
+        let resumed = journal.read(move |journal| orchestrator::resume(journal, &run)).await.unwrap();
+        let again = {
+            let runs = Arc::clone(&runs);
+            tokio::spawn(async move { runs.begin(&everybody, band(true), resumed, Box::new(|_| {})).await })
+        };
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!again.is_finished(), "it waits for the end of the first stretch");
+        release.send(()).unwrap();
+        let (same, _second) = again.await.unwrap().unwrap();
+        assert_eq!(same, id);
+        let mut follower = runs.follow(&id).expect("it is in progress");
+        assert!(runs.cancel(&id), "whoever cancels it now reaches the second stretch");
+        tokio::time::timeout(PATIENCE, follower.ended()).await.expect("it ends");
+        assert!(runs.lock().is_empty());
+    }
+
+    #[test]
+    fn no_text_is_sent_after_the_end() {
+        let text = |text: &str| Progress { text: text.to_owned(), ..Progress::default() };
+        let (progress, followed) = watch::channel(text("Seven"));
+        let mut follower = RunFollower { progress: followed, sent: (0, 0) };
+        assert_eq!(follower.new_text(3).unwrap()["text"], "Seven");
+        progress.send_modify(|progress| *progress = text("Seven sheep"));
+        follower.skip_text();
+        assert_eq!(follower.new_text(4), None);
+    }
+
+    #[test]
+    fn the_end_of_a_stretch_removes_no_later_one_from_the_list() {
+        let runs = Arc::new(Runs::new(AsyncJournal::in_memory().unwrap()));
+        let active = |after_seq| ActiveRun {
+            after_seq,
+            cancel: Cancel::new(),
+            progress: watch::channel(Progress::default()).1,
+        };
+        let first = Entry::new(&runs, "r", active(0));
+        let second = Entry::new(&runs, "r", active(7));
+        drop(first);
+        assert!(runs.follow("r").is_some());
+        drop(second);
+        assert!(runs.follow("r").is_none());
     }
 }

@@ -122,7 +122,7 @@ impl AnswerTracker {
                 }
                 // Nothing follows a failure.
                 self.open_answers = 0;
-                self.context.charge(self.text_updates);
+                self.context.charge_total(self.text_updates);
             }
         }
     }
@@ -131,7 +131,7 @@ impl AnswerTracker {
         self.open_answers = self.open_answers.saturating_sub(1);
         if self.open_answers == 0 {
             self.model_metrics.ended(self.arrived.elapsed(), self.usage);
-            self.context.charge(self.usage.computed_tokens());
+            self.context.charge_total(self.usage.computed_tokens());
             self.context.set_usage(self.usage);
         }
     }
@@ -141,7 +141,7 @@ impl Drop for AnswerTracker {
     fn drop(&mut self) {
         if self.open_answers > 0 {
             // The client left; it is charged for what was generated until then.
-            self.context.charge(self.text_updates);
+            self.context.charge_total(self.text_updates);
         }
     }
 }

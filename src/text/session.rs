@@ -9,6 +9,7 @@ mod prompt;
 mod tests;
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +77,8 @@ pub struct LoadedModel {
     constraint_cache: Mutex<ConstraintCache>,
     /// Made when a grammar is first needed.
     grammars: OnceLock<Result<GrammarFactory, GrammarError>>,
+    /// Grammars that were compiled, as opposed to found in the cache.
+    grammars_compiled: AtomicU64,
 }
 
 /// The form that the answer must have.
@@ -213,6 +216,7 @@ impl LoadedModel {
             template,
             fill_marks,
             constraint_cache: Mutex::default(),
+            grammars_compiled: AtomicU64::new(0),
             grammars: OnceLock::new(),
         }))
     }
@@ -349,6 +353,9 @@ pub enum Piece {
     Prefill {
         /// Prompt tokens computed or found in the prefix cache so far.
         computed: u32,
+        /// Of these, the tokens that were found in the cache.
+        cached: u32,
+        /// Tokens of the prompt.
         total: u32,
     },
     /// Text that follows what came before.
@@ -427,7 +434,7 @@ impl Generation {
 
     fn handle(&mut self, event: Event) -> Option<Piece> {
         match event {
-            Event::Prefill { computed, total, .. } => Some(Piece::Prefill { computed, total }),
+            Event::Prefill { computed, total, cached } => Some(Piece::Prefill { computed, cached, total }),
             Event::Token { id, logprobs } => {
                 self.scores.extend(logprobs.map(|logprobs| score(id, logprobs)));
                 let stopped_before = self.decoder.stopped();

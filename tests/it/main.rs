@@ -6,6 +6,8 @@ mod cli;
 mod damage;
 mod e2e;
 mod engine;
+#[cfg(unix)]
+mod examples;
 mod hub;
 mod journal;
 mod orchestrator;

@@ -1,8 +1,10 @@
 //! Whole runs against scripted models: what is answered and what is recorded.
 
 mod answered;
+mod best;
 mod outside;
 mod parked;
+mod patterns;
 mod resumed;
 mod scripted;
 mod topic;

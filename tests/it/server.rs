@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for what must come. A machine that does other work as well may stop it for minutes.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn model() -> Option<PathBuf> {
     bandmaster_test_support::model("smollm2-135m.gguf")
@@ -128,24 +129,30 @@ fn chat(text: &str, more: &Value) -> Value {
     body
 }
 
+/// The body of an answer, which must not be a refusal.
+fn ok((status, body): (u16, Value)) -> Value {
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
 #[test]
 fn routes_answer_in_openais_shapes() {
     let home = tempfile::tempdir().unwrap();
     let Some(server) = Server::start(&home, &[]) else { return };
-    let (status, models) = server.get("/v1/models");
-    assert_eq!((status, &models["data"][0]["id"]), (200, &json!("smollm2-135m")), "{models}");
-    let (status, answer) = server.post("/v1/chat/completions", &chat("Say hello.", &json!({})));
-    assert_eq!((status, &answer["object"]), (200, &json!("chat.completion")), "{answer}");
+    let models = ok(server.get("/v1/models"));
+    assert_eq!(models["data"][0]["id"], "smollm2-135m", "{models}");
+    let answer = ok(server.post("/v1/chat/completions", &chat("Say hello.", &json!({}))));
+    assert_eq!(answer["object"], "chat.completion", "{answer}");
     let tokens = answer["usage"]["completion_tokens"].as_u64().unwrap();
     let text = answer["choices"][0]["message"]["content"].as_str().unwrap();
-    let (_, cut) = server.post("/tokenize", &json!({"content": text}));
+    let cut = ok(server.post("/tokenize", &json!({"content": text})));
     assert!(cut["tokens"].as_array().unwrap().len() as u64 <= tokens, "{text:?} is of {tokens} tokens");
-    let (_, back) = server.post("/detokenize", &json!({"tokens": cut["tokens"]}));
+    let back = ok(server.post("/detokenize", &json!({"tokens": cut["tokens"]})));
     assert_eq!(back["content"], text);
-    let (_, scored) = server.post(
+    let scored = ok(server.post(
         "/v1/completions",
         &json!({"prompt": "The capital of France is", "max_tokens": 0, "echo": true, "logprobs": 1}),
-    );
+    ));
     let logprobs = scored["choices"][0]["logprobs"]["token_logprobs"].as_array().unwrap();
     assert_eq!(
         (scored["choices"][0]["text"].as_str(), logprobs[0].is_null()),
@@ -155,14 +162,16 @@ fn routes_answer_in_openais_shapes() {
         logprobs[1..].iter().all(|logprob| logprob.as_f64().is_some_and(|logprob| logprob < 0.0)),
         "{logprobs:?}"
     );
-    let format = json!({"response_format": {"type": "json_schema", "json_schema": {"name": "s", "strict": true, "schema":
+    // The grammar of a busy server may allow more white space, so there is room for it.
+    let format = json!({"max_tokens": 64, "response_format": {"type": "json_schema", "json_schema": {"name": "s", "strict": true, "schema":
         {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": false}}}});
-    let (_, shaped) = server.post("/v1/chat/completions", &chat("Is water wet?", &format));
-    let shaped: Value =
-        serde_json::from_str(shaped["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
-    assert!(shaped["ok"].is_boolean());
-    let (status, api) = server.get("/openapi.json");
-    assert!(status == 200 && api["paths"].as_object().unwrap().len() > 15);
+    let shaped = ok(server.post("/v1/chat/completions", &chat("Is water wet?", &format)));
+    let choice = &shaped["choices"][0];
+    assert_eq!(choice["finish_reason"], "stop", "{shaped}");
+    let value: Value = serde_json::from_str(choice["message"]["content"].as_str().unwrap()).unwrap();
+    assert!(value["ok"].is_boolean(), "{shaped}");
+    let api = ok(server.get("/openapi.json"));
+    assert!(api["paths"].as_object().unwrap().len() > 15, "{api}");
 }
 
 #[test]

@@ -25,14 +25,15 @@ before variables and `config.toml`. Empty variables count as unset. An unknown k
 command.
 
 Each setting is shown with its key in `config.toml`, its flag, and its variables. Settings that begin with `serve.` are
-below `[serve]` in the file and have a flag of `bandmaster serve`; so has `otlp-endpoint`.
+below `[serve]` in the file and have a flag of `bandmaster serve`; `otlp-endpoint` stands at the top
+of the file, but is a flag of `bandmaster serve` only.
 
 "#;
 
 fn page() -> String {
     let mut page = format!("{HEAD}| setting | values and default | meaning |\n|---|---|---|\n");
     ALL.iter().for_each(|about| page.push_str(&row(about)));
-    page.push_str("\nThis page is made from the table in `src/cli/settings.rs`; CONTRIBUTING.md says how.\n");
+    page.push_str("\nThis page is made from the tables in `src/cli/settings.rs` and `src/cli/settings/serve.rs`;\nCONTRIBUTING.md says how.\n");
     page
 }
 

@@ -322,6 +322,7 @@ impl<'a> Driver<'a> {
             worker: planned.worker,
             model: attempt.map_or_else(String::new, |attempt| attempt.model.clone()),
             prompt: replied.prompt,
+            prompt_template: planned.prompt_template,
             sampling: json!({
                 "temperature": call.temperature, "seed": call.seed, "tokens_max": call.tokens_max,
                 "schema": call.schema,

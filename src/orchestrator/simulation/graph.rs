@@ -118,7 +118,7 @@ impl Strategy for Graph {
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
         let known = task.needs.iter().filter_map(|need| state.result(need));
         let known: String = known.map(|result| format!("{result}\n")).collect();
-        Prompt { messages: goal.messages(format!("{known}Do {}.", task.instruction)), schema: None }
+        Prompt::new(goal.messages(format!("{known}Do {}.", task.instruction)))
     }
 
     fn check(&self, task: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {

@@ -64,6 +64,7 @@ fn work(mut core: Core) -> (Vec<EventKind>, Outcome) {
             worker,
             model: String::new(),
             prompt: String::new(),
+            prompt_template: None,
             sampling: serde_json::Value::Null,
             output: "a result".to_owned(),
             usage: Default::default(),

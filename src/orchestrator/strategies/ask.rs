@@ -1,12 +1,11 @@
 //! The ask strategy: asks the user for something that the goal mentions and that was not attached.
 
-use crate::band::Reply;
 use crate::goal::Goal;
 use crate::outcome::Status;
 use crate::plan::Task;
 use crate::request::StrategyName;
 use crate::state::RunState;
-use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
+use crate::strategy::{Ended, Move, Prompt, Strategy};
 
 pub(super) struct Ask;
 
@@ -27,9 +26,5 @@ Please attach the file (on the command line: -f FILE) or put its text into the g
 
     fn prompt(&self, _: &Task, _: &Goal, _: &RunState) -> Prompt {
         Prompt::default()
-    }
-
-    fn check(&self, _: &Task, _: &Goal, _: &RunState, _: &Reply) -> Verdict {
-        Verdict::reject("no model is asked")
     }
 }

@@ -2,15 +2,15 @@
 
 use bandmaster_tools::calculator::evaluate;
 
-use crate::band::{Message, Reply, Role};
-use crate::checks::check_text;
+use crate::band::Message;
 use crate::choice::ANSWER_TOKENS_RESERVED;
 use crate::event::FailureClass;
-use crate::goal::{Goal, PLANNER};
+use crate::goal::{Goal, PLANNER, inputs_under};
 use crate::plan::{Job, Task};
+use crate::prompts;
 use crate::request::{Input, RunRequest, StrategyName};
 use crate::state::{RunState, TaskState};
-use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
+use crate::strategy::{Ended, Move, Prompt, Strategy};
 
 pub(super) struct Direct;
 
@@ -28,11 +28,7 @@ impl Strategy for Direct {
     }
 
     fn prompt(&self, _: &Task, goal: &Goal, _: &RunState) -> Prompt {
-        Prompt { messages: prompt(&goal.text, &goal.inputs, &goal.conversation), schema: None }
-    }
-
-    fn check(&self, _: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {
-        check_text(&reply.text).map_or_else(Verdict::reject, Verdict::Accept)
+        prompt(&goal.text, &goal.inputs, &goal.conversation)
     }
 
     /// The calculator is exact where a model would guess digits.
@@ -60,15 +56,12 @@ fn task(goal: &Goal) -> Task {
 /// What the direct strategy asks the planner.
 #[must_use]
 pub fn direct_prompt(request: &RunRequest) -> Vec<Message> {
-    prompt(&request.goal, &request.inputs, &request.conversation)
+    prompt(&request.goal, &request.inputs, &request.conversation).messages
 }
 
-/// The attached texts, then the goal as it was typed.
-fn prompt(goal: &str, inputs: &[Input], conversation: &[Message]) -> Vec<Message> {
-    let shown = |input: &Input| format!("Attached text ({}):\n{}\n\n", input.name, input.text.trim());
-    let mut prompt: String = inputs.iter().map(shown).collect();
-    prompt.push_str(goal);
-    [conversation, &[Message::new(Role::User, prompt)]].concat()
+fn prompt(goal: &str, inputs: &[Input], conversation: &[Message]) -> Prompt {
+    let inputs = inputs_under("Attached text", inputs);
+    prompts::DIRECT_ANSWER.prompt(&[("inputs", &inputs), ("goal", goal)]).after(conversation)
 }
 
 fn answer(task: &TaskState) -> Ended {

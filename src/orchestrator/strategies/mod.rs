@@ -1,5 +1,4 @@
-//! The strategies, one file or folder each. To add one, write it, add it to [`all`] and to `StrategyName`, and give it
-//! worked examples in `choice/examples.jsonl`.
+//! The strategies, one file or folder each. docs/how-a-run-works.md lists what to do to add one.
 
 mod ask;
 mod direct;

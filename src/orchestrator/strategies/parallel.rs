@@ -9,6 +9,7 @@ use crate::checks::{before_repetition, check_text, mostly_in, words};
 use crate::goal::{Goal, PLANNER};
 use crate::missing::with_missing;
 use crate::plan::{Draw, Job, Task};
+use crate::prompts;
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
@@ -66,15 +67,18 @@ impl Strategy for Parallel {
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
         match &task.job {
-            Job::Write { title, about } => {
-                let prompt = section_prompt(goal, &titles(state), title, about);
-                Prompt { messages: goal.messages(prompt), schema: None }
-            }
-            _ => Prompt {
-                messages: goal.messages(outline_prompt(goal)),
-                schema: Some(outline_schema(SECTIONS_MAX.max(goal.facts.named_aspects.len()))),
-            },
+            Job::Write { title, about } => prompts::PARALLEL_SECTION.prompt(&[
+                ("inputs", &goal.inputs_under("Text")),
+                ("titles", &titles(state)),
+                ("goal", &goal.text),
+                ("title", title),
+                ("about", about),
+            ]),
+            _ => prompts::PARALLEL_PLAN
+                .prompt(&[("goal", &goal.text)])
+                .with_schema(outline_schema(SECTIONS_MAX.max(goal.facts.named_aspects.len()))),
         }
+        .after(&goal.conversation)
     }
 
     fn plan_fields(&self) -> Option<&'static str> {
@@ -176,17 +180,6 @@ fn body<'a>(text: &'a str, title: &str) -> &'a str {
     if is_heading && !rest.trim().is_empty() { rest.trim() } else { text }
 }
 
-/// The prompt of a section. What all sections share comes first, so that it is computed once.
-fn section_prompt(goal: &Goal, titles: &str, title: &str, about: &str) -> String {
-    format!(
-        "{}This is being written by several helpers, one section each ({titles}):\n{}\n\n\
-Write only the section \"{title}\", {about}: three to six plain sentences, without a heading, without a list, and \
-without speaking of the other sections.",
-        goal.inputs_under("Text"),
-        goal.text,
-    )
-}
-
 /// Ends a section where it begins to repeat itself. If it was cut off at its limit, the whole sentences are kept.
 fn check_section(reply: &Reply) -> Verdict {
     const WORDS_MIN: usize = 25;
@@ -223,18 +216,6 @@ fn outline_schema(sections_max: usize) -> Value {
         "required": ["sections"],
         "additionalProperties": false,
     })
-}
-
-fn outline_prompt(goal: &Goal) -> String {
-    format!(
-        "List the sections of what the goal asks for, in order: those the goal names, under the names it gives them, or \
-else three or four good ones. The instruction says in a few words what belongs in the section.\n\
-Goal: Explain tides, covering causes and uses.\n\
-{{\"sections\": [{{\"title\": \"Causes\", \"instruction\": \"why the sea rises and falls\"}}, \
-{{\"title\": \"Uses\", \"instruction\": \"what people use tides for\"}}]}}\n\n\
-Goal: {}",
-        goal.text
-    )
 }
 
 fn sections_named(aspects: &[String]) -> Vec<Section> {

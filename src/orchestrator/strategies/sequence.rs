@@ -4,11 +4,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::band::{Finish, Message, Reply, Role};
+use crate::band::{Finish, Reply};
 use crate::checks::{check_text, check_whole, mostly_in, request_in, words};
 use crate::goal::{Goal, PLANNER};
 use crate::missing::with_missing;
 use crate::plan::{Job, Task};
+use crate::prompts;
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
@@ -59,22 +60,21 @@ impl Strategy for Sequence {
     }
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
-        let schema = (task.job == Job::Plan).then(|| schema(steps_max(&goal.text)));
-        let prompt = match task.job {
-            Job::Plan => plan_prompt(goal),
+        match task.job {
+            Job::Plan => prompts::SEQUENCE_PLAN
+                .prompt(&[("goal", &goal.text)])
+                .with_schema(schema(steps_max(&goal.text))),
             Job::Synthesis => {
                 let done: Vec<&TaskState> = state.plan_tasks().collect();
-                answer_prompt(goal, &found(&done))
+                prompts::SEQUENCE_SYNTHESIS.prompt(&[("found", &found(&done)), ("goal", &goal.text)])
             }
             _ => {
                 let needs = task.needs.iter().filter_map(|need| state.task(need));
                 let found = found(&needs.collect::<Vec<_>>());
-                let prompt = step_prompt(&goal.inputs_under("Text"), &found, &task.instruction);
-                let messages = [&goal.conversation[..], &[Message::new(Role::User, prompt)]].concat();
-                return Prompt { messages, schema: None };
+                step_prompt(&goal.inputs_under("Text"), &found, &task.instruction)
             }
-        };
-        Prompt { messages: goal.messages(prompt), schema }
+        }
+        .after(&goal.conversation)
     }
 
     fn plan_fields(&self) -> Option<&'static str> {
@@ -205,17 +205,6 @@ fn schema(steps_max: usize) -> Value {
     })
 }
 
-fn plan_prompt(goal: &Goal) -> String {
-    format!(
-        "Split the goal into the steps it names, in order. Each step is one short, complete instruction; a later step may \
-speak of what an earlier one found.\n\
-Goal: Find out which ship was lost and then say who its captain was.\n\
-{{\"steps\": [\"Find out which ship was lost.\", \"Say who was the captain of the ship that was lost.\"]}}\n\n\
-Goal: {}",
-        goal.text
-    )
-}
-
 /// Accepts two or more steps that were not cut off and are about the goal.
 fn check_steps(reply: &Reply, topic: &Topic) -> Verdict {
     if reply.finish == Finish::Length {
@@ -234,10 +223,12 @@ fn check_steps(reply: &Reply, topic: &Topic) -> Verdict {
     }
 }
 
-/// The prompt of a step. The texts come first: they are the same in every step and are computed once.
-fn step_prompt(inputs: &str, found: &str, step: &str) -> String {
-    let found = if found.is_empty() { String::new() } else { format!("Known so far:\n{found}\n\n") };
-    format!("{inputs}{found}Do this step and nothing else, shortly: {step}")
+/// `found` is what earlier steps found.
+fn step_prompt(inputs: &str, found: &str, step: &str) -> Prompt {
+    if found.is_empty() {
+        return prompts::SEQUENCE_STEP.prompt(&[("inputs", inputs), ("step", step)]);
+    }
+    prompts::SEQUENCE_LATER_STEP.prompt(&[("inputs", inputs), ("found", found), ("step", step)])
 }
 
 /// One line for each step that found something.
@@ -248,14 +239,6 @@ fn found(steps: &[&TaskState]) -> String {
 fn lines<'a>(steps: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> String {
     let lines = steps.filter_map(|(step, found)| Some(format!("- {step} {}", found?.trim())));
     lines.collect::<Vec<_>>().join("\n")
-}
-
-fn answer_prompt(goal: &Goal, results: &str) -> String {
-    format!(
-        "The goal was worked on in steps. Results:\n{results}\n\nAnswer the goal from these results, telling what each \
-step found.\n\nGoal: {}",
-        goal.text
-    )
 }
 
 /// The last step's result is what the goal wants; an answer without it was made up.
@@ -277,9 +260,10 @@ mod tests {
     fn a_step_is_told_what_the_earlier_ones_found_and_not_what_failed() {
         let found = lines([("Find the ship.", Some("The Anna.\n")), ("Find the port.", None)].into_iter());
         assert_eq!(found, "- Find the ship. The Anna.");
-        let prompt = step_prompt("Text (a.md):\nx\n\n", &found, "Name its captain.");
+        let asked = |inputs, found, step| step_prompt(inputs, found, step).messages.remove(0).content;
+        let prompt = asked("Text (a.md):\nx\n\n", &found, "Name its captain.");
         assert!(prompt.starts_with("Text (a.md)") && prompt.ends_with("Name its captain."));
         assert!(prompt.contains("Known so far:\n- Find the ship. The Anna."));
-        assert!(!step_prompt("", "", "Go.").contains("Known"));
+        assert!(!asked("", "", "Go.").contains("Known"));
     }
 }

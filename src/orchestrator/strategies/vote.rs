@@ -7,6 +7,7 @@ use crate::checks::{check_whole, words};
 use crate::goal::{Goal, PLANNER};
 use crate::outcome::Status;
 use crate::plan::{Draw, Job, Task};
+use crate::prompts;
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
@@ -40,12 +41,8 @@ impl Strategy for Vote {
     }
 
     fn prompt(&self, _: &Task, goal: &Goal, _: &RunState) -> Prompt {
-        let prompt = format!(
-            "{}{}\n\nWork it out step by step, briefly. End with a line \"Answer:\" and the answer alone.",
-            goal.inputs_under("Attached text"),
-            goal.text
-        );
-        Prompt { messages: goal.messages(prompt), schema: None }
+        let inputs = goal.inputs_under("Attached text");
+        prompts::VOTE_BALLOT.prompt(&[("inputs", &inputs), ("goal", &goal.text)]).after(&goal.conversation)
     }
 
     fn check(&self, _: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {

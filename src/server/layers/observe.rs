@@ -54,6 +54,8 @@ struct RequestRecord {
     parent: SpanParent,
     model: OnceLock<String>,
     permit: OnceLock<Permit>,
+    /// Tokens that the permit's key was charged.
+    charged: AtomicU64,
     first_token: OnceLock<Duration>,
     usage: OnceLock<Usage>,
     budget_share: OnceLock<BudgetShare>,
@@ -69,6 +71,7 @@ impl RequestContext {
             parent,
             model: OnceLock::new(),
             permit: OnceLock::new(),
+            charged: AtomicU64::new(0),
             first_token: OnceLock::new(),
             usage: OnceLock::new(),
             budget_share: OnceLock::new(),
@@ -134,10 +137,11 @@ impl RequestContext {
         &self.0.parent
     }
 
-    /// Charges tokens to the request's API key, if it has one.
-    pub fn charge(&self, tokens: u64) {
+    /// Charges the request's API key, if it has one, for `tokens` in all: without what it was charged before.
+    pub fn charge_total(&self, tokens: u64) {
+        let before = self.0.charged.fetch_max(tokens, Ordering::Relaxed);
         if let Some(permit) = self.0.permit.get() {
-            permit.charge(tokens);
+            permit.charge(tokens.saturating_sub(before));
         }
     }
 

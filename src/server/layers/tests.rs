@@ -31,7 +31,7 @@ fn endless() -> Body {
 fn routes() -> Router {
     let named = |Extension(context): Extension<RequestContext>| async move {
         context.set_model("tiny");
-        context.charge(40);
+        context.charge_total(40);
         format!("{} {}", context.id(), context.key().unwrap_or("nobody"))
     };
     Router::new()

@@ -46,7 +46,7 @@ pub(crate) async fn embeddings(
     let tokens: u64 = ids.iter().map(|ids| ids.len() as u64).sum();
     let vectors = model.embed_ids(&ids, Some(DEADLINE)).await.map_err(refused)?;
     context.set_model(&id);
-    context.charge(tokens);
+    context.charge_total(tokens);
     let usage = Usage { prompt_tokens: tokens, ..Usage::default() };
     context.set_usage(usage);
     let data = vectors.into_iter().enumerate().map(|(index, vector)| {

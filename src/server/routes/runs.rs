@@ -7,22 +7,24 @@ use std::time::{Duration, Instant};
 use axum::Json as Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
 use bandmaster_journal::{AsyncJournal, Journal, JournalError};
 use bandmaster_orchestrator::{
-    self as orchestrator, Answer, EventKind, RunStart, RunState, StartError, StartKind, Status,
+    self as orchestrator, Answer, RunStart, RunState, StartError, StartKind, Status,
 };
 use futures_util::stream::{self, StreamExt};
 
-use super::{parsed_query, read};
-use crate::error::{ApiError, ErrorResponse, INVALID_REQUEST};
+use super::{parsed_query, read, write};
+use crate::charges::charging;
+use crate::error::{ApiError, ErrorResponse};
 use crate::layers::RequestContext;
-use crate::runs::{RunFollower, RunListener};
-use crate::usage::Usage;
+use crate::run_models::band_for;
+use crate::runs::RunFollower;
 use crate::wire::body::Json;
 use crate::wire::refusals::{BadBody, BadQuery, NoRun};
+use crate::wire::responses::object::Deleted;
 use crate::wire::runs::{CreateRun, ForkRun, ListRuns, Run, RunAnswer, RunList, RunSummary, event_json};
 use crate::{App, jobs, spans, sse};
 
@@ -50,8 +52,8 @@ pub(crate) async fn begin(
     start(&app, context, RunStart::new(request.request()?)).await.map(Body)
 }
 
-async fn start(app: &Arc<App>, context: RequestContext, run: RunStart) -> Result<Run, ApiError> {
-    let band = app.models.band().await?;
+async fn start(app: &Arc<App>, context: RequestContext, mut run: RunStart) -> Result<Run, ApiError> {
+    let band = band_for(&app.models, &mut run).await?;
     let request = &run.request;
     let (planner, goal) = (Arc::clone(&band.planner), request.goal.clone());
     jobs::check_size("goal", goal.len())?;
@@ -68,23 +70,11 @@ async fn start(app: &Arc<App>, context: RequestContext, run: RunStart) -> Result
     let journal = app.runs.journal(&context.viewer());
     journal.check_room(inputs_bytes)?;
     let owner = context.viewer();
-    let before = run.state().computed_tokens();
-    let listener = spans::traced(&context.parent().clone(), charging_listener(context, before));
+    let listener = spans::traced(&context.parent().clone(), charging(context, Box::new(|_| {})));
     let resumes = run.recorded_id().map(str::to_owned);
-    let (id, mut handle) = app.runs.begin(&owner, band.clone(), run, listener).await?;
+    let (id, mut handle) = app.runs.begin(&owner, band, run, listener).await?;
     handle.detach();
     Ok(Run { object: "run", resumes, state: state(&journal, id).await? })
-}
-
-/// Counts a run as running for the API key that started it, and charges the run's tokens at its end. Those that the run
-/// had computed `before` it went on were charged then.
-fn charging_listener(context: RequestContext, before: u64) -> RunListener {
-    let mut context = Some(context);
-    Box::new(move |event| {
-        let EventKind::RunFinished { outcome } = &event.kind else { return };
-        let Some(context) = context.take() else { return };
-        context.charge(Usage::from(outcome.usage.tokens).computed_tokens().saturating_sub(before));
-    })
 }
 
 /// Lists the runs, newest first, in pages.
@@ -133,6 +123,26 @@ pub(crate) async fn show(
 ) -> Result<Body<Run>, ApiError> {
     let journal = app.runs.journal(&context.viewer());
     Ok(Body(Run { object: "run", resumes: None, state: state(&journal, id).await? }))
+}
+
+/// Deletes a run and everything that is recorded of it.
+#[utoipa::path(delete, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+    responses(
+        (status = 200, description = "The run is deleted", body = Deleted),
+        (status = 409, description = "The run is in progress", body = ErrorResponse),
+        NoRun,
+    ))]
+pub(crate) async fn remove(
+    State(app): State<Arc<App>>,
+    context: RequestContext,
+    Path(id): Path<String>,
+) -> Result<Body<Deleted>, ApiError> {
+    let removed = write(&app, &context, move |journal| {
+        let id = journal.find(&id)?;
+        journal.delete(&id)?;
+        Ok(id)
+    });
+    Ok(Body(Deleted { id: removed.await?, object: "run.deleted", deleted: true }))
 }
 
 async fn state(journal: &AsyncJournal, id: String) -> Result<RunState, ApiError> {
@@ -203,6 +213,11 @@ impl EventFollower {
             self.last_seq = events.last().map_or(self.last_seq, |event| event.seq);
             // Not by `run.finished`: a run that was resumed has one before its last end.
             self.ended = !active;
+            if let (Some(follower), Some("run.finished")) =
+                (&mut self.active, events.last().map(|event| event.kind.as_str()))
+            {
+                follower.skip_text();
+            }
             if !events.is_empty() {
                 let sent = events.iter().map(|event| {
                     sse::data(&event_json(event)).id(event.seq.to_string()).event(event.kind.clone())
@@ -276,7 +291,7 @@ async fn nothing_to_cancel(journal: &AsyncJournal, before: RunState) -> Result<A
     let RunState { id, status, .. } = before;
     let run = id.clone();
     let holder = journal.read(move |journal| Ok::<_, ApiError>(journal.holder(&run))).await?;
-    Ok(conflict(match holder.filter(|_| status == Status::InProgress) {
+    Ok(ApiError::conflict(match holder.filter(|_| status == Status::InProgress) {
         Some(holder) => format!("run {id} is running in {holder}, not in this server: end it there"),
         None => format!("run {id} is {}: there is nothing to cancel", status.name()),
     }))
@@ -375,12 +390,8 @@ async fn find_start(
             StartError::PlanRefused(_) => ApiError::invalid("plan", error.to_string()),
             StartError::NoEvent { .. } => ApiError::invalid("at", error.to_string()),
             StartError::Setting { .. } => ApiError::invalid("set", error.to_string()),
-            other => conflict(other.to_string()),
+            other => ApiError::conflict(other.to_string()),
         })
     };
     read(app, context, work).await
-}
-
-fn conflict(message: String) -> ApiError {
-    ApiError::new(StatusCode::CONFLICT, INVALID_REQUEST, message)
 }

@@ -2,5 +2,6 @@
 
 mod clients;
 mod damage;
+mod going_on;
 mod openapi;
 mod owners;

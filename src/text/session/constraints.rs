@@ -2,6 +2,7 @@
 //! grammar is compiled is not known here.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,7 @@ impl LoadedModel {
             return Ok(cached);
         }
         let grammars = self.grammars()?.for_request(cancellation);
+        self.grammars_compiled.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
         let constraint = match output {
             Output::Text => None,
@@ -77,6 +79,12 @@ impl LoadedModel {
         // The cached copy must not depend on this request or change with its answer.
         cache.push_front((output.clone(), constraint.as_ref().map(|constraint| constraint.deep_clone())));
         Ok(OutputConstraint(constraint))
+    }
+
+    /// How many grammars were compiled for this model since it was loaded.
+    #[must_use]
+    pub fn grammars_compiled(&self) -> u64 {
+        self.grammars_compiled.load(Ordering::Relaxed)
     }
 
     /// The constraint of one request: that of its output, after the reasoning if the prompt opens it, and with the

@@ -26,7 +26,7 @@ async fn answer(model: &LoadedModel, options: GenerationOptions) -> (String, Com
                 assert_eq!(generation.next().await, None);
                 return (streamed, completion);
             }
-            Piece::Prefill { computed, total } => assert!(computed <= total),
+            Piece::Prefill { computed, total, .. } => assert!(computed <= total),
             Piece::Failed(reason) => panic!("{reason}"),
         }
     }

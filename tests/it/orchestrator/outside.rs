@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bandmaster::journal::{AsyncJournal, Event, Journal};
 use bandmaster::orchestrator::{
-    Band, Cancel, Draw, Ended, Goal, Job, Llm, Move, Outcome, Prompt, Reply, RunRequest, RunStart, RunState,
-    Skill, Status, Strategy, StrategyName, Task, Verdict, Worker, recorded, replay, resume, run_with,
+    Band, Cancel, Draw, Ended, Goal, Job, Llm, Move, Outcome, Prompt, RunRequest, RunStart, RunState, Skill,
+    Status, Strategy, StrategyName, Task, Worker, recorded, replay, resume, run_with,
 };
 
 use super::scripted::*;
@@ -19,14 +19,10 @@ impl Strategy for Shorter {
         let Some(choice) = state.task("choice") else {
             let draft = |number: usize| {
                 let worker = goal.band.assign(Skill::Write, number);
+                let ladder = goal.band.ladder(worker, Skill::Write);
                 Task {
-                    id: format!("draft{number}"),
-                    job: Job::Step,
-                    worker: worker.worker.clone(),
-                    ladder: goal.band.ladder(worker, Skill::Write),
-                    tokens_max: 200,
                     draw: Draw::Varied(number as u64),
-                    ..Task::default()
+                    ..Task::new(format!("draft{number}"), Job::Step, ladder)
                 }
             };
             let needs = vec!["draft0".to_owned(), "draft1".to_owned()];
@@ -42,12 +38,7 @@ impl Strategy for Shorter {
     }
 
     fn prompt(&self, _: &Task, goal: &Goal, _: &RunState) -> Prompt {
-        Prompt { messages: goal.messages(goal.text.clone()), schema: None }
-    }
-
-    fn check(&self, _: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {
-        let text = reply.text.trim();
-        if text.is_empty() { Verdict::reject("it is empty") } else { Verdict::Accept(text.to_owned()) }
+        Prompt::new(goal.messages(goal.text.clone()))
     }
 
     fn calculate(&self, task: &Task, _: &Goal, state: &RunState) -> Result<String, String> {
@@ -71,46 +62,61 @@ fn band() -> Band {
     Band { planner, workers: vec![Worker::explicit(worker as Arc<dyn Llm>)], embed: None }
 }
 
-/// Runs the goal, or goes on with a run, in the record of a folder.
-fn outcome(folder: &tempfile::TempDir, start: RunStart) -> Outcome {
-    let journal = AsyncJournal::open(&record(folder)).unwrap();
-    let (band, cancel, strategy) = (band(), Cancel::new(), Some(Arc::new(Shorter) as Arc<dyn Strategy>));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let mut observer = |_: &_| {};
-    let run = run_with(strategy, &band, start, &journal, &mut observer, &cancel);
-    let outcome = runtime.block_on(run).unwrap();
-    runtime.shutdown_background();
-    outcome
+/// A strategy from outside with what it is run on.
+pub(super) struct Outside {
+    pub(super) strategy: Arc<dyn Strategy>,
+    pub(super) band: fn() -> Band,
+    pub(super) request: RunRequest,
 }
 
-fn check(outcome: &Outcome) {
-    assert_eq!((outcome.status, outcome.strategy), (Status::Completed, StrategyName::Other), "{outcome:?}");
-    assert_eq!(outcome.answer, "Bees make honey.");
-    let tasks: Vec<(&str, &str, u32)> =
-        outcome.tasks.iter().map(|task| (task.id.as_str(), task.model.as_str(), task.attempts)).collect();
-    assert_eq!(tasks, [("draft0", "small", 1), ("draft1", "small", 2), ("choice", "rule", 1)]);
+impl Outside {
+    /// Runs the goal, or goes on with a run, in the record of a folder.
+    pub(super) fn outcome(&self, folder: &tempfile::TempDir, start: RunStart) -> Outcome {
+        let journal = AsyncJournal::open(&record(folder)).unwrap();
+        let (band, cancel, strategy) = ((self.band)(), Cancel::new(), Some(Arc::clone(&self.strategy)));
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let mut observer = |_: &_| {};
+        let run = run_with(strategy, &band, start, &journal, &mut observer, &cancel);
+        let outcome = runtime.block_on(run).unwrap();
+        runtime.shutdown_background();
+        outcome
+    }
+
+    /// Runs the goal, and again with a kill after each event. `check` looks at each outcome.
+    pub(super) fn survives_kills(&self, check: impl Fn(&Outcome)) {
+        let folder = tempfile::tempdir().unwrap();
+        let ran = self.outcome(&folder, RunStart::new(self.request.clone()));
+        check(&ran);
+        let journal = Journal::open(&record(&folder)).unwrap();
+        let replayed = |journal: &Journal, id: &str| {
+            let (run, start) = recorded(journal, id).unwrap();
+            let replayed = replay(&run, &start, Some(&self.strategy));
+            assert!(replayed.differences.is_empty(), "{:?}", replayed.differences);
+            assert!(replayed.changed_prompts.is_empty(), "{:?}", replayed.changed_prompts);
+            assert_eq!(replayed.answer, ran.answer);
+        };
+        replayed(&journal, &ran.id);
+        let events: Vec<Event> = journal.events(&ran.id, 0).unwrap();
+        for left in 1..events.len() {
+            let (folder, journal, id) = killed_after(&events[..left], &self.request.inputs);
+            let start = resume(&journal, &id).unwrap();
+            drop(journal);
+            check(&self.outcome(&folder, start));
+            replayed(&Journal::open(&record(&folder)).unwrap(), &id);
+        }
+    }
 }
 
 #[test]
 fn a_strategy_from_outside_runs_goes_on_after_a_kill_and_is_replayed() {
-    let folder = tempfile::tempdir().unwrap();
-    let ran = outcome(&folder, RunStart::new(RunRequest::new("What do bees do?")));
-    check(&ran);
-    let journal = Journal::open(&record(&folder)).unwrap();
-    let strategy = Arc::new(Shorter) as Arc<dyn Strategy>;
-    let replayed = |journal: &Journal, id: &str| {
-        let (run, start) = recorded(journal, id).unwrap();
-        let replayed = replay(&run, &start, Some(&strategy));
-        assert!(replayed.differences.is_empty(), "{:?}", replayed.differences);
-        assert_eq!(replayed.answer, "Bees make honey.");
-    };
-    replayed(&journal, &ran.id);
-    let events: Vec<Event> = journal.events(&ran.id, 0).unwrap();
-    for left in 1..events.len() {
-        let (folder, journal, id) = killed_after(&events[..left], &[]);
-        let start = resume(&journal, &id).unwrap();
-        drop(journal);
-        check(&outcome(&folder, start));
-        replayed(&Journal::open(&record(&folder)).unwrap(), &id);
-    }
+    let request = RunRequest::new("What do bees do?");
+    let shorter = Outside { strategy: Arc::new(Shorter), band, request };
+    shorter.survives_kills(|outcome| {
+        let ended = (outcome.status, outcome.strategy, outcome.answer.as_str());
+        assert_eq!(ended, (Status::Completed, StrategyName::Other, "Bees make honey."), "{outcome:?}");
+        let tasks: Vec<(&str, &str, u32)> =
+            outcome.tasks.iter().map(|task| (task.id.as_str(), task.model.as_str(), task.attempts)).collect();
+        assert_eq!(tasks, [("draft0", "small", 1), ("draft1", "small", 2), ("choice", "rule", 1)]);
+    });
 }

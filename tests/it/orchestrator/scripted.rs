@@ -98,7 +98,7 @@ impl Llm for Scripted {
                 let message = format!("{} reads at most {} tokens", self.name, self.context_tokens);
                 return Err(CallError { kind: CallErrorKind::Resource, message });
             }
-            progress(Progress::Prefill { computed: prompt_tokens, total: prompt_tokens });
+            progress(Progress::Prefill { computed: prompt_tokens, cached: 0, total: prompt_tokens });
             let mut finish = Finish::Stop;
             let text = match act {
                 Act::Say(text) | Act::Queued(_, text) => text,

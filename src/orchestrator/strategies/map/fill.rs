@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::settle::{self, settle};
 use super::slots::Slots;
-use crate::band::{Finish, Message, Reply, Role};
+use crate::band::{Finish, Reply};
 use crate::checks::words;
 use crate::goal::{Goal, PLANNER};
 use crate::plan::{AnswerIs, Job, Task};
@@ -39,30 +39,6 @@ pub(super) fn schema() -> Value {
         "required": ["find", "answer_is", "combine"],
         "additionalProperties": false,
     })
-}
-
-pub(super) fn prompt(goal: &str) -> Vec<Message> {
-    let prompt = format!(
-        "A goal needs one fact from each of several texts. Say in JSON which fact, and what is to be done with all of them.\n\
-find: the fact to look up in every single text, in the goal's own words\n\
-answer_is: number, date, name, yes_no, text or list\n\
-combine: list (tell every one), most (largest or latest), least (smallest or earliest), total, average, count (how many \
-say yes), difference (largest less smallest), summary\n\n\
-Goal: How many sailors had each of these ships, and how many all together?\n\
-{{\"find\": \"number of sailors on the ship\", \"answer_is\": \"number\", \"combine\": [\"list\", \"total\"]}}\n\
-Goal: Which of the horses is the oldest, and how old?\n\
-{{\"find\": \"age of the horse\", \"answer_is\": \"number\", \"combine\": [\"most\"]}}\n\
-Goal: What is the average height of the towers?\n\
-{{\"find\": \"height of the tower\", \"answer_is\": \"number\", \"combine\": [\"average\"]}}\n\
-Goal: How many of the applicants are taller than 180 cm?\n\
-{{\"find\": \"whether the applicant is taller than 180 cm\", \"answer_is\": \"yes_no\", \"combine\": [\"count\"]}}\n\
-Goal: On which day was the river lowest?\n\
-{{\"find\": \"height of the river\", \"answer_is\": \"number\", \"combine\": [\"least\"]}}\n\
-Goal: Who built the houses?\n\
-{{\"find\": \"builder of the house\", \"answer_is\": \"name\", \"combine\": [\"list\"]}}\n\
-Goal: {goal}"
-    );
-    vec![Message::new(Role::User, prompt)]
 }
 
 pub(super) fn task() -> Task {

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::slots::Slots;
-use crate::band::{Finish, Message, Reply, Role};
+use crate::band::{Finish, Reply};
 use crate::checks::{before_repetition, check_text, mostly_in, numbers_in, sentences, words};
 use crate::plan::{AnswerIs, Slice};
-use crate::strategy::Verdict;
+use crate::prompts;
+use crate::strategy::{Prompt, Verdict};
 
 /// What an input answers to the question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,26 +106,18 @@ fn form(answer_is: AnswerIs) -> &'static str {
 
 /// The prompt. What all readings share comes first, so that it is computed once. The question is repeated after the
 /// text, because small models pay more attention to it there.
-pub(super) fn prompt(slots: &Slots, slice: &Slice, text: &str) -> Vec<Message> {
-    let find = &slots.find;
+pub(super) fn prompt(slots: &Slots, slice: &Slice, text: &str) -> Prompt {
     let part =
         if slice.parts > 1 { format!(", part {} of {}", slice.part + 1, slice.parts) } else { String::new() };
-    let (first, last) = if slots.answer_is == AnswerIs::YesNo {
-        (format!("Find out {find}."), format!("Find out from this text {find}."))
-    } else {
-        (
-            format!("Read the text and find the {find}."),
-            format!("What is the {find}, according to this text?"),
-        )
-    };
-    let prompt = format!(
-        "{first}\n\nText ({}{part}):\n\"\"\"\n{}\n\"\"\"\n\n{last} If the text does not say, the answer is null. Reply with \
-JSON like {{\"subject\": \"{SUBJECT_FORM}\", \"answer\": {}}}.",
-        slice.name,
-        text.trim(),
-        form(slots.answer_is)
-    );
-    vec![Message::new(Role::User, prompt)]
+    let template =
+        if slots.answer_is == AnswerIs::YesNo { prompts::MAP_READ_WHETHER } else { prompts::MAP_READ };
+    template.prompt(&[
+        ("find", &slots.find),
+        ("source", &format!("{}{part}", slice.name)),
+        ("text", text.trim()),
+        ("subject_form", SUBJECT_FORM),
+        ("answer_form", form(slots.answer_is)),
+    ])
 }
 
 /// Accepts what the text supports. What it may support is doubtful, and a better reader decides.

@@ -20,6 +20,7 @@ use crate::goal::{Goal, WorkerInfo};
 use crate::missing::with_missing;
 use crate::outcome::Status;
 use crate::plan::{AnswerIs, Job, Shape, Slice, Task};
+use crate::prompts;
 use crate::request::{Input, StrategyName};
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
@@ -82,16 +83,14 @@ impl Strategy for Map {
         match (&task.job, &task.input) {
             (Job::Read, Some(slice)) => {
                 let slots = slots();
-                Prompt {
-                    messages: finding::prompt(&slots, slice, text_of(goal, slice)),
-                    schema: Some(finding::schema(slots.answer_is)),
-                }
+                finding::prompt(&slots, slice, text_of(goal, slice))
+                    .with_schema(finding::schema(slots.answer_is))
             }
             (Job::Synthesis, _) => {
                 let facts = Facts::gather(goal, state, slots());
-                Prompt { messages: synthesis::prompt(&goal.text, &facts.sheet()), schema: None }
+                synthesis::prompt(&goal.text, &facts.sheet())
             }
-            _ => Prompt { messages: fill::prompt(&goal.text), schema: Some(fill::schema()) },
+            _ => prompts::MAP_PLAN.prompt(&[("goal", &goal.text)]).with_schema(fill::schema()),
         }
     }
 

@@ -8,12 +8,13 @@ use bandmaster_tools::calculator::{Aggregate, Decimal};
 use super::finding::{Answer, Finding};
 use super::reduce::Figures;
 use super::slots::Slots;
-use crate::band::{Message, Reply, Role};
+use crate::band::Reply;
 use crate::checks::{check_text, check_whole, mostly_in, numbers_in, words, written_numbers};
 use crate::goal::PLANNER;
 use crate::missing::sentences;
 use crate::plan::{AnswerIs, Job, Task};
-use crate::strategy::Verdict;
+use crate::prompts;
+use crate::strategy::{Prompt, Verdict};
 
 /// Most tokens of an answer, in addition to one for every byte of the facts, which is at least twice their tokens.
 const ANSWER_TOKENS_MAX: u32 = 300;
@@ -51,17 +52,9 @@ pub(super) fn check(goal: &str, facts: &FactSheet<'_>, reply: &Reply) -> Verdict
     }
 }
 
-pub(super) fn prompt(goal: &str, facts: &FactSheet<'_>) -> Vec<Message> {
-    vec![Message::new(
-        Role::User,
-        format!(
-            "These results are complete and correct. Found in each text: {}\n{}\n\n\
-Answer the goal below from these results alone. Copy names and numbers exactly. Tell only what the goal asks for, in \
-a full sentence or a list, without explaining how you got there.\n\nGoal: {goal}",
-            facts.slots.find,
-            plain(facts),
-        ),
-    )]
+pub(super) fn prompt(goal: &str, facts: &FactSheet<'_>) -> Prompt {
+    let results = plain(facts);
+    prompts::MAP_SYNTHESIS.prompt(&[("find", &facts.slots.find), ("results", &results), ("goal", goal)])
 }
 
 /// The facts asked for, one line for each finding and figure. Findings behind figures are left out unless a list is

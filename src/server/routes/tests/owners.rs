@@ -12,15 +12,17 @@ use crate::fixtures::Running;
 
 const KEYS: &str = "ann-key name=ann\nbob-key name=bob\nroot-key name=root admin\nplain-key\n";
 
-fn server(journal: &AsyncJournal, keys: Option<&str>) -> Running {
+fn server(journal: &AsyncJournal, text: Option<&str>) -> Running {
     let model = parrot("Hello!");
-    let keys = keys.map(|keys| {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys");
-        std::fs::write(&path, keys).unwrap();
-        Arc::new(ApiKeys::read(&path).unwrap())
-    });
-    Running::on(journal.clone(), Box::new(move |_| Ok(Arc::clone(&model))), keys)
+    Running::on(journal.clone(), Box::new(move |_| Ok(Arc::clone(&model))), text.map(keys))
+}
+
+/// The keys of a file with this text.
+pub(super) fn keys(text: &str) -> Arc<ApiKeys> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    std::fs::write(&path, text).unwrap();
+    Arc::new(ApiKeys::read(&path).unwrap())
 }
 
 /// The ids of one response, conversation, item and run, all of the same owner.

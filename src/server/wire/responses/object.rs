@@ -197,7 +197,7 @@ impl From<&ApiError> for ResponseError {
 pub(crate) struct Deleted {
     /// Id of the deleted object.
     pub id: String,
-    /// Object type, `response` or `conversation.deleted`.
+    /// Object type: `response`, `conversation.deleted` or `run.deleted`.
     pub object: &'static str,
     /// Always true, since errors have another form.
     pub deleted: bool,

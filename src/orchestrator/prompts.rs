@@ -1,0 +1,40 @@
+//! What the strategies ask, as templates in files. A prompt that changes needs a new version here: a test compares the
+//! prompts of sample runs and the list of versions with those in `tests/data/prompts`.
+
+use super::template::Template;
+
+#[cfg(test)]
+mod tests;
+
+macro_rules! templates {
+    ($($(#[$doc:meta])* $constant:ident = $name:literal, $version:literal;)*) => {
+        $($(#[$doc])*
+        pub(crate) const $constant: Template =
+            Template::new($name, $version, include_str!(concat!("prompts/", $name, ".txt")));)*
+
+        #[cfg(test)]
+        const ALL: &[Template] = &[$($constant),*];
+    };
+}
+
+templates! {
+    /// The goal as it was typed, after the inputs.
+    DIRECT_ANSWER = "direct.answer", 1;
+    MAP_PLAN = "map.plan", 1;
+    MAP_READ = "map.read", 1;
+    /// For a question whose answer is yes or no.
+    MAP_READ_WHETHER = "map.read-whether", 1;
+    MAP_SYNTHESIS = "map.synthesis", 1;
+    PARALLEL_PLAN = "parallel.plan", 1;
+    /// What all sections share comes first, so that it is computed once.
+    PARALLEL_SECTION = "parallel.section", 1;
+    /// The planner looks for the answer to a worker's question.
+    QUESTION_ANSWER = "question.answer", 1;
+    SEQUENCE_PLAN = "sequence.plan", 1;
+    /// The texts come first: they are the same in every step and are computed once.
+    SEQUENCE_STEP = "sequence.step", 1;
+    /// For a step that needs steps with results.
+    SEQUENCE_LATER_STEP = "sequence.later-step", 1;
+    SEQUENCE_SYNTHESIS = "sequence.synthesis", 1;
+    VOTE_BALLOT = "vote.ballot", 1;
+}
