@@ -40,7 +40,7 @@ fn result(outcome: &Outcome) -> (String, Status, Vec<TaskResult>, Vec<String>) {
     let of = |task: &TaskReport| (task.id.clone(), task.status, task.output.clone(), task.attempts);
     let mut tasks: Vec<TaskResult> = outcome.tasks.iter().chain(&outcome.planner_tasks).map(of).collect();
     // The planner looks into questions in the order in which they are asked.
-    tasks.sort();
+    tasks.sort_by(|a, b| a.0.cmp(&b.0));
     (outcome.answer.clone(), outcome.status, tasks, outcome.missing.clone())
 }
 
