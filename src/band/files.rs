@@ -145,6 +145,7 @@ fn make_names_unique(models: &mut [&mut LocalModel]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bandmaster_orchestrator::WorkerInfo;
 
     fn found(path: &Path) -> LocalModel {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -167,6 +168,31 @@ mod tests {
         check(&["/x/a/m.gguf", "/y/a/m.gguf"], &["x/a/m.gguf", "y/a/m.gguf"]);
         check(&["/x/a/m.gguf", "/y/a/m.gguf", "/b/m.gguf"], &["x/a/m.gguf", "y/a/m.gguf", "b/m.gguf"]);
         check(&["/a/m.gguf", "/a/m.bin"], &["a/m.gguf", "a/m.bin"]);
+    }
+
+    #[test]
+    fn files_of_a_recorded_run_have_the_names_that_its_tasks_refer_to() {
+        let files = BandFiles {
+            planner: found(Path::new("/m/big/big-q4.gguf")),
+            workers: vec![found(Path::new("/m/small/small-q4.gguf"))],
+            embeddings: None,
+            workers_named: false,
+        };
+        let worker = |name: &str, model: &str| WorkerInfo {
+            worker: name.to_owned(),
+            model: model.to_owned(),
+            ..WorkerInfo::default()
+        };
+        let workers = vec![worker("small", "small"), worker("calculator", "rule")];
+        let band = BandInfo { planner: worker("planner", "big"), workers };
+        let names = |files: BandFiles| [files.planner.name, files.workers[0].name.clone()];
+        assert_eq!(names(files.clone().named_as(&band)), ["big", "small"]);
+        let other = BandInfo { workers: Vec::new(), ..band };
+        assert_eq!(
+            names(files.named_as(&other)),
+            ["big-q4", "small-q4"],
+            "another band's names mean nothing"
+        );
     }
 
     #[test]

@@ -56,9 +56,11 @@ impl Computed {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderMap;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::spans::SpanParent;
 
     fn output(task: &str, prompt: u64, cached: u64, completion: u64, end: &Value) -> Value {
         let details = json!({"cached_tokens": cached});
@@ -90,6 +92,27 @@ mod tests {
         check(&[progress("t1", 50, 40, 2), output("t1", 50, 40, 5, &reply)], 15);
         check(&[output("t1", 50, 0, 5, &failed), output("t1", 50, 50, 6, &reply)], 61);
         check(&[progress("t1", 50, 40, 2), output("t1", 50, 40, 3, &json!("stopped"))], 13);
+    }
+
+    #[test]
+    fn a_resumed_run_is_not_charged_for_what_came_before() {
+        let parent = SpanParent::from_headers(&HeaderMap::new());
+        let context = RequestContext::new("r".to_owned(), parent);
+        let mut listener = charging(context.clone(), Box::new(|_| {}));
+        let facts = json!({"inputs": 0, "input_tokens": 0, "inputs_fit_together": true, "speaks_of_attachment": "no",
+                           "named_aspects": [], "speaks_of_parts": false, "numbers": 0, "arithmetic": null,
+                           "speaks_of_each": false});
+        // The outcome counts the whole run.
+        let usage = json!({"prompt_tokens": 900, "completion_tokens": 90, "prompt_tokens_details": {"cached_tokens": 0},
+                           "steps": 0, "mean_batch": 0.0, "wall_ms": 0});
+        let finished = json!({"type": "run.finished", "id": "r", "status": "completed", "answer": "a",
+            "strategy": "direct", "strategy_why": {"facts": facts, "nearest": [], "because": "b"}, "tasks": [],
+            "planner_tasks": [], "usage": usage, "missing": []});
+        for mut event in [output("t2", 50, 40, 5, &json!({"reply": "stop"})), finished] {
+            (event["seq"], event["ms"]) = (json!(7), json!(7));
+            listener(&serde_json::from_value(event).unwrap());
+        }
+        assert_eq!(context.charged(), 15);
     }
 
     #[test]

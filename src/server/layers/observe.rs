@@ -65,7 +65,7 @@ struct RequestRecord {
 }
 
 impl RequestContext {
-    fn new(id: String, parent: SpanParent) -> Self {
+    pub(crate) fn new(id: String, parent: SpanParent) -> Self {
         Self(Arc::new(RequestRecord {
             id,
             parent,
@@ -143,6 +143,11 @@ impl RequestContext {
         if let Some(permit) = self.0.permit.get() {
             permit.charge(tokens.saturating_sub(before));
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn charged(&self) -> u64 {
+        self.0.charged.load(Ordering::Relaxed)
     }
 
     #[must_use]

@@ -83,7 +83,8 @@ pub enum GrammarError {
         "the model's vocabulary has no end-of-sequence token, so its output can't be constrained to a schema"
     )]
     NoEndToken,
-    #[error("too many grammars are being compiled: try again later")]
+    /// Too many grammars are being compiled, or the machine has no time for a small one.
+    #[error("the server is too busy to compile a grammar: try again later")]
     Busy,
     #[error("the grammar takes more than {} seconds to compile in all: simplify it", REQUEST_TIME_MAX.as_secs())]
     TimedOut,
@@ -250,6 +251,8 @@ impl GrammarFactory {
                 Ok(compiled) => break compiled,
                 Err(RecvTimeoutError::Disconnected) => break Err("the grammar compiler crashed".into()),
                 Err(RecvTimeoutError::Timeout) if left > POLL_INTERVAL => drop(self.time_left()?),
+                // It would take milliseconds on a machine that has time for it.
+                Err(RecvTimeoutError::Timeout) if !is_expensive => return Err(GrammarError::Busy),
                 Err(RecvTimeoutError::Timeout) => {
                     let seconds = COMPILE_TIME_MAX.as_secs();
                     break Err(format!("it takes more than {seconds} seconds to compile: simplify it"));
