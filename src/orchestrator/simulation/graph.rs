@@ -107,7 +107,9 @@ impl Strategy for Graph {
             return add(form.first, form.second);
         }
         let failed = state.tasks.iter().filter(|task| task.status == Status::Failed);
-        let told = state.tasks.iter().filter_map(|task| Some(format!("{}: {}", task.id, task.accepted()?)));
+        // Questions are asked in any order.
+        let own = state.tasks.iter().filter(|task| !matches!(task.task.job, Job::Clarify { .. }));
+        let told = own.filter_map(|task| Some(format!("{}: {}", task.id, task.accepted()?)));
         Move::Answer(Ended {
             answer: told.collect::<Vec<_>>().join("\n"),
             failed_tasks: failed.count(),

@@ -340,7 +340,7 @@ impl Strategy for Painting {
     }
 
     fn prompt(&self, task: &Task, goal: &Goal, _: &RunState) -> Prompt {
-        Prompt { messages: goal.messages(task.instruction.clone()), schema: None }
+        Prompt::new(goal.messages(task.instruction.clone()))
     }
 
     fn check(&self, _: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {
