@@ -106,7 +106,7 @@ pub struct RunFlags {
     pub files: Vec<PathBuf>,
     /// How to work on the goal: auto (chosen by goal and inputs), direct (one call), map (each input on its own, then
     /// combined), sequence (step by step), parallel (aspects side by side), vote (several answers, the most frequent
-    /// wins) or ask (a question back to you)
+    /// wins), free (any graph of tasks) or ask (a question back to you)
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub strategy: String,
     #[command(flatten)]

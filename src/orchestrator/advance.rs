@@ -49,6 +49,7 @@ pub(crate) struct Planned {
     pub worker: String,
     pub wait_ms: u64,
     pub streams_answer: bool,
+    pub partial_depth: u32,
     /// The template that the prompt was made from.
     pub prompt_template: Option<String>,
     pub call: Call,
@@ -251,11 +252,14 @@ impl Core {
             Move::Answer(ended) => Ok(vec![self.end(ended, ms)]),
             Move::Split(asked) => Err(Waits::ForSplits(asked)),
             // While the run is being stopped, the results that a plan would follow from are missing.
-            Move::Add { .. } if self.state.is_stopped() => Ok(vec![self.end(Ended::default(), ms)]),
+            Move::Add { .. } | Move::Replan { .. } if self.state.is_stopped() => {
+                Ok(vec![self.end(Ended::default(), ms)])
+            }
             Move::Add { tasks, proposed } if self.needs_approval(&tasks) => {
                 self.propose(&tasks, proposed, ms)
             }
             Move::Add { tasks, proposed } => Ok(self.add(tasks, proposed, ms)),
+            Move::Replan { why, kept, dropped } => Ok(vec![EventKind::ReplanStarted { why, kept, dropped }]),
             Move::Drop { tasks, why } => self.drop_tasks(&tasks, &why, ms),
             Move::Wait => self.wait(ms),
         }
@@ -420,6 +424,7 @@ impl Core {
             worker: attempt.worker.clone(),
             wait_ms: attempt.wait_ms,
             streams_answer: task.task.streams_answer,
+            partial_depth: task.task.partial_depth,
             prompt_template: prompt.template,
             call: Call {
                 messages: prompt.messages,

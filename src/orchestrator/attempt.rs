@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::band::{Call, CallError, CallErrorKind, CallUsage, Llm, Progress, Reply};
 use super::cancel::{Cancel, StopReason};
 use super::event::{CallEnd, EventKind, FailureClass};
+use super::partial::Parts;
 
 /// Shortest time between two progress events of a task.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -76,8 +77,11 @@ const QUEUE_PATIENCE: u32 = 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Label {
     pub task: String,
+    pub attempt: u32,
     /// Whether new text is streamed as part of the answer.
     pub streams_answer: bool,
+    /// Depth in a JSON reply at which finished parts are reported; 0 for none.
+    pub partial_depth: u32,
 }
 
 /// How a call went.
@@ -104,6 +108,9 @@ struct Watched {
 struct WatchedState {
     prompt: String,
     text: String,
+    parts: Parts,
+    /// Bytes of the text that were reported as finished parts.
+    reported: usize,
     alive: Instant,
     /// The prompt was sent and nothing has come back yet, so the call may still be queued.
     waits: bool,
@@ -122,6 +129,8 @@ impl Watched {
         let state = WatchedState {
             prompt: String::new(),
             text: String::new(),
+            parts: Parts::at_depth(label.partial_depth),
+            reported: 0,
             alive: now,
             waits: false,
             shown: now,
@@ -153,6 +162,7 @@ impl Watched {
                 (state.prefill_tokens - state.cached_tokens).saturating_sub(before)
             }
             Progress::Text(text) => {
+                self.report_parts(&mut state, text);
                 state.text.push_str(text);
                 state.completion_tokens += 1;
                 if self.label.streams_answer && !text.is_empty() {
@@ -172,6 +182,21 @@ impl Watched {
             });
         }
         self.context.meter.spend(u64::from(spent), &self.context.cancel);
+    }
+
+    /// Reports the parts of the reply that `piece`, which comes next in it, shows to be finished.
+    fn report_parts(&self, state: &mut WatchedState, piece: &str) {
+        if self.label.partial_depth == 0 {
+            return;
+        }
+        let before = state.text.len();
+        for end in state.parts.take(piece) {
+            let text = format!("{}{piece}", state.text);
+            let output = text[state.reported..before + end].to_owned();
+            state.reported = before + end;
+            let (task, attempt) = (self.label.task.clone(), self.label.attempt);
+            self.context.send(EventKind::TaskPartial { task, attempt, output });
+        }
     }
 
     /// Tokens counted while the call ran. Stands in for the usage that a stopped call never reports.
@@ -265,7 +290,7 @@ mod tests {
         let stall_after = Duration::from_secs(1);
         let (cancel, started) = (Cancel::new(), Instant::now());
         let context = Context { cancel, meter, events, started, stall_after, earlier_ms: 0 };
-        let label = Label { task: "t1".to_owned(), streams_answer: false };
+        let label = Label { task: "t1".to_owned(), attempt: 1, streams_answer: false, partial_depth: 0 };
         let watched = Watched::new(context.clone(), label);
         for progress in [
             Progress::Prompt("How many?"),

@@ -117,6 +117,16 @@ pub enum EventKind {
         #[serde(default)]
         steps: [u64; 2],
     },
+    /// A call that is being made has finished one more part of its JSON reply.
+    #[serde(rename = "task.partial")]
+    TaskPartial {
+        task: String,
+        #[serde(default = "first")]
+        attempt: u32,
+        /// The reply's text since the last part.
+        #[serde(default)]
+        output: String,
+    },
     /// A worker asks something. The planner answers it if it can, or else the user.
     #[serde(rename = "task.asked")]
     TaskAsked {
@@ -196,11 +206,17 @@ pub enum EventKind {
         prompt_tokens: u32,
         completion_tokens: u32,
     },
-    /// A new plan is made around the finished tasks. No strategy sends this yet.
+    /// The planner is asked again. What is added next is the new part of the plan.
     #[serde(rename = "replan.started")]
     ReplanStarted {
         #[serde(default)]
         why: String,
+        /// Ids of the tasks whose results stay in use.
+        #[serde(default)]
+        kept: Vec<String>,
+        /// Ids of the tasks that the plan goes on without.
+        #[serde(default)]
+        dropped: Vec<String>,
     },
     /// New text of the answer. It is shown and not recorded. After `task.retried` the answer starts over, because the
     /// earlier text was rejected.
@@ -270,6 +286,7 @@ impl EventKind {
             Self::RunStarted { .. }
                 | Self::StrategyChosen { .. }
                 | Self::InputsSplit { .. }
+                | Self::TaskPartial { .. }
                 | Self::TaskOutput { .. }
                 | Self::BudgetReached { .. }
                 | Self::RunCancelled
@@ -284,6 +301,7 @@ impl EventKind {
         match self {
             Self::TaskReady { task }
             | Self::TaskStarted { task, .. }
+            | Self::TaskPartial { task, .. }
             | Self::TaskOutput { task, .. }
             | Self::TaskAsked { task, .. }
             | Self::TaskAnswered { task, .. }
@@ -314,7 +332,7 @@ impl EventKind {
 }
 
 /// All types of events, by their names in the record.
-const TYPES: [&str; 22] = [
+const TYPES: [&str; 23] = [
     "run.started",
     "strategy.chosen",
     "inputs.split",
@@ -323,6 +341,7 @@ const TYPES: [&str; 22] = [
     "tasks.added",
     "task.ready",
     "task.started",
+    "task.partial",
     "task.output",
     "task.asked",
     "task.answered",

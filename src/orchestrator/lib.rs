@@ -18,6 +18,7 @@ mod ladder;
 mod missing;
 mod outcome;
 mod parked;
+mod partial;
 mod plan;
 mod prompts;
 mod replay;
@@ -52,7 +53,7 @@ pub use run::{Observer, choose, decline, run, run_with};
 pub use start::{
     RunStart, StartError, StartKind, answer, answer_with, fork, recorded, resume, state, states,
 };
-pub use state::{Attempt, RunState, TaskState};
+pub use state::{Attempt, Replan, RunState, TaskState};
 pub use strategies::direct_prompt;
 pub use strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
 pub use template::{Template, TemplateError};

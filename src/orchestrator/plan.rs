@@ -59,6 +59,10 @@ pub struct Task {
     /// Whether it begins although a task that it needs has no result.
     #[serde(default, skip_serializing_if = "is_false")]
     pub with_gaps: bool,
+    /// Depth in its JSON reply at which finished parts are recorded while the model still writes: 1 for the fields of
+    /// an object, 2 for the items of a list in it, 0 to record none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub partial_depth: u32,
     /// Whether its text is shown as part of the answer while it is written.
     #[serde(default, skip_serializing_if = "is_false")]
     pub streams_answer: bool,
@@ -167,6 +171,8 @@ pub enum Shape {
     Text,
     /// One fact that was read in a text.
     Finding(AnswerIs),
+    /// A text with one number in it.
+    Number,
     /// Figures calculated by rule.
     Figures,
 }

@@ -20,6 +20,13 @@ macro_rules! templates {
 templates! {
     /// The goal as it was typed, after the inputs.
     DIRECT_ANSWER = "direct.answer", 1;
+    FREE_PLAN = "free.plan", 1;
+    /// After tasks of an earlier plan.
+    FREE_PLAN_AGAIN = "free.plan-again", 1;
+    FREE_READ = "free.read", 1;
+    FREE_STEP = "free.step", 1;
+    FREE_WRITE = "free.write", 1;
+    FREE_SYNTHESIS = "free.synthesis", 1;
     MAP_PLAN = "map.plan", 1;
     MAP_READ = "map.read", 1;
     /// For a question whose answer is yes or no.
@@ -31,6 +38,8 @@ templates! {
     /// The planner looks for the answer to a worker's question.
     QUESTION_ANSWER = "question.answer", 1;
     SEQUENCE_PLAN = "sequence.plan", 1;
+    /// After steps of an earlier plan.
+    SEQUENCE_PLAN_AGAIN = "sequence.plan-again", 1;
     /// The texts come first: they are the same in every step and are computed once.
     SEQUENCE_STEP = "sequence.step", 1;
     /// For a step that needs steps with results.

@@ -60,8 +60,8 @@ impl StrategyName {
     ];
 
     /// The strategies that can be run.
-    pub const AVAILABLE: [Self; 6] =
-        [Self::Direct, Self::Map, Self::Sequence, Self::Parallel, Self::Vote, Self::Ask];
+    pub const AVAILABLE: [Self; 7] =
+        [Self::Direct, Self::Map, Self::Sequence, Self::Parallel, Self::Vote, Self::Free, Self::Ask];
 
     /// The name in flags, events and reports.
     #[must_use]

@@ -137,9 +137,16 @@ async fn choose_counted(
         strategy,
         StrategyName::Direct | StrategyName::Sequence | StrategyName::Vote | StrategyName::Parallel
     );
-    let in_parts = one_call && !why.facts.inputs_fit_together && !request.inputs.is_empty();
+    // The tasks of a free plan read one input each.
+    let is_too_long = |tokens: &usize| tokens + choice::ANSWER_TOKENS_RESERVED > context_tokens;
+    let has_long_input = strategy == StrategyName::Free && counts.inputs.iter().any(is_too_long);
+    let in_parts =
+        has_long_input || (one_call && !why.facts.inputs_fit_together && !request.inputs.is_empty());
     (if in_parts { StrategyName::Map } else { strategy }, why)
 }
+
+/// How a call ended, or the panic of its own code.
+type Ended = Result<(tokio::task::Id, Called), tokio::task::JoinError>;
 
 /// Works on one run.
 struct Worker<'a> {
@@ -151,6 +158,8 @@ struct Worker<'a> {
     calls: JoinSet<Called>,
     /// The task and attempt of each call.
     in_flight: HashMap<tokio::task::Id, (Planned, AbortHandle)>,
+    /// A call that has ended, of which not everything that it reported is taken yet.
+    ended: Option<Ended>,
     time_budget: Option<Duration>,
     number: u64,
 }
@@ -187,6 +196,7 @@ impl<'a> Worker<'a> {
             recorder: Recorder { recording, observer, seq, warnings: Vec::new(), is_behind: false },
             calls: JoinSet::new(),
             in_flight: HashMap::new(),
+            ended: None,
             time_budget: request.budget.time.map(|time| time.saturating_sub(elapsed)),
             number: RUNS.fetch_add(1, Ordering::Relaxed),
         }
@@ -249,24 +259,47 @@ impl<'a> Worker<'a> {
                 Waits::ForCalls => {}
             }
             let stopped = core.state.is_stopped();
-            loop {
+            let mut has_happened = false;
+            while !has_happened {
+                // What a call reported before its end comes first.
+                if let Ok((ms, event)) = self.receiver.try_recv() {
+                    has_happened = self.take_report(&mut core, ms, event).await;
+                    continue;
+                }
+                if let Some(ended) = self.ended.take() {
+                    self.take_call(&mut core, ended).await;
+                    break;
+                }
                 tokio::select! {
                     biased;
-                    // Nothing follows from progress, so nothing is derived after it.
                     Some((ms, event)) = self.receiver.recv() => {
-                        self.recorder.take(ms, event).await;
-                        continue;
+                        has_happened = self.take_report(&mut core, ms, event).await;
                     }
                     reason = self.context.cancel.stopped(), if !stopped => {
                         let event = stop_event(reason, &core.state);
                         self.note(&mut core.state, event).await;
+                        has_happened = true;
                     }
-                    Some(ended) = self.calls.join_next_with_id() => self.take_call(&mut core, ended).await,
+                    Some(ended) = self.calls.join_next_with_id() => self.ended = Some(ended),
                     () = &mut clock => unreachable!("the clock only stops the run"),
                 }
-                break;
             }
         }
+    }
+
+    /// Takes what a call reports. Returns whether something may follow from it. Nothing follows from progress.
+    async fn take_report(&mut self, core: &mut Core, ms: u64, event: EventKind) -> bool {
+        let EventKind::TaskPartial { task, attempt, .. } = &event else {
+            self.recorder.take(ms, event).await;
+            return false;
+        };
+        let running = core.state.task(task).and_then(|task| task.running());
+        let is_running = running.is_some_and(|running| running.attempt == *attempt);
+        if is_running && !core.state.is_stopped() {
+            self.note(&mut core.state, event).await;
+            return true;
+        }
+        false
     }
 
     /// Records everything that follows from the state, and starts the calls that follow.
@@ -314,7 +347,8 @@ impl<'a> Worker<'a> {
     fn start(&mut self, mut planned: Planned) {
         planned.call.run = self.number;
         let llm = self.models.get(&planned.worker).cloned();
-        let label = Label { task: planned.task.clone(), streams_answer: planned.streams_answer };
+        let Planned { attempt: number, streams_answer, partial_depth, .. } = planned;
+        let label = Label { task: planned.task.clone(), attempt: number, streams_answer, partial_depth };
         let (context, call, worker) = (self.context.clone(), planned.call.clone(), planned.worker.clone());
         let wait = Duration::from_millis(planned.wait_ms);
         let handle = self.calls.spawn(async move {
@@ -328,20 +362,12 @@ impl<'a> Worker<'a> {
         self.in_flight.insert(handle.id(), (planned, handle));
     }
 
-    async fn take_call(
-        &mut self,
-        core: &mut Core,
-        ended: Result<(tokio::task::Id, Called), tokio::task::JoinError>,
-    ) {
+    async fn take_call(&mut self, core: &mut Core, ended: Ended) {
         let (id, called) = match ended {
             Ok((id, called)) => (id, called),
             Err(error) => (error.id(), broken()),
         };
         let Some((planned, _)) = self.in_flight.remove(&id) else { return };
-        // What the call reported before its end comes first.
-        while let Ok((ms, event)) = self.receiver.try_recv() {
-            self.recorder.take(ms, event).await;
-        }
         let event = output_event(core, planned, called);
         self.note(&mut core.state, event).await;
     }

@@ -1,6 +1,10 @@
 //! The state of a run: a fold of its events and nothing else. The same state is what a run goes on from, what
 //! `runs show` prints and what a fork begins with.
 
+mod damaged;
+mod replans;
+mod waiting;
+
 use bandmaster_journal::{DAMAGED, Event};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -13,6 +17,7 @@ use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
 use super::parked::{Answer, Approval, Question, RequiredAction};
 use super::plan::{Job, Plan, Task};
 use super::request::StrategyName;
+pub use replans::Replan;
 
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,6 +64,9 @@ pub struct RunState {
     /// Why the run is being stopped.
     #[serde(skip)]
     pub stopped: Option<Stopped>,
+    /// The times that the planner was asked again, in order.
+    #[serde(skip)]
+    pub replans: Vec<Replan>,
     /// Answers of the user to questions of the run, each with its question.
     #[serde(skip)]
     pub answers: Vec<(String, String)>,
@@ -137,6 +145,9 @@ pub struct Attempt {
     pub sampling: Value,
     /// What the model returned, before it was checked.
     pub output: String,
+    /// The finished parts of the reply while the call runs, as [`Task::partial_depth`] asks for them.
+    #[serde(skip)]
+    pub partial: String,
     /// Why the attempt failed, if it did.
     pub error: Option<String>,
     pub usage: TokenUsage,
@@ -267,6 +278,7 @@ impl RunState {
             band: None,
             splits: Vec::new(),
             stopped: None,
+            replans: Vec::new(),
             answers: Vec::new(),
             approval: Approval::default(),
             required_action: None,
@@ -402,7 +414,8 @@ impl RunState {
                 self.outcome = Some(outcome.clone());
             }
             EventKind::PlanProposed { slots } => self.approval.proposed = Some(slots.clone()),
-            EventKind::ReplanStarted { .. } | EventKind::TaskProgress { .. } => {}
+            EventKind::ReplanStarted { why, kept, dropped } => self.replan(why, kept, dropped),
+            EventKind::TaskProgress { .. } => {}
             of_task => self.apply_to_task(ms, of_task),
         }
     }
@@ -466,12 +479,21 @@ impl RunState {
             self.plan = None;
         }
         let mut again: Vec<String> = Vec::new();
-        for task in &mut self.tasks {
+        let last_planned = self.tasks.iter().rposition(|task| !is_planners(task));
+        let dropped: Vec<&String> = self.replans.iter().flat_map(|replan| &replan.dropped).collect();
+        for (at, task) in self.tasks.iter_mut().enumerate() {
+            if dropped.contains(&&task.id) {
+                continue;
+            }
             let open = match task.status {
+                // The tasks that are there followed from it.
+                Status::Completed | Status::Failed | Status::Skipped
+                    if task.task.job == Job::Plan && last_planned > Some(at) =>
+                {
+                    false
+                }
                 // What was cut off at its limit may get further in another attempt.
                 Status::Completed => had_ended && task.cut,
-                // The tasks that are there followed from its failure.
-                Status::Failed if task.task.job == Job::Plan && self.plan.is_some() => false,
                 Status::Failed | Status::Skipped => had_ended,
                 Status::RequiresAction => false,
                 _ => true,
@@ -509,6 +531,7 @@ impl TaskState {
             EventKind::TaskRetried { attempt, worker, model, rung, wait_ms, .. } => {
                 self.begin(ms, *attempt, (worker, model), *rung, *wait_ms);
             }
+            EventKind::TaskPartial { attempt, output, .. } => self.attempt(*attempt).partial.push_str(output),
             EventKind::TaskOutput {
                 attempt,
                 prompt,
@@ -567,9 +590,6 @@ fn name_or_empty<S: Serializer>(strategy: &Option<StrategyName>, to: S) -> Resul
 fn names<S: Serializer>(inputs: &[InputInfo], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(inputs.iter().map(|input| &input.name))
 }
-
-mod damaged;
-mod waiting;
 
 #[cfg(test)]
 mod tests;

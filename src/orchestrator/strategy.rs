@@ -65,6 +65,9 @@ pub enum Move {
         /// The planner's part of the plan, if these tasks follow from one. It is shown to people.
         proposed: Option<Value>,
     },
+    /// Plan again: the results of some tasks stay in use, and the plan goes on without others, all of which have ended.
+    /// The strategy is asked at once for the planner's next call. See [`RunState::replans`].
+    Replan { why: String, kept: Vec<String>, dropped: Vec<String> },
     /// End tasks that are not needed any more, whether they have begun or not.
     Drop { tasks: Vec<String>, why: String },
     /// The strategy is done. Tasks that are still open are not waited for.

@@ -214,7 +214,7 @@ fn progress(event: &EventKind) -> Option<String> {
         EventKind::TaskFinished { task, status, .. } => Some(format!("{task}: {}.", status.name())),
         EventKind::TaskAsked { task, question, .. } => Some(format!("{task} asks: {question}")),
         EventKind::TaskAnswered { task, answer } => Some(format!("The planner answers {task}: {answer}")),
-        EventKind::ReplanStarted { why } => Some(format!("Planning again: {why}")),
+        EventKind::ReplanStarted { why, .. } => Some(format!("Planning again: {why}")),
         EventKind::BudgetReached { which, limit } => {
             Some(format!("The budget of {limit} {which} is reached."))
         }

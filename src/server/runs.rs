@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::error::ApiError;
 
-/// At shutdown, runs without a listener are cancelled; this is the time for recording what they had.
+/// How long to wait for runs that are left at shutdown, and for the end of what has recorded its end.
 const END_TIME_MAX: Duration = Duration::from_secs(3);
 /// How long to then wait for a record that another process has locked. Unwritten events are lost.
 const RECORD_TIME_MAX: Duration = Duration::from_secs(10);
@@ -25,6 +25,8 @@ pub(crate) type RunListener = Box<dyn FnMut(&RunEvent) + Send>;
 pub struct Runs {
     journal: AsyncJournal,
     active: Mutex<HashMap<String, ActiveRun>>,
+    /// Becomes true when the server ends, and with it all work on runs.
+    ends: watch::Sender<bool>,
 }
 
 /// A run in progress.
@@ -155,7 +157,7 @@ impl Drop for RunHandle {
 impl Runs {
     #[must_use]
     pub fn new(journal: AsyncJournal) -> Self {
-        Self { journal, active: Mutex::default() }
+        Self { journal, active: Mutex::default(), ends: watch::Sender::new(false) }
     }
 
     #[must_use]
@@ -200,7 +202,13 @@ impl Runs {
                 listener(event);
                 progress.send_modify(|progress| progress.take(event));
             };
-            let done = orchestrator::run(&band, start, &journal, &mut observer, &switch).await;
+            let mut ends = runs.ends.subscribe();
+            let done = tokio::select! {
+                biased;
+                done = orchestrator::run(&band, start, &journal, &mut observer, &switch) => done,
+                // The record stays as it is, as if the process had been killed, so that the run can go on from there.
+                _ = ends.wait_for(|ends| *ends) => return,
+            };
             if let (Err(error), Some(send_id)) = (done, send_id) {
                 let _ = send_id.send(Err(error));
             }
@@ -239,10 +247,10 @@ impl Runs {
         })
     }
 
-    /// Cancels all runs, and waits for them and for the record.
+    /// Leaves all runs where they are, so that they can be resumed, and waits for the record.
     pub async fn end(&self) {
         let all: Vec<ActiveRun> = self.lock().values().cloned().collect();
-        all.iter().for_each(|active| active.cancel.cancel());
+        self.ends.send_replace(true);
         let ended = async {
             for mut active in all {
                 while active.progress.changed().await.is_ok() {}
@@ -359,6 +367,23 @@ mod tests {
         assert!(runs.cancel(&id), "whoever cancels it now reaches the second stretch");
         tokio::time::timeout(PATIENCE, follower.ended()).await.expect("it ends");
         assert!(runs.lock().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_the_end_of_the_server_interrupts_is_incomplete_and_can_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs.sqlite");
+        let runs = Arc::new(Runs::new(AsyncJournal::open(&path).unwrap()));
+        let everybody = Viewer::everybody();
+        let (id, _handle) = runs.begin(&everybody, band(true), new_run(), Box::new(|_| {})).await.unwrap();
+        runs.end().await;
+        assert!(runs.lock().is_empty());
+        let journal = bandmaster_journal::Journal::open(&path).unwrap();
+        assert_eq!(orchestrator::state(&journal, &id).unwrap().status.name(), "incomplete");
+        let kinds: Vec<String> =
+            journal.events(&id, 0).unwrap().into_iter().map(|event| event.kind).collect();
+        assert!(!kinds.contains(&"run.cancelled".to_owned()), "{kinds:?}");
+        assert!(orchestrator::resume(&journal, &id).is_ok());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod answered;
 mod best;
+mod free;
+mod free_plans;
 mod outside;
 mod parked;
 mod patterns;

@@ -20,6 +20,7 @@ GOALS = [
     ("map", "How many sheep does each farm keep, and how many in all?", 6),
     ("parallel", "Write a short guide to roses with a section on each of: soil, water, pests.", 0),
     ("sequence", "Find out which farm keeps most sheep and then say how many it keeps.", 3),
+    ("free", "Find out how many sheep each farm keeps and write a note on the farms.", 3),
     ("vote", "A farm has 5 rows of 3 trees and 2 fall. How many trees stand?", 0),
     ("ask", "Summarise the attached minutes.", 0),
 ]

@@ -53,6 +53,9 @@ struct Audit {
     /// What was completed before the last kill.
     kept: HashSet<String>,
     tokens: TokenUsage,
+    replans: usize,
+    /// What the plan goes on without since the planner was asked again.
+    dropped: HashSet<String>,
 }
 
 /// Checks a record.
@@ -115,6 +118,12 @@ impl Audit {
                 assert!(asked <= 2, "{task} asks {asked} questions");
             }
             EventKind::TaskAnswered { task, .. } => self.answer(task),
+            EventKind::TaskPartial { task, attempt, .. } => {
+                assert!(!self.is_stopped, "a part of {task} comes after the run was stopped");
+                let of = (task.clone(), *attempt);
+                assert!(self.in_flight.contains(&of), "a part of {task}, of which no call is being made");
+            }
+            EventKind::ReplanStarted { kept, dropped, .. } => self.replan(kept, dropped),
             EventKind::TaskFailed { task, attempt, class, .. } => {
                 let known = self.known(task);
                 let last = known.attempts.len();
@@ -246,6 +255,23 @@ impl Audit {
         self.in_flight.retain(|(id, _)| id != task);
     }
 
+    /// The planner is asked again: what has a result stays, and the rest has ended.
+    fn replan(&mut self, kept: &[String], dropped: &[String]) {
+        self.replans += 1;
+        assert!(self.replans <= 3, "the planner is asked again {} times", self.replans);
+        for task in kept {
+            assert_eq!(self.known(task).status, Some(Status::Completed), "{task} is kept");
+            assert!(!self.dropped.contains(task), "{task} was dropped before");
+        }
+        for task in dropped {
+            let known = self.known(task);
+            let is_planners = known.task.job.is_planners();
+            let has_no_result = known.status.is_some_and(|status| status != Status::Completed);
+            assert!(is_planners || has_no_result, "{task} is dropped although it has a result");
+        }
+        self.dropped.extend(dropped.iter().cloned());
+    }
+
     /// A process takes up the run. Calls that were being made are lost.
     fn take_up(&mut self, had_ended: bool) {
         let mut again: HashSet<String> = HashSet::new();
@@ -259,11 +285,15 @@ impl Audit {
                 .map(|known| known.task.id.clone())
                 .collect();
         }
-        let has_plan = self.tasks.iter().any(|known| !known.task.job.is_planners());
-        for known in &mut self.tasks {
+        let last_planned = self.tasks.iter().rposition(|known| !known.task.job.is_planners());
+        for (at, known) in self.tasks.iter_mut().enumerate() {
+            if self.dropped.contains(&known.task.id) {
+                continue;
+            }
+            let has_followed = known.task.job == Job::Plan && last_planned > Some(at);
             let is_open = match known.status {
+                Some(Status::Completed | Status::Failed | Status::Skipped) if has_followed => false,
                 Some(Status::Completed) => had_ended && known.cut,
-                Some(Status::Failed) if known.task.job == Job::Plan && has_plan => false,
                 Some(Status::Failed | Status::Skipped) => had_ended,
                 _ => true,
             };

@@ -2,6 +2,7 @@
 //! records what happens, and is disturbed at random. After each event, the fold of the record must be the state in
 //! memory.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bandmaster_journal::{Event, RecordedRun, RunRow};
@@ -15,6 +16,7 @@ use crate::event::{EventKind, Split};
 use crate::goal::Goal;
 use crate::outcome::{Outcome, Status, TokenUsage};
 use crate::parked::{ActionKind, Answer};
+use crate::partial::Parts;
 use crate::replay::{Replayed, replay};
 use crate::request::RunRequest;
 use crate::start::{RunStart, StartKind};
@@ -56,6 +58,8 @@ pub(super) struct Driver<'a> {
     folded: RunState,
     core: Core,
     in_flight: Vec<Planned>,
+    /// Replies of which parts were reported, with the parts that are still to be.
+    half_said: HashMap<(String, u32), (Replied, VecDeque<String>)>,
     ms: u64,
     /// Calls that were made.
     calls: u64,
@@ -80,6 +84,8 @@ pub(super) struct Happened {
     pub declined: usize,
     /// Questions that the user has answered.
     pub answered: usize,
+    /// Parts of replies that were reported before their calls ended.
+    pub parts: usize,
     pub in_flight_max: usize,
 }
 
@@ -93,6 +99,13 @@ enum TakeUp {
 
 fn id(forked: usize) -> String {
     format!("run{forked}")
+}
+
+/// The parts that a call reports before it ends.
+fn parts_of(replied: &Replied, planned: &Planned) -> VecDeque<String> {
+    let mut start = 0;
+    let ends = Parts::at_depth(planned.partial_depth).take(&replied.streamed);
+    ends.into_iter().map(|end| replied.streamed[std::mem::replace(&mut start, end)..end].to_owned()).collect()
 }
 
 /// The request as it is after the settings of forks.
@@ -114,6 +127,7 @@ impl<'a> Driver<'a> {
             folded: state.clone(),
             core: Core::new(Arc::new(goal), state, world.custom()),
             in_flight: Vec::new(),
+            half_said: HashMap::new(),
             ms: 0,
             calls: 0,
             spent: 0,
@@ -168,6 +182,7 @@ impl<'a> Driver<'a> {
         let before = RunState::fold(&id(self.forked), 0, &self.record);
         assert!(before.damaged.is_empty(), "{:?}", before.damaged);
         (self.ms, self.in_flight) = (before.wall_ms, Vec::new());
+        self.half_said.clear();
         let had_ended = before.outcome.is_some() && !before.is_parked();
         let goes_on = !had_ended && !matches!(how, TakeUp::Fork);
         self.spent = if goes_on { before.computed_tokens() } else { 0 };
@@ -282,9 +297,26 @@ impl<'a> Driver<'a> {
             self.happened.stops += 1;
             return self.note(event);
         }
-        let planned = self.in_flight.swap_remove(self.random.below(self.in_flight.len()));
-        let mut replied = reply(self.world, &self.core.goal.band, &planned, self.calls);
-        self.calls += 1;
+        let place = self.random.below(self.in_flight.len());
+        let of = (self.in_flight[place].task.clone(), self.in_flight[place].attempt);
+        let (mut replied, mut parts) = match self.half_said.remove(&of) {
+            Some(half_said) => half_said,
+            None => {
+                self.calls += 1;
+                let planned = &self.in_flight[place];
+                let replied = reply(self.world, &self.core.goal.band, planned, self.calls - 1);
+                let parts =
+                    if planned.partial_depth > 0 { parts_of(&replied, planned) } else { VecDeque::new() };
+                (replied, parts)
+            }
+        };
+        // A call that was stopped reports nothing more.
+        if let Some(output) = parts.pop_front().filter(|_| !self.state().is_stopped()) {
+            self.half_said.insert(of.clone(), (replied, parts));
+            self.happened.parts += 1;
+            return self.note(EventKind::TaskPartial { task: of.0, attempt: of.1, output });
+        }
+        let planned = self.in_flight.swap_remove(place);
         // A call may have ended just when the run was stopped.
         if self.state().is_stopped() && !self.random.one_in(4) {
             replied = stopped(replied);

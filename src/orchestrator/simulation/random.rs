@@ -17,10 +17,10 @@ pub(super) fn hash(seed: u64, texts: &[&str], numbers: &[u64]) -> u64 {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(mix(seed))
     }
 

@@ -13,6 +13,8 @@ use crate::goal::BandInfo;
 pub(super) struct Replied {
     pub prompt: String,
     pub output: String,
+    /// What had come of the reply when the call ended; more than `output` has if it failed.
+    pub streamed: String,
     pub usage: CallUsage,
     pub end: CallEnd,
 }
@@ -37,7 +39,12 @@ pub(super) fn reply(world: &World, band: &BandInfo, planned: &Planned, calls: u6
         None => failed(FailureClass::Resource, "there is no such worker"),
         Some(_) if !room => failed(FailureClass::Resource, "the prompt is too long"),
         Some(_) if bad => trouble(&good, &mut random),
-        Some(_) => (good, CallEnd::Reply(Finish::Stop)),
+        Some(_) => (good.clone(), CallEnd::Reply(Finish::Stop)),
+    };
+    let streamed = match end {
+        // It died before it began, or in the middle.
+        CallEnd::Failed { .. } if room => half(&good),
+        _ => output.clone(),
     };
     let completion_tokens = tokens(&output) as u64;
     let usage = CallUsage {
@@ -47,7 +54,7 @@ pub(super) fn reply(world: &World, band: &BandInfo, planned: &Planned, calls: u6
         steps: completion_tokens + 1,
         batch_sum: (completion_tokens + 1) * (1 + random.below(4) as u64),
     };
-    Replied { prompt, output, usage, end }
+    Replied { prompt, output, streamed, usage, end }
 }
 
 /// The end of a call of a run that was stopped, with as much of the reply as there was.
@@ -61,8 +68,12 @@ fn failed(class: FailureClass, error: &str) -> (String, CallEnd) {
     (String::new(), CallEnd::Failed { class, error: error.to_owned() })
 }
 
+fn half(text: &str) -> String {
+    text[..text.floor_char_boundary(text.len() / 2)].to_owned()
+}
+
 fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
-    let half = good[..good.floor_char_boundary(good.len() / 2)].to_owned();
+    let half = half(good);
     let replied = |text: String, finish| (text, CallEnd::Reply(finish));
     match random.below(11) {
         0 => replied("{\"nothing\": [of, this]".to_owned(), Finish::Stop),
@@ -83,7 +94,9 @@ fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
 fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut Random) -> String {
     let Some(fields) = schema.map(|schema| &schema["properties"]) else { return text(prompt, random) };
     let has = |field: &str| fields.get(field).is_some();
-    if has("quote") {
+    if has("tasks") {
+        super::graph_plan::plan(schema.unwrap_or(&Value::Null), prompt, random)
+    } else if has("quote") {
         let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
         if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }
     } else if has("find") {
@@ -136,6 +149,10 @@ fn text(prompt: &str, random: &mut Random) -> String {
     }
     if let Some((_, results)) = prompt.split_once("Results:\n") {
         return results.split("\n\nAnswer the goal").next().unwrap_or_default().to_owned();
+    }
+    if prompt.contains("Answer with the number alone.") {
+        let number = prompt.split_once("keeps ").and_then(|(_, rest)| rest.split(' ').next());
+        return number.map_or_else(|| random.below(90).to_string(), str::to_owned);
     }
     if prompt.contains("End with a line \"Answer:\"") {
         let boxes = 360 + random.below(2);

@@ -37,6 +37,8 @@ pub(super) const MAPS: [(&str, &str); 6] = [
 /// Goals of the other strategies.
 const SEQUENCE: &str =
     "Find out which farm keeps the most sheep, then say who owns it, and then what it grows.";
+const FREE: &str =
+    "Find out how many sheep each farm keeps and what it grows, add the sheep up, and write a note on it.";
 const PARALLEL: &str = "Describe the life on a farm in sections.";
 const ASPECTS: [&str; 3] = ["animals", "machines", "harvest"];
 
@@ -104,6 +106,8 @@ impl World {
             StrategyName::Parallel,
             StrategyName::Sequence,
             StrategyName::Vote,
+            StrategyName::Free,
+            StrategyName::Free,
             StrategyName::Other,
         ]);
         let mut world = Self::of(strategy, &mut random, seed);
@@ -116,12 +120,17 @@ impl World {
             StrategyName::Map => (random.pick(&MAPS).0, 1),
             StrategyName::Parallel => (PARALLEL, 0),
             StrategyName::Sequence => (SEQUENCE, 0),
+            StrategyName::Free => (FREE, 0),
             StrategyName::Vote => ("How many boxes are 6 * 55 + 90 / 3?", 0),
             StrategyName::Direct => ("Who was here?", 0),
             _ => ("Do all pieces.", 0),
         };
         let mut request = RunRequest::new(goal);
-        let count = if least_inputs > 0 { least_inputs + random.below(6) } else { random.below(2) };
+        let count = match strategy {
+            StrategyName::Free => random.below(5),
+            _ if least_inputs > 0 => least_inputs + random.below(6),
+            _ => random.below(2),
+        };
         // A text of so many paragraphs takes more calls than may run at a time, and seconds to check.
         let huge = strategy == StrategyName::Map && random.one_in(400);
         for number in 0..count {

@@ -121,6 +121,7 @@ fn records_of_earlier_versions_may_lack_fields() {
         ("plan.accepted", json!({"plan": {"tasks": []}})),
         of_task("task.ready", json!({})),
         of_task("task.started", json!({})),
+        of_task("task.partial", json!({})),
         of_task("task.output", json!({})),
         of_task("task.asked", json!({})),
         of_task("task.failed", json!({})),

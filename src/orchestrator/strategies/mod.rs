@@ -1,9 +1,12 @@
 //! The strategies, one file or folder each. docs/how-a-run-works.md lists what to do to add one.
 
 mod ask;
+mod asking;
 mod direct;
+mod free;
 pub(crate) mod map;
 mod parallel;
+mod rounds;
 mod sequence;
 mod vote;
 
@@ -16,10 +19,11 @@ pub use direct::direct_prompt;
 
 /// Every strategy that can be run.
 #[must_use]
-pub(crate) fn all() -> [Arc<dyn Strategy>; 6] {
+pub(crate) fn all() -> [Arc<dyn Strategy>; 7] {
     [
         Arc::new(ask::Ask),
         Arc::new(direct::Direct),
+        Arc::new(free::Free),
         Arc::new(map::Map),
         Arc::new(parallel::Parallel),
         Arc::new(sequence::Sequence),

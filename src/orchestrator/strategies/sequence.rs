@@ -1,17 +1,18 @@
 //! The sequence strategy: the planner splits the goal into steps, does each with the results of the earlier ones, and
-//! answers from all results.
+//! answers from all results. If steps fail for good, it is asked for other ones.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::band::{Finish, Reply};
-use crate::checks::{check_text, check_whole, mostly_in, request_in, words};
+use crate::checks::{check_text, check_whole, mostly_in, words};
 use crate::goal::{Goal, PLANNER};
 use crate::missing::with_missing;
 use crate::plan::{Job, Task};
 use crate::prompts;
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
+use crate::strategies::rounds;
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 use crate::topic::{Foreign, Topic};
 
@@ -40,34 +41,39 @@ impl Strategy for Sequence {
     }
 
     fn next(&self, goal: &Goal, state: &RunState) -> Move {
-        let Some(plan) = state.task("plan") else { return Move::add(plan_task(goal)) };
-        if !plan.has_ended() {
-            return Move::Wait;
+        let round = rounds::current(state);
+        let may_plan = round == 0 || !state.is_stopped();
+        match state.task(&rounds::plan_id(round)) {
+            None if may_plan => return Move::add(plan_task(goal, round)),
+            Some(plan) if !plan.has_ended() => return Move::Wait,
+            // Without a plan, the goal itself is the only step, but not after other steps.
+            Some(plan) if rounds::added(state).is_empty() && may_plan => {
+                if round == 0 || plan.accepted().is_some() {
+                    return add_steps(goal, state, plan, round);
+                }
+            }
+            _ => {}
         }
-        let done: Vec<&TaskState> = state.plan_tasks().collect();
-        if done.is_empty() {
-            return add_steps(goal, plan);
-        }
+        let done = rounds::live(state);
         if done.iter().any(|step| !step.has_ended()) {
             return Move::Wait;
         }
+        if let Some(again) = rounds::again(state) {
+            return again;
+        }
         let results = found(&done);
-        match state.task("synthesis") {
-            None if !results.is_empty() && !state.is_stopped() => Move::add(synthesis_task(&done)),
+        match state.task(&rounds::synthesis_id(round)) {
+            None if !results.is_empty() && !state.is_stopped() => Move::add(synthesis_task(&done, round)),
             Some(answer) if !answer.has_ended() => Move::Wait,
-            answer => Move::Answer(end(&done, results, answer)),
+            answer => Move::Answer(end(&rounds::counted(state), results, answer)),
         }
     }
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
         match task.job {
-            Job::Plan => prompts::SEQUENCE_PLAN
-                .prompt(&[("goal", &goal.text)])
-                .with_schema(schema(steps_max(&goal.text))),
-            Job::Synthesis => {
-                let done: Vec<&TaskState> = state.plan_tasks().collect();
-                prompts::SEQUENCE_SYNTHESIS.prompt(&[("found", &found(&done)), ("goal", &goal.text)])
-            }
+            Job::Plan => plan_prompt(goal, state, rounds::of_plan(state, &task.id)),
+            Job::Synthesis => prompts::SEQUENCE_SYNTHESIS
+                .prompt(&[("found", &found(&rounds::live(state))), ("goal", &goal.text)]),
             _ => {
                 let needs = task.needs.iter().filter_map(|need| state.task(need));
                 let found = found(&needs.collect::<Vec<_>>());
@@ -85,46 +91,19 @@ impl Strategy for Sequence {
 
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match task.job {
-            Job::Plan => check_steps(reply, goal.topic(EXAMPLES_OWN)),
+            Job::Plan => check_steps(reply, goal.topic(EXAMPLES_OWN), state),
             Job::Synthesis => check_answer(reply, state),
             _ => match check_text(&reply.text) {
-                Ok(text) => check_step(task, state, text),
+                Ok(text) => asking::check(task, state, text),
                 Err(why) => Verdict::reject(why),
             },
         }
     }
 }
 
-/// A step that asks for something instead of doing what it should is tried once more. If it asks again, it does need an
-/// answer. A step may be to write a request, though.
-fn check_step(task: &Task, state: &RunState, text: String) -> Verdict {
-    const TO_ASK: [&str; 12] = [
-        "ask",
-        "asks",
-        "asking",
-        "question",
-        "questions",
-        "request",
-        "interview",
-        "survey",
-        "letter",
-        "email",
-        "message",
-        "reply",
-    ];
-    let is_to_ask = words(&task.instruction).iter().any(|word| TO_ASK.contains(&word.as_str()));
-    let Some(question) = request_in(&text).filter(|_| !is_to_ask) else { return Verdict::Accept(text) };
-    let attempts = state.task(&task.id).map_or(&[][..], |task| &task.attempts);
-    let before = &attempts[..attempts.len().saturating_sub(1)];
-    if before.iter().any(|attempt| request_in(&attempt.output).is_some()) {
-        return Verdict::Ask(question);
-    }
-    Verdict::Reject { why: format!("it asks instead of answering: {question}"), kept: Some(text) }
-}
-
-fn plan_task(goal: &Goal) -> Task {
+fn plan_task(goal: &Goal, round: usize) -> Task {
     Task {
-        id: "plan".to_owned(),
+        id: rounds::plan_id(round),
         job: Job::Plan,
         worker: PLANNER.to_owned(),
         ladder: vec![PLANNER.to_owned(); DRAWS],
@@ -134,17 +113,21 @@ fn plan_task(goal: &Goal) -> Task {
     }
 }
 
-fn add_steps(goal: &Goal, plan: &TaskState) -> Move {
+fn add_steps(goal: &Goal, state: &RunState, plan: &TaskState, round: usize) -> Move {
     let steps = plan.accepted().and_then(|json| serde_json::from_str::<Steps>(json).ok());
-    // Without usable steps, the goal itself is the only one.
-    let steps = steps.map_or_else(|| vec![goal.text.clone()], |steps| steps.steps);
+    let steps = steps.map_or_else(|| vec![goal.text.clone()], |steps| new_steps(steps.steps, state));
+    let (before, found) = (rounds::tasks_before(state, round), rounds::live(state));
     let task = |(at, step): (usize, &String)| Task {
-        id: format!("t{}", at + 1),
+        id: format!("t{}", before + at + 1),
         job: Job::Step,
         worker: PLANNER.to_owned(),
         ladder: vec![PLANNER.to_owned(); 2],
         instruction: step.clone(),
-        needs: (1..=at).map(|earlier| format!("t{earlier}")).collect(),
+        needs: found
+            .iter()
+            .map(|step| step.id.clone())
+            .chain((0..at).map(|earlier| format!("t{}", before + earlier + 1)))
+            .collect(),
         tokens_max: STEP_TOKENS_MAX,
         with_gaps: true,
         ..Task::default()
@@ -152,9 +135,16 @@ fn add_steps(goal: &Goal, plan: &TaskState) -> Move {
     Move::Add { tasks: steps.iter().enumerate().map(task).collect(), proposed: Some(json!({"steps": steps})) }
 }
 
-fn synthesis_task(done: &[&TaskState]) -> Task {
+/// Steps that were done or have failed in an earlier round are not done again.
+fn new_steps(mut steps: Vec<String>, state: &RunState) -> Vec<String> {
+    let known = |step: &String| state.plan_tasks().any(|task| words(&task.task.instruction) == words(step));
+    steps.retain(|step| !known(step));
+    steps
+}
+
+fn synthesis_task(done: &[&TaskState], round: usize) -> Task {
     Task {
-        id: "synthesis".to_owned(),
+        id: rounds::synthesis_id(round),
         job: Job::Synthesis,
         worker: PLANNER.to_owned(),
         ladder: vec![PLANNER.to_owned(); 2],
@@ -195,18 +185,32 @@ fn steps_max(goal: &str) -> usize {
     STEPS_MAX.max(1 + joints + marks).min(3 * STEPS_MAX)
 }
 
-fn schema(steps_max: usize) -> Value {
+/// What the goal's only step would be needs no plan, but one step may be all that is still to be done.
+fn steps_min(round: usize) -> usize {
+    if round == 0 { 2 } else { 1 }
+}
+
+fn schema(steps_min: usize, steps_max: usize) -> Value {
     let step = json!({"type": "string", "minLength": 6});
     json!({
         "type": "object",
-        "properties": {"steps": {"type": "array", "items": step, "minItems": 2, "maxItems": steps_max}},
+        "properties": {"steps": {"type": "array", "items": step, "minItems": steps_min, "maxItems": steps_max}},
         "required": ["steps"],
         "additionalProperties": false,
     })
 }
 
-/// Accepts two or more steps that were not cut off and are about the goal.
-fn check_steps(reply: &Reply, topic: &Topic) -> Verdict {
+fn plan_prompt(goal: &Goal, state: &RunState, round: usize) -> Prompt {
+    let prompt = match rounds::told(state, round) {
+        told if told.is_empty() => prompts::SEQUENCE_PLAN.prompt(&[("goal", &goal.text)]),
+        told => prompts::SEQUENCE_PLAN_AGAIN.prompt(&[("told", &told), ("goal", &goal.text)]),
+    };
+    prompt.with_schema(schema(steps_min(round), steps_max(&goal.text)))
+}
+
+/// Accepts two or more steps, or one after others, that were not cut off and are about the goal.
+fn check_steps(reply: &Reply, topic: &Topic, state: &RunState) -> Verdict {
+    let round = rounds::current(state);
     if reply.finish == Finish::Length {
         return Verdict::reject("it was cut off at its limit");
     }
@@ -217,7 +221,10 @@ fn check_steps(reply: &Reply, topic: &Topic) -> Verdict {
         Ok(steps) if topic.foreign(&steps.steps.join(" ")) == Some(Foreign::Nobody) => {
             Verdict::reject("the steps have nothing to do with the goal")
         }
-        Ok(steps) if steps.steps.len() >= 2 => Verdict::Accept(reply.text.clone()),
+        Ok(steps) if new_steps(steps.steps.clone(), state).len() >= steps_min(round) => {
+            Verdict::Accept(reply.text.clone())
+        }
+        Ok(_) if round > 0 => Verdict::reject("no step is left that was not tried before"),
         Ok(_) => Verdict::reject("there must be two steps or more"),
         Err(e) => Verdict::reject(format!("not the JSON that was asked for: {e}")),
     }
@@ -243,7 +250,7 @@ fn lines<'a>(steps: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> String 
 
 /// The last step's result is what the goal wants; an answer without it was made up.
 fn check_answer(reply: &Reply, state: &RunState) -> Verdict {
-    let results: Vec<&str> = state.plan_tasks().filter_map(TaskState::accepted).collect();
+    let results: Vec<&str> = rounds::live(state).into_iter().filter_map(TaskState::accepted).collect();
     let wanted = results.last().copied().unwrap_or_default();
     match check_whole(reply) {
         Ok(text) if mostly_in(&text, wanted) => Verdict::Accept(text),
@@ -253,17 +260,4 @@ fn check_answer(reply: &Reply, state: &RunState) -> Verdict {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_step_is_told_what_the_earlier_ones_found_and_not_what_failed() {
-        let found = lines([("Find the ship.", Some("The Anna.\n")), ("Find the port.", None)].into_iter());
-        assert_eq!(found, "- Find the ship. The Anna.");
-        let asked = |inputs, found, step| step_prompt(inputs, found, step).messages.remove(0).content;
-        let prompt = asked("Text (a.md):\nx\n\n", &found, "Name its captain.");
-        assert!(prompt.starts_with("Text (a.md)") && prompt.ends_with("Name its captain."));
-        assert!(prompt.contains("Known so far:\n- Find the ship. The Anna."));
-        assert!(!asked("", "", "Go.").contains("Known"));
-    }
-}
+mod tests;

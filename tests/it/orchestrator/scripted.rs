@@ -17,6 +17,8 @@ pub enum Act {
     /// Waits before any of the prompt is computed.
     Queued(Duration, String),
     SayAfter(Duration, String),
+    /// Waits before each word.
+    SayWords(Duration, String),
     Fail(CallErrorKind),
     Stall,
     Panic,
@@ -100,7 +102,12 @@ impl Llm for Scripted {
             }
             progress(Progress::Prefill { computed: prompt_tokens, cached: 0, total: prompt_tokens });
             let mut finish = Finish::Stop;
+            let mut word_wait = Duration::ZERO;
             let text = match act {
+                Act::SayWords(wait, text) => {
+                    word_wait = wait;
+                    text
+                }
                 Act::Say(text) | Act::Queued(_, text) => text,
                 Act::SayAfter(wait, text) => {
                     tokio::time::sleep(wait).await;
@@ -125,6 +132,9 @@ impl Llm for Scripted {
                 }
             };
             for piece in text.split_inclusive(' ').filter(|_| finish == Finish::Stop) {
+                if !word_wait.is_zero() {
+                    tokio::time::sleep(word_wait).await;
+                }
                 progress(Progress::Text(piece));
             }
             let completion_tokens = count(&text) as u64;

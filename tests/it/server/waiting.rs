@@ -74,6 +74,26 @@ fn runs_that_wait_for_an_answer_cost_nothing_and_go_on_after_a_restart() {
 }
 
 #[test]
+fn a_run_that_the_end_of_its_server_interrupts_goes_on_in_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut server) = serve(&folder) else { return };
+    let goal = json!({"goal": "Write a long story about sheep.", "strategy": "direct"});
+    let alone = begin(&server, &goal);
+    events(&server, &alone);
+    let answer = |server: &Server, run: &str| ok(server.get(&format!("/v1/runs/{run}")))["answer"].clone();
+    let whole = answer(&server, &alone);
+    let run = begin(&server, &goal);
+    server.signal("TERM");
+    assert!(server.child.wait().unwrap().success());
+    let server = serve(&folder).unwrap();
+    assert_eq!(status(&server, &run), "incomplete");
+    assert_eq!(ok(server.post(&format!("/v1/runs/{run}/resume"), &json!({})))["id"], json!(run));
+    let events = events(&server, &run);
+    assert!(!events.contains(&"run.cancelled".to_owned()), "{events:?}");
+    assert_eq!(answer(&server, &run), whole);
+}
+
+#[test]
 fn a_run_goes_on_with_its_own_models_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let Some(server) = serve(&folder) else { return };
