@@ -47,7 +47,10 @@ pub(crate) fn action(tasks: &[Task], proposed: Option<&Value>, strategy: &dyn St
 /// The planner's part of a plan as the record shows it. A plan in which no planner had a part consists of its tasks.
 #[must_use]
 pub(crate) fn shown(tasks: &[Task], proposed: Option<Value>) -> Value {
-    let brief = |task: &Task| json!({"id": task.id, "worker": task.worker, "instruction": task.instruction, "needs": task.needs});
+    let brief = |task: &Task| {
+        let Task { id, worker, instruction, needs, .. } = task;
+        json!({"id": id, "worker": worker, "instruction": instruction, "needs": needs})
+    };
     proposed.unwrap_or_else(|| json!({"tasks": tasks.iter().map(brief).collect::<Vec<_>>()}))
 }
 
@@ -121,7 +124,7 @@ pub(crate) fn check(
             let why = ended.error.unwrap_or_else(|| "it has no tasks".to_owned());
             Err(PlanRefused::Content(why))
         }
-        Move::Wait | Move::Split(_) | Move::Drop { .. } => Ok(plan),
+        Move::Wait | Move::Split(_) | Move::Drop { .. } | Move::Replan { .. } => Ok(plan),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::plan::{Job, Task};
 use crate::prompts;
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
-use crate::strategies::rounds;
+use crate::strategies::{asking, rounds};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 use crate::topic::{Foreign, Topic};
 
