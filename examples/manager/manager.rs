@@ -55,7 +55,9 @@ impl Strategy for Manager {
         match task.job {
             Job::Plan => {
                 let workers: Vec<&str> = writers(goal).collect();
-                ORDERS.prompt(&[asked, ("results", &results)]).with_schema(schema(&workers))
+                // The first time, it can't have enough.
+                let tasks_min = if task.needs.is_empty() { 2 } else { 0 };
+                ORDERS.prompt(&[asked, ("results", &results)]).with_schema(schema(&workers, tasks_min))
             }
             Job::Synthesis => ANSWER.prompt(&[asked, ("results", &results)]),
             _ => WORK.prompt(&[("inputs", &goal.inputs_under("Text")), ("instruction", &task.instruction)]),
@@ -121,7 +123,7 @@ fn end(state: &RunState) -> Ended {
     Ended { answer, failed_tasks: missing.len(), missing, ..Ended::default() }
 }
 
-fn schema(workers: &[&str]) -> serde_json::Value {
+fn schema(workers: &[&str], tasks_min: usize) -> serde_json::Value {
     let properties = json!({"worker": {"enum": workers}, "instruction": {"type": "string", "minLength": 6}});
     let task = json!({
         "type": "object", "properties": properties, "required": ["worker", "instruction"],
@@ -129,7 +131,7 @@ fn schema(workers: &[&str]) -> serde_json::Value {
     });
     json!({
         "type": "object",
-        "properties": {"tasks": {"type": "array", "items": task, "maxItems": TASKS_MAX}},
+        "properties": {"tasks": {"type": "array", "items": task, "minItems": tasks_min, "maxItems": TASKS_MAX}},
         "required": ["tasks"],
         "additionalProperties": false,
     })

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::in_progress::TakenUp;
 use super::unwritten::{Line, NewRun, Unwritten};
 use super::{Journal, JournalError, Viewer, new_run_id, unix_ms};
 
@@ -289,8 +290,7 @@ impl AsyncJournal {
     /// When there is no such run, it is in progress, or the record can't be read.
     pub async fn reopen(&self, run: &str) -> Result<Recording, JournalError> {
         let id = run.to_owned();
-        let (number, seq) = self.write(move |journal| journal.reopen(&id)).await?;
-        Ok(Recording { id: run.to_owned(), number, journal: self.clone(), seq, trouble: None })
+        self.take_up(move |journal| journal.reopen(&id)).await
     }
 
     /// Begins a run with the events of another one up to event `at`, which it shares with it.
@@ -299,8 +299,20 @@ impl AsyncJournal {
     /// When there is no such run, or the record can't be written.
     pub async fn fork(&self, run: &str, at: u64) -> Result<Recording, JournalError> {
         let parent = run.to_owned();
-        let (id, number) = self.write(move |journal| journal.fork(&parent, at)).await?;
-        Ok(Recording { id, number, journal: self.clone(), seq: at, trouble: None })
+        self.take_up(move |journal| journal.fork(&parent, at)).await
+    }
+
+    async fn take_up(
+        &self,
+        work: impl FnOnce(&Journal) -> Result<TakenUp, JournalError> + Send + 'static,
+    ) -> Result<Recording, JournalError> {
+        let journal = self.clone();
+        // The recording is made where the run is locked: if nobody waits for it any more, dropping it releases the lock.
+        let recording = move |on_thread: &Journal| {
+            let TakenUp { id, number, last_seq: seq } = work(on_thread)?;
+            Ok(Recording { id, number, journal, seq, trouble: None })
+        };
+        self.write(recording).await
     }
 
     /// Waits until all events are written, for at most `time_max`. Returns the ids of the runs that

@@ -1,66 +1,35 @@
 //! Runs that begin with the events of another run. The events are shared, not copied, as long as the other run is kept.
 //! When that is removed, its forks get copies of their own.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Transaction, params};
 
-use super::{Event, Holder, Journal, JournalError, NewRun, Viewer, enter, new_run_id, number, unix_ms};
+use super::in_progress::TakenUp;
+use super::{Journal, JournalError, NewRun, Reader, enter, new_run_id, unix_ms};
 
 impl Journal {
-    /// Adds a run that begins with the events of `parent` up to event `at`, and locks it. Returns its id and its number
-    /// among the runs of this process.
-    pub(super) fn fork(&self, parent: &str, at: u64) -> Result<(String, u64), JournalError> {
-        self.created_ms(parent)?.ok_or_else(|| JournalError::UnknownRun { id: parent.to_owned() })?;
+    /// Adds a run that begins with the events of `parent` up to event `at`, and locks it.
+    pub(super) fn fork(&self, parent: &str, at: u64) -> Result<TakenUp, JournalError> {
         let created_ms = unix_ms();
         let id = new_run_id(created_ms);
         let owner = self.viewer.name().map(str::to_owned);
-        let hold = if self.file.in_memory { None } else { self.hold(&id)? };
-        if hold.is_none() && !self.file.in_memory {
-            return Err(JournalError::GoesOn { id, holder: Holder { pid: None } });
-        }
+        let hold = self.hold_alone(&id)?;
         let new = NewRun { id: id.clone(), created_ms, owner: owner.clone(), inputs: Default::default() };
-        self.write(|db| {
+        let made = self.write(|db| {
+            let Some(reader) = Reader::new(db, parent, self.viewer.only())? else {
+                return Ok(Err(JournalError::UnknownRun { id: parent.to_owned() }));
+            };
+            // The run that has the event, so that a chain of forks grows only with what each of them adds.
+            let Some(keeper) = reader.keeper(at).filter(|_| reader.last_seq().is_ok_and(|last| last >= at))
+            else {
+                return Ok(Err(JournalError::Behind { path: self.path().to_owned() }));
+            };
             enter(db, &new)?;
-            db.execute(
-                "UPDATE runs SET parent = ?2, parent_seq = ?3 WHERE id = ?1",
-                params![id, parent, at as i64],
-            )
-        })?;
+            let share = "UPDATE runs SET parent = ?2, parent_seq = ?3 WHERE id = ?1";
+            db.execute(share, params![id, keeper, at as i64]).map(|_| Ok(()))
+        });
+        made??;
         let number = self.file.unwritten.reopen(&id, owner, at, hold);
-        Ok((id, number))
-    }
-
-    /// The run that a run was forked from, and the last event that they share.
-    fn parent(&self, run: &str) -> Result<Option<(String, u64)>, JournalError> {
-        let query = "SELECT parent_seq, parent FROM runs WHERE id = ?1 AND parent IS NOT NULL
-                     AND (?2 IS NULL OR owner = ?2)";
-        self.with(|db| {
-            let found = |row: &rusqlite::Row<'_>| Ok((row.get(1)?, number(row, 0)));
-            db.query_row(query, params![run, self.viewer.only()], found).optional()
-        })
-    }
-
-    /// The run whose inputs a run has: itself, or the first of those that it was forked from.
-    pub(super) fn origin(&self, run: &str) -> Result<String, JournalError> {
-        let Some((mut origin, _)) = self.parent(run)? else { return Ok(run.to_owned()) };
-        // Whoever sees a fork sees what it shares, whoever owns the other run.
-        let everybody = self.seen_by(&Viewer::everybody());
-        while let Some((parent, _)) = everybody.parent(&origin)? {
-            origin = parent;
-        }
-        Ok(origin)
-    }
-
-    /// The events after `after_seq` that a run shares with the one that it was forked from.
-    pub(super) fn shared_events(&self, run: &str, after_seq: u64) -> Result<Vec<Event>, JournalError> {
-        match self.parent(run)? {
-            Some((parent, last)) if last > after_seq => {
-                // Whoever sees a fork sees what it shares, whoever owns the other run.
-                let mut events = self.seen_by(&Viewer::everybody()).events(&parent, after_seq)?;
-                events.retain(|event| event.seq <= last);
-                Ok(events)
-            }
-            _ => Ok(Vec::new()),
-        }
+        Ok(TakenUp { id, number, last_seq: at })
     }
 }
 

@@ -119,13 +119,17 @@ pub(super) fn holder(path: &Path) -> Option<Holder> {
             // Whoever removes a file has its lock, so this one stays where it is until it is removed here.
             if is_at(&file, path) {
                 let _ = fs::remove_file(path);
+                return None;
             }
-            return None;
+            // Another file may be there by now.
+            continue;
         }
         // Another process may only be looking.
         std::thread::sleep(LOOK_PAUSE);
     }
     // If the lock keeps readers out as well, the process id stays unknown.
-    let text = fs::read_to_string(path).unwrap_or_default();
-    Some(Holder { pid: text.parse().ok() })
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        text => Some(Holder { pid: text.unwrap_or_default().parse().ok() }),
+    }
 }

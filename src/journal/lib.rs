@@ -11,7 +11,12 @@ mod erase;
 mod error;
 mod fork;
 mod hold;
+mod in_progress;
+mod index;
 mod list;
+mod packed;
+mod read;
+mod remove;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -20,8 +25,9 @@ mod viewer;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::{Value, json};
 
@@ -30,13 +36,13 @@ pub use conversations::{History, StoredConversation, StoredItem, StoredResponse}
 pub use error::JournalError;
 pub use hold::{Holder, OpenRun};
 pub use list::{Listed, TaskCount};
+pub use remove::Pruned;
 pub use viewer::Viewer;
 
 use error::explain;
+use index::{Index, Indexes};
+use read::Reader;
 use unwritten::{Due, Line, NewRun, Unwritten};
-
-/// Most time that others get to write between two runs that are pruned; otherwise as much as the removal took.
-const PRUNE_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -71,15 +77,6 @@ pub struct RecordedRun {
     pub events: Vec<Event>,
 }
 
-/// The result of [`Journal::prune`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pruned {
-    /// Number of runs that were removed.
-    pub forgotten: usize,
-    /// Number of runs that are old enough but in progress, and were kept.
-    pub going: usize,
-}
-
 /// The record of runs, as one viewer sees it. Every call waits for the disk and for other processes, so use a [`AsyncJournal`]
 /// on threads that must not wait. Several processes may have the same file open.
 pub struct Journal {
@@ -94,6 +91,8 @@ struct OpenFile {
     connection: Mutex<Connection>,
     /// What an [`AsyncJournal`] has accepted and not written yet.
     unwritten: Arc<Unwritten>,
+    /// What the runs say that are being written.
+    indexes: Indexes,
     eraser: erase::Eraser,
 }
 
@@ -118,7 +117,8 @@ impl Journal {
 
     fn new(path: PathBuf, in_memory: bool, connection: Connection) -> Self {
         let (connection, unwritten) = (Mutex::new(connection), Arc::default());
-        let file = OpenFile { path, in_memory, connection, unwritten, eraser: erase::Eraser::default() };
+        let eraser = erase::Eraser::default();
+        let file = OpenFile { path, in_memory, connection, unwritten, indexes: Indexes::default(), eraser };
         let journal = Self { file: Arc::new(file), viewer: Viewer::everybody() };
         if !in_memory {
             journal.look_for_removed();
@@ -165,92 +165,12 @@ impl Journal {
         Ok(OpenRun { id, _hold: hold })
     }
 
-    /// `None` when somebody else has locked the run.
-    fn hold(&self, run: &str) -> Result<Option<hold::Hold>, JournalError> {
-        let path = self.hold_file(run);
-        hold::take(&path).map_err(|error| JournalError::Open { path, why: error.to_string() })
-    }
-
-    fn hold_file(&self, run: &str) -> PathBuf {
-        self.path().with_file_name(format!("run-{run}.lock"))
-    }
-
-    /// The process that runs a run at this moment; `None` if the run has ended or was interrupted.
-    #[must_use]
-    pub fn holder(&self, run: &str) -> Option<Holder> {
-        if self.file.unwritten.has_ended(run).is_some() {
-            return Some(Holder { pid: Some(std::process::id()) });
-        }
-        (!self.file.in_memory).then(|| hold::holder(&self.hold_file(run))).flatten()
-    }
-
-    /// Whether a run is in progress in this process.
-    #[must_use]
-    pub fn goes_on_here(&self, run: &str) -> bool {
-        self.file.unwritten.has_ended(run) == Some(false)
-    }
-
-    /// Locks a run that is not in progress. Returns its number among the runs of this process, and that of its last event.
-    fn reopen(&self, run: &str) -> Result<(u64, u64), JournalError> {
-        let unwritten = &self.file.unwritten;
-        self.check_not_held(run)?;
-        let hold = if self.file.in_memory { None } else { self.hold(run)? };
-        if hold.is_none() && !self.file.in_memory {
-            return Err(JournalError::GoesOn { id: run.to_owned(), holder: Holder { pid: None } });
-        }
-        // Read after it is locked, so that nobody adds an event in between.
-        let last =
-            "SELECT max(coalesce(max(seq), 0), (SELECT coalesce(parent_seq, 0) FROM runs WHERE id = ?1))
-                    FROM events WHERE run = ?1";
-        let seq = self.with(|db| db.query_row(last, [run], |row| Ok(number(row, 0))))?;
-        let number = unwritten.reopen(run, self.viewer.name().map(str::to_owned), seq, hold);
-        Ok((number, seq))
-    }
-
-    /// Checks that the viewer sees a run, that no process runs it, and that all of it is in the file.
-    fn check_not_held(&self, run: &str) -> Result<(), JournalError> {
-        self.created_ms(run)?.ok_or_else(|| JournalError::UnknownRun { id: run.to_owned() })?;
-        if self.file.unwritten.has_ended(run) == Some(true) {
-            return Err(JournalError::Behind { path: self.path().to_owned() });
-        }
-        match self.holder(run) {
-            Some(holder) => Err(JournalError::GoesOn { id: run.to_owned(), holder }),
-            None => Ok(()),
-        }
-    }
-
     /// Stores an input's text with its run.
     ///
     /// # Errors
     /// When the record cannot be written.
     pub fn keep_input(&self, run: &str, position: usize, name: &str, text: &str) -> Result<(), JournalError> {
         self.write(|db| add_input(db, run, position, name, text))
-    }
-
-    /// The inputs of a run as `(name, text)`, in order.
-    ///
-    /// # Errors
-    /// When the record cannot be read.
-    pub fn inputs(&self, run: &str) -> Result<Vec<(String, String)>, JournalError> {
-        if let Some(new) = self.file.unwritten.new_run(run, &self.viewer) {
-            return Ok(new.inputs.to_vec());
-        }
-        let origin = self.origin(run)?;
-        let owner = self.viewer.only().filter(|_| origin == run);
-        let run = origin.as_str();
-        let inputs: Vec<rusqlite::Result<(String, String)>> = self.with(|db| {
-            let mut query = db.prepare_cached(
-                "SELECT name, text FROM inputs JOIN runs ON runs.id = inputs.run
-                 WHERE run = ?1 AND (?2 IS NULL OR owner = ?2) ORDER BY inputs.position",
-            )?;
-            let input = |row: &rusqlite::Row<'_>| Ok(row.get(0).and_then(|name| Ok((name, row.get(1)?))));
-            query.query_map(params![run, owner], input)?.collect()
-        })?;
-        let read = |(at, input): (usize, rusqlite::Result<_>)| {
-            let what = || format!("input {} of run {run}", at + 1);
-            input.map_err(|error| self.damaged(what(), &error.to_string(), forgets(run)))
-        };
-        inputs.into_iter().enumerate().map(read).collect()
     }
 
     /// The error for an event that can't be read, or whose content makes no sense.
@@ -268,38 +188,16 @@ impl Journal {
     /// # Errors
     /// When the record cannot be written.
     pub fn append(&self, run: &str, kind: &str, ms: u64, body: &Value) -> Result<u64, JournalError> {
-        self.write(|db| {
-            let last = "SELECT coalesce(max(seq), 0) FROM events WHERE run = ?1";
-            let seq = db.query_row(last, [run], |row| row.get::<_, i64>(0))? as u64 + 1;
+        let index = self.file.indexes.take(run);
+        let index = self.write(|db| {
+            let index = up_to_date(db, run, index)?;
+            let seq = index.last_seq + 1;
             let line = Line { seq, ms, kind: kind.to_owned(), body: body.to_string().into() };
-            add_events(db, run, &[line])?;
-            Ok(seq)
-        })
-    }
-
-    /// The events of a run that come after `after_seq` (0 for all). In place of one that can't be read any more stands
-    /// a [`DAMAGED`] event, which says so.
-    ///
-    /// # Errors
-    /// When the record cannot be read.
-    pub fn events(&self, run: &str, after_seq: u64) -> Result<Vec<Event>, JournalError> {
-        // Read before the file: an event that is written in between is found there, so none is missed.
-        let waiting = self.file.unwritten.lines(run, after_seq, &self.viewer);
-        let mut events = self.shared_events(run, after_seq)?;
-        let own: Vec<Event> = self.with(|db| {
-            let mut query = db.prepare_cached(
-                "SELECT seq, ms, type, body FROM events JOIN runs ON runs.id = events.run
-                 WHERE run = ?1 AND seq > ?2 AND (?3 IS NULL OR owner = ?3) ORDER BY seq",
-            )?;
-            query
-                .query_map(params![run, after_seq as i64, self.viewer.only()], |row| Ok(Event::of_row(row)))?
-                .collect()
+            add_events(db, run, &[line], Some(index))
         })?;
-        events.extend(own);
-        let written = events.last().map_or(after_seq, |event| event.seq);
-        let waiting = waiting.into_iter().filter(|line| line.seq > written);
-        events.extend(waiting.map(|line| Event::read(line.seq, line.ms, line.kind, &line.body)));
-        Ok(events)
+        let seq = index.last_seq;
+        self.file.indexes.put(run, index);
+        Ok(seq)
     }
 
     /// All runs, latest first.
@@ -333,24 +231,6 @@ impl Journal {
         })
     }
 
-    /// A run's events and whether a process still runs it.
-    ///
-    /// # Errors
-    /// When there is no such run or the record cannot be read.
-    pub fn recorded(&self, run: &str) -> Result<RecordedRun, JournalError> {
-        let unknown = || JournalError::UnknownRun { id: run.to_owned() };
-        let created_ms = self.created_ms(run)?.ok_or_else(unknown)?;
-        // Asked before its events are read, so that a run that ends in between does not seem interrupted.
-        let left = self.was_left(run);
-        let row = RunRow { id: run.to_owned(), created_ms };
-        Ok(RecordedRun { row, left, events: self.events(run, 0)? })
-    }
-
-    /// Whether no process runs a run any more.
-    fn was_left(&self, run: &str) -> bool {
-        !self.file.in_memory && self.holder(run).is_none()
-    }
-
     /// The full id of the only run whose id begins with `prefix`. Case does not matter; `last` is the latest run.
     ///
     /// # Errors
@@ -368,46 +248,6 @@ impl Journal {
             1 => Ok(ids.remove(0)),
             _ => Err(JournalError::Ambiguous { id: prefix.to_owned(), among: ids }),
         }
-    }
-
-    /// Removes a run and everything recorded about it.
-    ///
-    /// # Errors
-    /// When there is no such run, it is in progress, or the record cannot be written.
-    pub fn delete(&self, run: &str) -> Result<(), JournalError> {
-        self.check_not_held(run)?;
-        let delete = "DELETE FROM runs WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)";
-        let removed = self.remove_rows(|db| {
-            fork::let_go(db, run)?;
-            db.execute(delete, params![run, self.viewer.only()])
-        });
-        match removed? {
-            0 => Err(JournalError::UnknownRun { id: run.to_owned() }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Removes the runs that began longer ago than `age`, except those in progress. They are removed one by one, so
-    /// that others can write in between.
-    ///
-    /// # Errors
-    /// When the record cannot be written. What was removed before that stays removed.
-    pub fn prune(&self, age: Duration) -> Result<Pruned, JournalError> {
-        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        let before_ms = unix_ms().saturating_sub(age_ms);
-        let mut old: Vec<RunRow> =
-            self.runs()?.into_iter().filter(|run| run.created_ms < before_ms).collect();
-        let all = old.len();
-        old.retain(|run| self.holder(&run.id).is_none());
-        for run in &old {
-            let began = Instant::now();
-            self.remove_rows(|db| {
-                fork::let_go(db, &run.id)?;
-                db.execute("DELETE FROM runs WHERE id = ?1", [&run.id])
-            })?;
-            std::thread::sleep(began.elapsed().min(PRUNE_PAUSE_MAX));
-        }
-        Ok(Pruned { forgotten: old.len(), going: all - old.len() })
     }
 
     /// Writes what an [`AsyncJournal`] has accepted, run by run.
@@ -443,14 +283,18 @@ impl Journal {
             }
         }
         if new.is_some() || !lines.is_empty() {
-            self.write(|db| {
+            let index = self.file.indexes.take(run);
+            let index = self.write(|db| {
                 if let Some(new) = &new {
                     enter(db, new)?;
                 }
-                add_events(db, run, &lines)
+                add_events(db, run, &lines, index)
             })?;
+            self.file.indexes.put(run, index);
         }
-        unwritten.written(run, lines.len());
+        if unwritten.written(run, lines.len()) {
+            self.file.indexes.take(run);
+        }
         Ok(())
     }
 
@@ -499,25 +343,40 @@ fn add_input(
     add.execute(params![run, position as i64, name, text]).map(drop)
 }
 
-fn add_events(db: &Transaction<'_>, run: &str, lines: &[Line]) -> rusqlite::Result<()> {
+/// Adds the events that come next, packed by what the run says already.
+fn add_events(
+    db: &Transaction<'_>,
+    run: &str,
+    lines: &[Line],
+    index: Option<Index>,
+) -> rusqlite::Result<Index> {
     let mut add = db.prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for line in lines {
-        add.execute(params![run, line.seq as i64, line.ms as i64, line.kind, line.body])?;
+    let mut index = up_to_date(db, run, index)?;
+    for Line { seq, ms, kind, body } in lines {
+        let packed = index.pack(*seq, body);
+        let body = packed.as_ref().map_or(ValueRef::Text(body.as_bytes()), |packed| ValueRef::Blob(packed));
+        add.execute(params![run, *seq as i64, *ms as i64, kind, ToSqlOutput::Borrowed(body)])?;
     }
-    Ok(())
+    Ok(index)
+}
+
+/// The index of a run's texts. It is made anew if there is none, or another process has added events.
+fn up_to_date(db: &Transaction<'_>, run: &str, index: Option<Index>) -> rusqlite::Result<Index> {
+    // Without owner: whoever writes a run may see it.
+    let Some(reader) = Reader::new(db, run, None)? else { return Ok(Index::default()) };
+    let last_seq = reader.last_seq()?;
+    match index {
+        Some(index) if index.last_seq == last_seq => Ok(index),
+        _ => {
+            let mut index = Index::default();
+            index.last_seq = last_seq;
+            reader.each_source(|source, text| index.add(source, text))?;
+            Ok(index)
+        }
+    }
 }
 
 impl Event {
-    /// From a row that has number, time, type and body.
-    fn of_row(row: &rusqlite::Row<'_>) -> Self {
-        let (seq, ms) = (number(row, 0), number(row, 1));
-        match (row.get::<_, String>(2), row.get::<_, String>(3)) {
-            (Ok(kind), Ok(body)) => Self::read(seq, ms, kind, &body),
-            (Ok(kind), Err(error)) => Self::damaged(seq, ms, &kind, &error.to_string()),
-            (Err(error), _) => Self::damaged(seq, ms, "", &error.to_string()),
-        }
-    }
-
     fn read(seq: u64, ms: u64, kind: String, body: &str) -> Self {
         match object(body) {
             Ok(body) => Self { seq, ms, kind, body },

@@ -1,13 +1,11 @@
-//! The list of runs. Of each run only the first events and the last one are read, because those in between may be long.
+//! The list of runs. Of each run only the events are read that say how it began, was resumed and ended, and the last one,
+//! because those in between may be long.
 
 use std::collections::HashSet;
 
-use rusqlite::params;
-
+use super::read::TURNS;
+use super::unwritten::Line;
 use super::{DAMAGED, Event, Journal, JournalError, RecordedRun, RunRow};
-
-/// Events at the beginning of a run, which contain its goal and its strategy.
-const FIRST_EVENTS: u64 = 4;
 
 /// Each task begins with an event of one of these types, and their bodies are short.
 const TASK_BEGINS: [&str; 2] = ["task.ready", "task.started"];
@@ -20,7 +18,7 @@ pub struct TaskCount {
     pub damaged: Vec<String>,
 }
 
-/// A run in a list, with its first events and the last one, or why it can't be read.
+/// A run in a list, with some of its events, or why it can't be read.
 #[derive(Debug)]
 pub struct Listed {
     pub row: RunRow,
@@ -29,7 +27,7 @@ pub struct Listed {
 
 impl Journal {
     /// At most `limit` runs, latest first, and whether there are more. With `after`, only runs that began before that
-    /// one. Of each only the first events and the last one are read.
+    /// one. Of each only the events are read that say how it began, how it was last resumed and ended, and its last one.
     ///
     /// # Errors
     /// When there is no run `after`, or the list of runs cannot be read.
@@ -61,16 +59,9 @@ impl Journal {
     pub fn task_count(&self, run: &str) -> Result<TaskCount, JournalError> {
         // Read before the file: see `events`.
         let waiting = self.file.unwritten.lines(run, 0, &self.viewer);
-        let mut events = self.shared_events(run, 0)?;
-        events.retain(|event| TASK_BEGINS.contains(&event.kind.as_str()) || event.kind == DAMAGED);
-        let own: Vec<Event> = self.with(|db| {
-            let mut query = db.prepare_cached(
-                "SELECT seq, ms, type, body FROM events WHERE run = ?1 AND type IN (?2, ?3) ORDER BY seq",
-            )?;
-            let [ready, started] = TASK_BEGINS;
-            query.query_map(params![run, ready, started], |row| Ok(Event::of_row(row)))?.collect()
-        })?;
-        events.extend(own);
+        let [ready, started] = TASK_BEGINS;
+        let begins = format!("type IN ('{ready}', '{started}')");
+        let mut events = self.read(run, |reader| reader.events(0, &begins))?.unwrap_or_default();
         let waiting = waiting.into_iter().filter(|line| TASK_BEGINS.contains(&line.kind.as_str()));
         events.extend(waiting.map(|line| Event::read(line.seq, line.ms, line.kind, &line.body)));
         let tasks: HashSet<&str> = events.iter().filter_map(|event| event.body["task"].as_str()).collect();
@@ -83,20 +74,11 @@ impl Journal {
         let left = self.was_left(run);
         // Read before the file: see `events`.
         let waiting = self.file.unwritten.lines(run, 0, &self.viewer);
-        let mut events = self.shared_events(run, 0)?;
-        events.retain(|event| event.seq <= FIRST_EVENTS);
-        let own: Vec<Event> = self.with(|db| {
-            let mut query = db.prepare_cached(
-                "SELECT seq, ms, type, body FROM events WHERE run = ?1 AND seq <= ?2
-                 UNION ALL
-                 SELECT * FROM (SELECT seq, ms, type, body FROM events WHERE run = ?1 AND seq > ?2 ORDER BY seq DESC LIMIT 1)",
-            )?;
-            query.query_map(params![run, FIRST_EVENTS as i64], |row| Ok(Event::of_row(row)))?.collect()
-        })?;
-        events.extend(own);
+        let mut events = self.read(run, |reader| reader.outline())?.unwrap_or_default();
         let written = events.last().map_or(0, |event| event.seq);
-        let (from, to) = (waiting.iter(), waiting.last().map_or(0, |line| line.seq));
-        let shown = from.filter(|line| line.seq > written && (line.seq <= FIRST_EVENTS || line.seq == to));
+        let last = waiting.last().map_or(0, |line| line.seq);
+        let is_shown = |line: &&Line| TURNS.contains(&line.kind.as_str()) || line.seq == last;
+        let shown = waiting.iter().filter(|line| line.seq > written).filter(is_shown);
         events.extend(shown.map(|line| Event::read(line.seq, line.ms, line.kind.clone(), &line.body)));
         Ok(RecordedRun { row: row.clone(), left, events })
     }

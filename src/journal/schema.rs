@@ -9,7 +9,7 @@ use super::conversations::SCHEMA_2;
 use super::error::{JournalError, explain};
 
 /// Version of the tables; a file with a higher one was written by a newer program and is left alone.
-pub(super) const SCHEMA_VERSION: i64 = 5;
+pub(super) const SCHEMA_VERSION: i64 = 6;
 
 /// Marks the file as ours from version 3 on: "band" in ASCII.
 const APPLICATION_ID: i64 = 0x6261_6e64;
@@ -50,8 +50,16 @@ const SCHEMA_5: &str = "
     CREATE INDEX runs_by_parent ON runs (parent) WHERE parent IS NOT NULL;
     PRAGMA user_version = 5;";
 
+/// Version 6 packs the bodies of events (`packed.rs`). Those that are there stay as they are. The index finds the events
+/// that a list of runs reads.
+const SCHEMA_6: &str = "
+    CREATE INDEX events_of_turns ON events (run, type) WHERE type IN
+        ('run.started', 'strategy.chosen', 'run.forked', 'run.resumed', 'run.finished');
+    PRAGMA user_version = 6;";
+
 /// One step for each version, in order. A released step is never changed, because files of that version exist.
-pub(super) const STEPS: [&str; SCHEMA_VERSION as usize] = [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5];
+pub(super) const STEPS: [&str; SCHEMA_VERSION as usize] =
+    [SCHEMA_1, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_5, SCHEMA_6];
 
 /// Two processes with the same home wait for each other's writes at most this long. A write takes
 /// well under a millisecond.

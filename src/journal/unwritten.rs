@@ -214,10 +214,11 @@ impl Unwritten {
         self.lock().waiting.get(run).is_some_and(|waiting| waiting.hold.is_some())
     }
 
-    /// Notes that the run itself and the first `lines` of its events that waited are now in the file.
-    pub(crate) fn written(&self, run: &str, lines: usize) {
+    /// Notes that the run itself and the first `lines` of its events that waited are now in the file. Returns whether all
+    /// of it is, and no more follows.
+    pub(crate) fn written(&self, run: &str, lines: usize) -> bool {
         let mut runs = self.lock();
-        let Some(waiting) = runs.waiting.get_mut(run) else { return };
+        let Some(waiting) = runs.waiting.get_mut(run) else { return true };
         waiting.new = None;
         let last = waiting.lines.drain(..lines).next_back().map(|line| line.seq);
         waiting.progress.send_modify(|written| *written = last.or(*written).or(Some(0)));
@@ -229,6 +230,7 @@ impl Unwritten {
         if done {
             runs.waiting.remove(run);
         }
+        done
     }
 
     /// Notes that a run can't be written now.

@@ -14,7 +14,7 @@ use super::ladder::{self, Next};
 use super::outcome::{Outcome, Status};
 use super::parked::RequiredAction;
 use super::plan::{Job, Plan, PlanError, Task};
-use super::report::conclude;
+use super::report::{conclude, conclude_early};
 use super::request::{StrategyError, StrategyName};
 use super::state::{Attempt, RunState, TaskState};
 use super::strategies::named;
@@ -249,6 +249,10 @@ impl Core {
             return Ok(vec![self.end(Ended::default(), ms)]);
         }
         match self.next_move() {
+            Move::Answer(ended) if self.ends_early() => {
+                let outcome = Box::new(conclude_early(&self.state, ended, ms));
+                Ok(vec![EventKind::RunFinished { outcome }])
+            }
             Move::Answer(ended) => Ok(vec![self.end(ended, ms)]),
             Move::Split(asked) => Err(Waits::ForSplits(asked)),
             // While the run is being stopped, the results that a plan would follow from are missing.
@@ -263,6 +267,14 @@ impl Core {
             Move::Drop { tasks, why } => self.drop_tasks(&tasks, &why, ms),
             Move::Wait => self.wait(ms),
         }
+    }
+
+    /// Whether the strategy would go on if the run were not being stopped.
+    fn ends_early(&self) -> bool {
+        let Some(strategy) = self.strategy.as_ref().filter(|_| self.state.is_stopped()) else { return false };
+        let mut state = self.state.clone();
+        state.stopped = None;
+        !matches!(strategy.next(&self.goal, &state), Move::Answer(_))
     }
 
     fn next_move(&self) -> Move {

@@ -1,6 +1,8 @@
 //! Replays a recorded run without a model: what happened from outside is taken from the record, and what follows from
 //! it is computed anew and compared with what is recorded.
 
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bandmaster_journal::{Event, RecordedRun};
@@ -61,47 +63,153 @@ pub struct RecordedCall {
     pub accepted: bool,
 }
 
-/// Replays a run. `start` is the run as it was asked for, with its inputs.
+/// Replays a run. `start` is the run as it was asked for, with its inputs. The state is carried from event to event, so
+/// that the time grows with the number of events and not with the size of the state at each of them.
 #[must_use]
 pub fn replay(run: &RecordedRun, start: &RunStart, custom: Option<&Arc<dyn Strategy>>) -> Replayed {
     let events = typed(&run.events);
-    let mut replayed = Replayed {
-        id: run.row.id.clone(),
-        events: 0,
-        differences: Vec::new(),
-        answer: String::new(),
-        changed_prompts: Vec::new(),
-        calls: Vec::new(),
+    let mut replay = Replay {
+        fold: Fold { id: &run.row.id, created_ms: run.row.created_ms, events: &events },
+        core: core(RunState::new(&run.row.id, run.row.created_ms), start, custom),
+        planned: HashMap::new(),
+        replayed: Replayed {
+            id: run.row.id.clone(),
+            events: 0,
+            differences: Vec::new(),
+            answer: String::new(),
+            changed_prompts: Vec::new(),
+            calls: Vec::new(),
+        },
+        accepted: HashSet::new(),
     };
-    let mut state = RunState::new(&run.row.id, run.row.created_ms);
-    let mut planned: Vec<Planned> = Vec::new();
     let mut at = 0;
     while let Some((seq, ms, event)) = events.get(at) {
-        replayed.note_call(event, &planned);
-        state.apply(*seq, *ms, event);
+        replay.note_call(event);
+        replay.core.state.apply(*seq, *ms, event);
         at += 1;
-        if state.strategy_why.is_none() {
-            continue;
+        if changes_goal(event) {
+            replay.core = core(replay.core.state, start, custom);
+            replay.planned.clear();
         }
-        let rest = &events[at..];
-        let stretch = rest.iter().position(|(_, _, event)| event.is_external()).unwrap_or(rest.len());
-        // The last events of a process that was killed may not be recorded.
-        let cut = rest.get(stretch).is_none_or(|(_, _, event)| takes_up(event));
-        let mut core = core(&state, start, custom);
-        replayed.compare(&mut core, &rest[..stretch], cut);
-        planned = core.calls(&|_, _| false);
-        for (seq, ms, event) in &rest[..stretch] {
-            replayed.note_result(event);
-            state.apply(*seq, *ms, event);
+        if replay.core.state.strategy_why.is_some() {
+            let rest = &events[at..];
+            at += rest.iter().position(|(_, _, event)| event.is_external()).unwrap_or(rest.len());
+            replay.follow(events.len() - rest.len()..at);
         }
-        at += stretch;
     }
-    replayed.answer = state.answer;
-    replayed
+    replay.finish()
+}
+
+/// An event with its number and time.
+type Timed = (u64, u64, EventKind);
+
+/// The recorded events, of which a state is computed.
+struct Fold<'a> {
+    id: &'a str,
+    created_ms: u64,
+    events: &'a [Timed],
+}
+
+impl Fold<'_> {
+    fn state(&self, events: usize) -> RunState {
+        let mut state = RunState::new(self.id, self.created_ms);
+        self.events[..events].iter().for_each(|(seq, ms, event)| state.apply(*seq, *ms, event));
+        state
+    }
+}
+
+/// A replay that is going on.
+struct Replay<'a> {
+    fold: Fold<'a>,
+    /// Has the state up to the last event that was replayed.
+    core: Core,
+    /// The calls in progress, by task and attempt.
+    planned: HashMap<(String, u32), Planned>,
+    replayed: Replayed,
+    /// Tasks and attempts whose replies became results.
+    accepted: HashSet<(String, u32)>,
+}
+
+impl Replay<'_> {
+    /// Computes what follows from the state and compares it with the events that are recorded there.
+    fn follow(&mut self, place: Range<usize>) {
+        let recorded = &self.fold.events[place.clone()];
+        // The last events of a process that was killed may not be recorded.
+        let cut = self.fold.events.get(place.end).is_none_or(|(_, _, event)| takes_up(event));
+        let ms = recorded.last().map_or(self.core.state.wall_ms, |(_, ms, _)| *ms);
+        let first = self.core.state.last_seq + 1;
+        let (computed, _) = self.core.advance(ms);
+        self.replayed.compare(first, &computed, recorded, cut);
+        self.plan_calls();
+        recorded.iter().for_each(|(_, _, event)| self.note_result(event));
+        let is_same = computed.len() == recorded.len()
+            && (first..).zip(&computed).zip(recorded).all(|((seq, computed), recorded)| {
+                (seq, ms) == (recorded.0, recorded.1) && *computed == recorded.2
+            });
+        if !is_same {
+            // What comes next follows from what is recorded.
+            self.core.state = self.fold.state(place.end);
+        }
+    }
+
+    fn plan_calls(&mut self) {
+        let state = &self.core.state;
+        self.planned.retain(|(task, attempt), _| {
+            let running = state.task(task).and_then(|task| task.running());
+            running.is_some_and(|running| running.attempt == *attempt)
+        });
+        let new = self.core.calls(&|task, attempt| self.planned.contains_key(&(task.to_owned(), attempt)));
+        self.planned.extend(new.into_iter().map(|call| ((call.task.clone(), call.attempt), call)));
+    }
+
+    /// Keeps a call that got a reply, as it was planned.
+    fn note_call(&mut self, event: &EventKind) {
+        let EventKind::TaskOutput {
+            task,
+            attempt,
+            output,
+            sampling,
+            prompt_template,
+            end: CallEnd::Reply(_),
+            ..
+        } = event
+        else {
+            return;
+        };
+        let Some(planned) = self.planned.get(&(task.clone(), *attempt)) else { return };
+        self.replayed.note_template(prompt_template.as_ref(), planned);
+        let mut call = planned.call.clone();
+        // A budget may have left fewer tokens.
+        let tokens_max = sampling["tokens_max"].as_u64().and_then(|tokens| u32::try_from(tokens).ok());
+        call.tokens_max = tokens_max.unwrap_or(call.tokens_max);
+        self.replayed.calls.push(RecordedCall {
+            task: task.clone(),
+            attempt: *attempt,
+            worker: planned.worker.clone(),
+            call,
+            output: output.clone(),
+            accepted: false,
+        });
+    }
+
+    fn note_result(&mut self, event: &EventKind) {
+        if let EventKind::TaskFinished { task, attempts, status: Status::Completed, .. } = event {
+            self.accepted.insert((task.clone(), *attempts));
+        }
+    }
+
+    fn finish(self) -> Replayed {
+        let Self { mut replayed, core, accepted, .. } = self;
+        for call in &mut replayed.calls {
+            call.accepted = accepted.contains(&(call.task.clone(), call.attempt));
+        }
+        replayed.answer = core.state.answer;
+        replayed
+    }
 }
 
 /// The events that can be read, each with its number and time.
-fn typed(events: &[Event]) -> Vec<(u64, u64, EventKind)> {
+fn typed(events: &[Event]) -> Vec<Timed> {
     let read = |event: &Event| Some((event.seq, event.ms, EventKind::read(&event.kind, &event.body).ok()??));
     events.iter().filter_map(read).collect()
 }
@@ -111,11 +219,16 @@ fn takes_up(event: &EventKind) -> bool {
     matches!(event, EventKind::RunResumed { .. } | EventKind::RunForked { .. })
 }
 
-fn core(state: &RunState, start: &RunStart, custom: Option<&Arc<dyn Strategy>>) -> Core {
+/// Whether an event changes what [`Goal`] says.
+fn changes_goal(event: &EventKind) -> bool {
+    takes_up(event) || matches!(event, EventKind::RunStarted { .. } | EventKind::StrategyChosen { .. })
+}
+
+fn core(state: RunState, start: &RunStart, custom: Option<&Arc<dyn Strategy>>) -> Core {
     let facts = state.strategy_why.clone().unwrap_or_default().facts;
     let band = state.band.clone().unwrap_or_default();
-    let goal = Goal::new(&start.request_at(state), facts, band);
-    Core::new(Arc::new(goal), state.clone(), custom.cloned())
+    let goal = Goal::new(&start.request_at(&state), facts, band);
+    Core::new(Arc::new(goal), state, custom.cloned())
 }
 
 /// An outcome without what depends on the disk, and without the run's id: a fork shares the end of another run.
@@ -129,18 +242,15 @@ fn comparable(event: &EventKind) -> EventKind {
 }
 
 impl Replayed {
-    /// Compares what follows from a state with what is recorded.
-    fn compare(&mut self, core: &mut Core, recorded: &[(u64, u64, EventKind)], cut: bool) {
-        let ms = recorded.last().map_or(core.state.wall_ms, |(_, ms, _)| *ms);
-        let first = core.state.last_seq + 1;
-        let (computed, _) = core.advance(ms);
+    /// Compares what follows from a state with what is recorded. `first` is the number of the next event.
+    fn compare(&mut self, first: u64, computed: &[EventKind], recorded: &[Timed], cut: bool) {
         self.events += recorded.len();
         for place in 0..computed.len().max(recorded.len()) {
             let (replayed, recorded) = (computed.get(place), recorded.get(place).map(|(_, _, event)| event));
             if recorded.is_none() && cut {
                 return;
             }
-            if replayed.map(comparable) != recorded.map(comparable) {
+            if replayed != recorded && replayed.map(comparable) != recorded.map(comparable) {
                 self.differences.push(Difference {
                     seq: first + place as u64,
                     recorded: recorded.cloned(),
@@ -149,37 +259,6 @@ impl Replayed {
                 return;
             }
         }
-    }
-
-    /// Keeps a call that got a reply, as it was planned.
-    fn note_call(&mut self, event: &EventKind, planned: &[Planned]) {
-        let EventKind::TaskOutput {
-            task,
-            attempt,
-            output,
-            sampling,
-            prompt_template,
-            end: CallEnd::Reply(_),
-            ..
-        } = event
-        else {
-            return;
-        };
-        let found = planned.iter().find(|planned| planned.task == *task && planned.attempt == *attempt);
-        let Some(planned) = found else { return };
-        self.note_template(prompt_template.as_ref(), planned);
-        let mut call = planned.call.clone();
-        // A budget may have left fewer tokens.
-        let tokens_max = sampling["tokens_max"].as_u64().and_then(|tokens| u32::try_from(tokens).ok());
-        call.tokens_max = tokens_max.unwrap_or(call.tokens_max);
-        self.calls.push(RecordedCall {
-            task: task.clone(),
-            attempt: *attempt,
-            worker: planned.worker.clone(),
-            call,
-            output: output.clone(),
-            accepted: false,
-        });
     }
 
     /// Keeps the template of a recorded prompt if another one makes the prompt now.
@@ -191,13 +270,6 @@ impl Replayed {
         let changed = ChangedPrompt { recorded: recorded.clone(), now: planned.prompt_template.clone() };
         if !self.changed_prompts.contains(&changed) {
             self.changed_prompts.push(changed);
-        }
-    }
-
-    fn note_result(&mut self, event: &EventKind) {
-        if let EventKind::TaskFinished { task, attempts, status: Status::Completed, .. } = event {
-            let of_result = |call: &&mut RecordedCall| call.task == *task && call.attempt == *attempts;
-            self.calls.iter_mut().filter(of_result).for_each(|call| call.accepted = true);
         }
     }
 }
@@ -243,3 +315,6 @@ pub async fn verify(band: &Band, replayed: &Replayed) -> Verified {
     }
     verified
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,18 @@ use super::strategy::Ended;
 
 /// What became of a run that ends now, `wall_ms` milliseconds after it began.
 #[must_use]
-pub(crate) fn conclude(state: &RunState, mut ended: Ended, wall_ms: u64) -> Outcome {
+pub(crate) fn conclude(state: &RunState, ended: Ended, wall_ms: u64) -> Outcome {
+    let unfinished = state.tasks.iter().any(|task| task.status == Status::Cancelled);
+    conclude_with(state, ended, unfinished, wall_ms)
+}
+
+/// The same for a run whose strategy would have gone on if the run had not been stopped.
+#[must_use]
+pub(crate) fn conclude_early(state: &RunState, ended: Ended, wall_ms: u64) -> Outcome {
+    conclude_with(state, ended, true, wall_ms)
+}
+
+fn conclude_with(state: &RunState, mut ended: Ended, unfinished: bool, wall_ms: u64) -> Outcome {
     if let Some(asked) = &state.approval.declined {
         if ended.status == Some(Status::RequiresAction) {
             // It would ask again.
@@ -19,7 +30,6 @@ pub(crate) fn conclude(state: &RunState, mut ended: Ended, wall_ms: u64) -> Outc
         ended.status = Some(Status::Cancelled);
         ended.missing.push(asked.clone());
     }
-    let unfinished = state.tasks.iter().any(|task| task.status == Status::Cancelled);
     let stopped = state.stopped.filter(|_| unfinished || ended.answer.is_empty());
     if let Some(limit) = stopped.and_then(limit_reached) {
         ended.missing.push(limit);

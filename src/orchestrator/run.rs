@@ -175,7 +175,7 @@ impl<'a> Worker<'a> {
         let (events, receiver) = mpsc::unbounded_channel();
         let RunStart { request, state, kind } = start;
         // A run that had ended gets its budget anew. One that was parked or killed has what is left.
-        let had_ended = state.outcome.is_some() && !state.is_parked();
+        let had_ended = state.has_ended() && !state.is_parked();
         let goes_on = !had_ended && !matches!(kind, StartKind::Forked { .. });
         let spent = if goes_on { state.computed_tokens() } else { 0 };
         let elapsed = if goes_on { Duration::from_millis(state.wall_ms) } else { Duration::ZERO };

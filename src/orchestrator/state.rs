@@ -5,7 +5,8 @@ mod damaged;
 mod replans;
 mod waiting;
 
-use bandmaster_journal::{DAMAGED, Event};
+use std::collections::HashMap;
+
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -44,6 +45,9 @@ pub struct RunState {
     pub plan: Option<Plan>,
     /// Tasks and the planner's own calls (`plan`, `synthesis`), in the order in which they were added.
     pub tasks: Vec<TaskState>,
+    /// Where each task stands in `tasks`.
+    #[serde(skip)]
+    places: HashMap<String, usize>,
     /// The run's cost, from its last event.
     pub usage: Option<RunUsage>,
     /// What is damaged in the record of the run; also in `missing`.
@@ -76,6 +80,9 @@ pub struct RunState {
     /// The result, since the run has ended.
     #[serde(skip)]
     pub outcome: Option<Box<Outcome>>,
+    /// The run has ended, and its result can't be read any more.
+    #[serde(skip)]
+    lost_outcome: bool,
 }
 
 /// Why and by which limit a run is being stopped.
@@ -270,6 +277,7 @@ impl RunState {
             inputs: Vec::new(),
             plan: None,
             tasks: Vec::new(),
+            places: HashMap::new(),
             usage: None,
             damaged: Vec::new(),
             wall_ms: 0,
@@ -283,43 +291,17 @@ impl RunState {
             approval: Approval::default(),
             required_action: None,
             outcome: None,
-        }
-    }
-
-    /// The state after a run's events, in order. Events of unknown types are ignored; damaged ones are named.
-    #[must_use]
-    pub fn fold(id: &str, created_ms: u64, events: &[Event]) -> Self {
-        let mut run = Self::new(id, created_ms);
-        for event in events {
-            run.take_recorded(event);
-        }
-        run.missing.extend(run.damaged.iter().cloned());
-        run
-    }
-
-    fn take_recorded(&mut self, event: &Event) {
-        (self.wall_ms, self.last_seq) = (event.ms, event.seq);
-        if event.kind == DAMAGED {
-            let text = |field: &str| event.body[field].as_str().unwrap_or_default();
-            return self.note_damage(event.seq, text("event"), text("why"));
-        }
-        match EventKind::read(&event.kind, &event.body) {
-            Ok(Some(kind)) => self.apply(event.seq, event.ms, &kind),
-            Ok(None) => {}
-            Err(why) => {
-                self.take_damaged(event);
-                self.note_damage(event.seq, &event.kind, &why.to_string());
-            }
+            lost_outcome: false,
         }
     }
 
     #[must_use]
     pub fn task(&self, id: &str) -> Option<&TaskState> {
-        self.tasks.iter().find(|task| task.id == id)
+        self.tasks.get(*self.places.get(id)?)
     }
 
     fn task_mut(&mut self, id: &str) -> Option<&mut TaskState> {
-        self.tasks.iter_mut().find(|task| task.id == id)
+        self.tasks.get_mut(*self.places.get(id)?)
     }
 
     /// The tasks of the plan, without the planner's own calls.
@@ -365,6 +347,12 @@ impl RunState {
         self.tasks.iter().map(of).sum()
     }
 
+    /// Whether the run has ended since it was last taken up.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.outcome.is_some() || self.lost_outcome
+    }
+
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped.is_some()
@@ -400,7 +388,7 @@ impl RunState {
             EventKind::RunResumed { answer, band, changed } => self.resume(answer.as_ref(), band, changed),
             EventKind::RunForked { run, set, band, .. } => {
                 self.id.clone_from(run);
-                self.outcome = None;
+                (self.outcome, self.lost_outcome) = (None, false);
                 self.resume(None, band, &[]);
                 set.iter().for_each(|(name, value)| self.set(name, value));
             }
@@ -437,6 +425,7 @@ impl RunState {
 
     fn add(&mut self, task: &Task) {
         if self.task(&task.id).is_none() {
+            self.places.insert(task.id.clone(), self.tasks.len());
             self.tasks.push(TaskState::new(task.clone()));
         }
     }
@@ -461,7 +450,7 @@ impl RunState {
     fn resume(&mut self, answer: Option<&Answer>, band: &BandInfo, changed: &[InputInfo]) {
         (self.stopped, self.approval.declined) = (None, None);
         // A run that was parked goes on as if it had not ended.
-        let had_ended = self.outcome.is_some() && !self.is_parked();
+        let had_ended = self.has_ended() && !self.is_parked();
         if let Some(answer) = answer {
             self.take_answer(answer);
         }
@@ -476,6 +465,7 @@ impl RunState {
         if self.tasks.iter().any(|task| task.task.job == Job::Unrecorded) {
             // Recorded by an earlier version, which didn't record what the tasks are. The run begins anew.
             self.tasks.clear();
+            self.places.clear();
             self.plan = None;
         }
         let mut again: Vec<String> = Vec::new();
@@ -512,7 +502,8 @@ impl RunState {
         self.status = Status::InProgress;
         self.answer.clear();
         self.missing.clear();
-        (self.required_action, self.outcome, self.usage) = (None, None, None);
+        self.required_action = None;
+        (self.outcome, self.usage, self.lost_outcome) = (None, None, false);
     }
 }
 

@@ -420,17 +420,25 @@ fn what_a_killed_process_had_removed_leaves_the_file_at_the_next_opening() {
 }
 
 /// Size of a large record in bytes.
-const LARGE: usize = 48 << 20;
+const LARGE: u64 = 16 << 20;
 
-/// A record of [`LARGE`] bytes, and its runs in order.
+/// A record of about [`LARGE`] bytes, and its runs in order.
 fn large(path: &std::path::Path) -> (Journal, Vec<String>) {
     let journal = Journal::open(path).unwrap();
-    let text = "SECRET-large- ".repeat(1 << 12);
+    // What repeats itself would hardly take any room.
+    let mut state = 1_u64;
+    let mut text = || {
+        let word = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            format!("SECRET-large-{state:x} ")
+        };
+        (0..1 << 11).map(word).collect::<String>()
+    };
     let mut runs = Vec::new();
-    while runs.len() * 16 * text.len() < LARGE {
+    while std::fs::metadata(path).unwrap().len() < LARGE {
         let run = journal.create_run().unwrap().id;
         for n in 0..16 {
-            journal.append(&run, "answer.delta", 0, &json!({"text": text, "n": n})).unwrap();
+            journal.append(&run, "answer.delta", 0, &json!({"text": text(), "n": n})).unwrap();
         }
         runs.push(run);
     }

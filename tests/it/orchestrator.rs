@@ -9,6 +9,7 @@ mod parked;
 mod patterns;
 mod resumed;
 mod scripted;
+mod size;
 mod topic;
 mod trouble;
 

@@ -453,3 +453,25 @@ async fn a_record_in_memory_is_taken_up_as_well() {
     assert_eq!(after.events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     assert_eq!((after.left, last(&after, "answer").as_str()), (false, "all of it"));
 }
+
+#[tokio::test]
+async fn nobody_keeps_a_run_who_went_away_while_it_was_taken_up() {
+    let (_folder, path, journal) = on_disk();
+    let run = ended(&journal).await;
+    let (free, waits) = std::sync::mpsc::channel::<()>();
+    let busy = journal.clone();
+    let busy = tokio::spawn(async move {
+        busy.write(move |_| waits.recv().map_err(|_| JournalError::NoAnswer { path: "x".into() })).await
+    });
+    settle_a_moment().await;
+    let gone = tokio::time::timeout(Duration::from_millis(50), async {
+        tokio::join!(journal.reopen(&run), journal.fork(&run, 1))
+    });
+    assert!(gone.await.is_err(), "the writer is busy");
+    free.send(()).unwrap();
+    busy.await.unwrap().unwrap();
+    settled(&journal).await;
+    let other = Journal::open(&path).unwrap();
+    assert!(other.runs().unwrap().iter().all(|row| other.holder(&row.id).is_none()));
+    journal.reopen(&run).await.unwrap();
+}

@@ -1,22 +1,60 @@
-//! The state of a run whose record is damaged, or ends before the run did.
+//! The state of a run whose record is damaged in places: what can't be read is named, and what must have happened is
+//! taken into the state.
 
-use bandmaster_journal::Event;
+use bandmaster_journal::{DAMAGED, Event};
+use serde_json::Value;
 
 use super::RunState;
+use crate::event::EventKind;
 use crate::outcome::Status;
 
 impl RunState {
-    pub(super) fn note_damage(&mut self, seq: u64, kind: &str, why: &str) {
+    /// The state after a run's events, in order. Events of unknown types are ignored; damaged ones are named.
+    #[must_use]
+    pub fn fold(id: &str, created_ms: u64, events: &[Event]) -> Self {
+        let mut run = Self::new(id, created_ms);
+        for event in events {
+            run.take_recorded(event);
+        }
+        run.missing.extend(run.damaged.iter().cloned());
+        run
+    }
+
+    fn take_recorded(&mut self, event: &Event) {
+        (self.wall_ms, self.last_seq) = (event.ms, event.seq);
+        if event.kind == DAMAGED {
+            let text = |field: &str| event.body[field].as_str().unwrap_or_default();
+            self.take_damaged(text("event"), &Value::Null);
+            return self.note_damage(event.seq, text("event"), text("why"));
+        }
+        match EventKind::read(&event.kind, &event.body) {
+            Ok(Some(kind)) => self.apply(event.seq, event.ms, &kind),
+            Ok(None) => {}
+            Err(why) => {
+                self.take_damaged(&event.kind, &event.body);
+                self.note_damage(event.seq, &event.kind, &why.to_string());
+            }
+        }
+    }
+
+    fn note_damage(&mut self, seq: u64, kind: &str, why: &str) {
         self.damaged.push(format!("event {seq} ({kind}), whose record is damaged: {why}"));
     }
 
-    /// Takes what can be read of a damaged event: a run or task that ended did end, even if nobody can say how.
-    pub(super) fn take_damaged(&mut self, event: &Event) {
-        let text = |field: &str| event.body[field].as_str().unwrap_or_default().to_owned();
-        match event.kind.as_str() {
+    /// Takes what can be read of a damaged event: a run or task that ended did end, even if nobody can say how, and a
+    /// run that was taken up has not ended any more.
+    fn take_damaged(&mut self, kind: &str, body: &Value) {
+        let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
+        match kind {
             "run.finished" => {
                 self.status = Status::Incomplete;
                 self.answer = text("answer");
+                (self.outcome, self.lost_outcome) = (None, true);
+            }
+            "run.resumed" | "run.forked" => {
+                let band = self.band.clone();
+                self.resume(None, &band.clone().unwrap_or_default(), &[]);
+                self.band = band;
             }
             "task.finished" => {
                 if let Some(task) = self.task_mut(&text("task")) {

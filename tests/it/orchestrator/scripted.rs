@@ -168,6 +168,11 @@ impl Ran {
         go_on(folder, planner, workers, start)
     }
 
+    /// The file of its record.
+    pub fn record(&self) -> std::path::PathBuf {
+        record(&self.folder)
+    }
+
     pub fn types(&self) -> Vec<&str> {
         self.events.iter().filter_map(|event| event["type"].as_str()).collect()
     }
