@@ -266,21 +266,25 @@ impl<'a> Worker<'a> {
                     has_happened = self.take_report(&mut core, ms, event).await;
                     continue;
                 }
-                if let Some(ended) = self.ended.take() {
-                    self.take_call(&mut core, ended).await;
-                    break;
-                }
                 tokio::select! {
                     biased;
-                    Some((ms, event)) = self.receiver.recv() => {
-                        has_happened = self.take_report(&mut core, ms, event).await;
-                    }
                     reason = self.context.cancel.stopped(), if !stopped => {
                         let event = stop_event(reason, &core.state);
                         self.note(&mut core.state, event).await;
                         has_happened = true;
                     }
-                    Some(ended) = self.calls.join_next_with_id() => self.ended = Some(ended),
+                    () = std::future::ready(()), if self.ended.is_some() => {
+                        if let Some(ended) = self.ended.take() {
+                            self.take_call(&mut core, ended).await;
+                        }
+                        has_happened = true;
+                    }
+                    Some((ms, event)) = self.receiver.recv() => {
+                        has_happened = self.take_report(&mut core, ms, event).await;
+                    }
+                    Some(ended) = self.calls.join_next_with_id(), if self.ended.is_none() => {
+                        self.ended = Some(ended);
+                    }
                     () = &mut clock => unreachable!("the clock only stops the run"),
                 }
             }

@@ -150,7 +150,7 @@ fn text(prompt: &str, random: &mut Random) -> String {
     if let Some((_, results)) = prompt.split_once("Results:\n") {
         return results.split("\n\nAnswer the goal").next().unwrap_or_default().to_owned();
     }
-    if prompt.contains("Answer with the number alone.") {
+    if prompt.contains("with one number and nothing else") {
         let number = prompt.split_once("keeps ").and_then(|(_, rest)| rest.split(' ').next());
         return number.map_or_else(|| random.below(90).to_string(), str::to_owned);
     }

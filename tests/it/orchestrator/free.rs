@@ -37,7 +37,7 @@ fn plan() -> String {
 /// Does what it is told, if it is about the farms.
 fn obedient(call: &Call) -> Act {
     let prompt = last(call);
-    if prompt.contains("Answer with the number alone.") {
+    if prompt.contains("with one number and nothing else") {
         return say(sheep(call).to_string());
     }
     if let Some((_, known)) = prompt.split_once("Results:\n") {

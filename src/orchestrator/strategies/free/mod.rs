@@ -26,7 +26,7 @@ const DRAWS: usize = 3;
 const PLAN_TOKENS_MAX: u32 = 1400;
 const GOAL_TOKENS_MAX: u32 = 600;
 /// Words that are typical of the worked example in the planner's prompt.
-const EXAMPLES_OWN: &[&str] = &["salt", "tons", "harbour", "anna", "bertha"];
+const EXAMPLES_OWN: &[&str] = &["salt", "tons", "harbour", "ship", "anna", "bertha"];
 
 pub(super) struct Free;
 

@@ -40,7 +40,11 @@ pub(super) fn task(task: &Task, goal: &Goal, state: &RunState) -> Prompt {
         none if none.is_empty() => none,
         known => format!("Known so far:\n{known}\n\n"),
     };
-    let number = if task.output == Shape::Number { " Answer with the number alone." } else { "" };
+    let how = if task.output == Shape::Number {
+        "with one number and nothing else"
+    } else {
+        "in one to three sentences"
+    };
     match (&task.job, &task.input) {
         (Job::Read, Some(slice)) => {
             let text = goal.inputs.get(slice.index).map_or("", |input| input.text.trim());
@@ -49,7 +53,7 @@ pub(super) fn task(task: &Task, goal: &Goal, state: &RunState) -> Prompt {
                 ("text", text),
                 ("known", &known),
                 ("do", &task.instruction),
-                ("number", number),
+                ("how", how),
             ])
         }
         (Job::Answer, _) => prompts::DIRECT_ANSWER
@@ -64,7 +68,7 @@ pub(super) fn task(task: &Task, goal: &Goal, state: &RunState) -> Prompt {
             ("known", &known),
             ("goal", &goal.text),
             ("do", &task.instruction),
-            ("number", number),
+            ("how", how),
         ]),
     }
 }
