@@ -14,6 +14,7 @@ mod choice;
 mod clarify;
 mod event;
 mod goal;
+mod inputs;
 mod ladder;
 mod missing;
 mod outcome;
@@ -42,7 +43,7 @@ pub use band::{
 };
 pub use cancel::{Cancel, StopReason};
 pub use choice::why::{Attachment, Facts, Nearest, StrategyWhy};
-pub use event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Split};
+pub use event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, InputInfo, RunEvent, Split};
 pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
 pub use parked::{ActionKind, Answer, Approval, Question, RequiredAction, TaskQuestion};
