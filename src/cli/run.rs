@@ -184,6 +184,7 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<LeftOut>), CliError> {
     let left_out = found.left_out.into_iter().map(LeftOut::from).collect();
     let request = RunRequest {
         inputs: found.inputs,
+        paths: found.paths,
         strategy,
         budget: Budget { tokens: flags.budget_tokens, time },
         seed: flags.seed,

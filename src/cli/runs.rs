@@ -49,7 +49,8 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
             }
         }
         RunsCommand::Resume(rerun) => {
-            let start = resume(&journal, &journal.find(&rerun.id)?)?;
+            let mut start = resume(&journal, &journal.find(&rerun.id)?)?;
+            inputs::read_again(&mut start)?;
             execute(config, &rerun.band, &rerun.execution, start, &[])
         }
         RunsCommand::Answer { rerun, text } => {

@@ -234,9 +234,9 @@ pub enum EventKind {
         answer: Option<String>,
         /// The models of this process.
         band: BandInfo,
-        /// Inputs whose files have changed, with their new sizes.
+        /// Inputs whose files have changed, with their new texts.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        changed: Vec<InputInfo>,
+        changed: Vec<ChangedInput>,
     },
     /// The run begins with the events of another one up to event `at`, with other settings.
     #[serde(rename = "run.forked")]
@@ -399,12 +399,30 @@ pub struct Asked {
 }
 
 /// An input, without its text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputInfo {
     pub name: String,
     /// Counted by the planner's tokenizer.
     #[serde(default)]
     pub tokens: usize,
+    /// Absolute path of the file that it was read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// SHA-256 of the text in hex, if it was read from a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// An input whose file has changed since the run read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedInput {
+    /// Index of the input.
+    pub input: usize,
+    #[serde(flatten)]
+    pub info: InputInfo,
+    /// The new text. Clients that follow a run on a server don't get it.
+    #[serde(default)]
+    pub text: String,
 }
 
 /// Why an attempt failed.

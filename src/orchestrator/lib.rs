@@ -12,6 +12,7 @@ mod checks;
 mod choice;
 mod event;
 mod goal;
+mod inputs;
 mod ladder;
 mod missing;
 mod outcome;
@@ -38,7 +39,7 @@ pub use band::{
 };
 pub use cancel::{Cancel, StopReason};
 pub use choice::why::{Attachment, Facts, Nearest, StrategyWhy};
-pub use event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Split};
+pub use event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, InputInfo, RunEvent, Split};
 pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
 pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task};

@@ -148,6 +148,8 @@ pub struct RunRequest {
     pub goal: String,
     /// Texts that came with the goal, in order.
     pub inputs: Vec<Input>,
+    /// Absolute path of the file of each input, if it was read from one. Inputs without a path here have none.
+    pub paths: Vec<Option<String>>,
     /// Messages before the goal. A call that works on the whole goal reads them first.
     pub conversation: Vec<Message>,
     /// `None` lets the run choose.
@@ -168,6 +170,7 @@ impl RunRequest {
         Self {
             goal: goal.into(),
             inputs: Vec::new(),
+            paths: Vec::new(),
             conversation: Vec::new(),
             strategy: None,
             budget: Budget::default(),

@@ -18,8 +18,9 @@ use super::blocking::{Counts, count, run_blocking};
 use super::cancel::{Cancel, StopReason};
 use super::choice;
 use super::choice::why::StrategyWhy;
-use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Split};
+use super::event::{Asked, CallEnd, EventKind, FailureClass, RunEvent, Split};
 use super::goal::{BandInfo, Goal, Models};
+use super::inputs;
 use super::outcome::{Outcome, TokenUsage};
 use super::request::{RunRequest, StrategyName};
 use super::start::{RunStart, StartKind};
@@ -144,7 +145,7 @@ impl<'a> Worker<'a> {
         cancel: &Cancel,
     ) -> Self {
         let (events, receiver) = mpsc::unbounded_channel();
-        let RunStart { request, state, kind } = start;
+        let RunStart { request, state, kind, .. } = start;
         // A run that had ended gets its budget anew. One whose process was killed has what is left.
         let killed = !state.has_ended() && !matches!(kind, StartKind::Forked { .. });
         let spent = if killed { state.computed_tokens() } else { 0 };
@@ -174,18 +175,17 @@ impl<'a> Worker<'a> {
 
     /// Works until the run ends.
     async fn work(mut self, start: RunStart, strategy: Option<Arc<dyn Strategy>>) -> Outcome {
-        let RunStart { request, mut state, kind } = start;
+        let RunStart { request, mut state, kind, texts } = start;
         let request = Arc::new(request);
         let band = BandInfo::of(self.band);
         let counts = count(&self.band.planner, &request).await;
         let run = self.recorder.recording.id().to_owned();
+        let changed = texts.changed(&request, &counts.inputs);
         let event = match kind {
             StartKind::New => started(&request, &counts, &band, run),
-            StartKind::Resumed => {
-                EventKind::RunResumed { answer: None, band: band.clone(), changed: Vec::new() }
-            }
+            StartKind::Resumed => EventKind::RunResumed { answer: None, band: band.clone(), changed },
             StartKind::Answered(answer) => {
-                EventKind::RunResumed { answer: Some(answer), band: band.clone(), changed: Vec::new() }
+                EventKind::RunResumed { answer: Some(answer), band: band.clone(), changed }
             }
             StartKind::Forked { from, at, set } => {
                 EventKind::RunForked { run, from, at, set, band: band.clone() }
@@ -408,11 +408,7 @@ fn stop_event(reason: StopReason, state: &RunState) -> EventKind {
 }
 
 fn started(request: &RunRequest, counts: &Counts, band: &BandInfo, run: String) -> EventKind {
-    let inputs = request
-        .inputs
-        .iter()
-        .zip(&counts.inputs)
-        .map(|(input, tokens)| InputInfo { name: input.name.clone(), tokens: *tokens });
+    let inputs = (0..request.inputs.len()).map(|at| inputs::info(request, at, counts.inputs[at]));
     EventKind::RunStarted {
         run,
         goal: request.goal.clone(),

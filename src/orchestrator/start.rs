@@ -8,6 +8,7 @@ use bandmaster_journal::{DAMAGED, Journal, JournalError, Listed, RecordedRun};
 use serde_json::Value;
 
 use super::event::Asked;
+use super::inputs::{Texts, sha256};
 use super::outcome::Status;
 use super::request::{Budget, Input, RunRequest, StrategyError, StrategyName};
 use super::state::RunState;
@@ -34,6 +35,8 @@ pub enum StartError {
     NoAnswer,
     #[error("run {id} has no event {at}: its events are 1 to {last} (`bandmaster runs show {id} --events`)")]
     NoEvent { id: String, at: u64, last: u64 },
+    #[error("run {id} has no input {input}: it has {inputs}, and the first is 0")]
+    NoInput { id: String, input: usize, inputs: usize },
     #[error("{name}={value}: {why}")]
     Setting { name: String, value: String, why: String },
     #[error(transparent)]
@@ -48,6 +51,7 @@ pub struct RunStart {
     /// The state that it goes on from.
     pub(super) state: RunState,
     pub kind: StartKind,
+    pub(super) texts: Texts,
 }
 
 /// How a run begins or goes on.
@@ -69,7 +73,37 @@ impl RunStart {
     /// A new run. It gets its id when it is recorded.
     #[must_use]
     pub fn new(request: RunRequest) -> Self {
-        Self { request, state: RunState::new("", 0), kind: StartKind::New }
+        Self::of(request, RunState::new("", 0), StartKind::New)
+    }
+
+    pub(super) fn of(mut request: RunRequest, state: RunState, kind: StartKind) -> Self {
+        let texts = Texts::of(&state, &mut request);
+        Self { request, state, kind, texts }
+    }
+
+    /// Gives the text that the file of an input has now. Tasks that read the input are done again if the text is another
+    /// one than the run read. Returns whether it is.
+    ///
+    /// # Errors
+    /// When the run has no such input.
+    pub fn read_again(&mut self, input: usize, text: String) -> Result<bool, StartError> {
+        let RunState { id, inputs, .. } = &self.state;
+        let no_input = || StartError::NoInput { id: id.clone(), input, inputs: inputs.len() };
+        let known = inputs.get(input).zip(self.request.inputs.get(input));
+        let (info, read) = known.ok_or_else(no_input)?;
+        let is_same = match &info.sha256 {
+            Some(known) => sha256(&text) == *known,
+            None => read.text == text,
+        };
+        if !is_same {
+            self.texts.change(&mut self.request, input, text);
+        }
+        Ok(!is_same)
+    }
+
+    /// Indexes and new texts of the inputs whose files have changed.
+    pub fn changed_inputs(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.texts.new_texts(&self.request)
     }
 
     /// What the run was asked at an earlier state, when it had fewer answers to its questions.
@@ -78,6 +112,7 @@ impl RunStart {
         let answers = self.state.answers.len() + usize::from(matches!(self.kind, StartKind::Answered(_)));
         let later = answers.saturating_sub(state.answers.len());
         request.inputs.truncate(request.inputs.len().saturating_sub(later));
+        self.texts.restore(state, &mut request);
         request.goal.clone_from(&state.goal);
         request.seed = state.asked.seed;
         request
@@ -267,6 +302,7 @@ fn from_record(journal: &Journal, run: &RecordedRun, kind: StartKind) -> Result<
     let answers = answers.into_iter().map(|text| Input { name: "answer".to_owned(), text: text.clone() });
     let request = RunRequest {
         inputs: recorded.chain(answers).collect(),
+        paths: state.inputs.iter().map(|input| input.path.clone()).collect(),
         conversation: asked.conversation,
         strategy,
         seed: asked.seed,
@@ -274,7 +310,7 @@ fn from_record(journal: &Journal, run: &RecordedRun, kind: StartKind) -> Result<
         models: asked.models,
         ..RunRequest::new(state.goal.clone())
     };
-    Ok(RunStart { request, state, kind })
+    Ok(RunStart::of(request, state, kind))
 }
 
 #[cfg(test)]

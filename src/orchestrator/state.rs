@@ -1,17 +1,18 @@
 //! The state of a run: a fold of its events and nothing else. The same state is what a run goes on from, what
 //! `runs show` prints and what a fork begins with.
 
+mod changed;
 mod damaged;
 mod replans;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::cancel::StopReason;
 use super::choice::why::StrategyWhy;
-use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Split};
+use super::event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, InputInfo, Split};
 use super::goal::BandInfo;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
 use super::plan::{Job, Plan, Task};
@@ -60,6 +61,9 @@ pub struct RunState {
     /// Where long inputs are cut.
     #[serde(skip)]
     pub splits: Vec<Split>,
+    /// New texts of inputs whose files have changed, by the index of the input.
+    #[serde(skip)]
+    pub texts: BTreeMap<usize, String>,
     /// Why the run is being stopped.
     #[serde(skip)]
     pub stopped: Option<Stopped>,
@@ -266,6 +270,7 @@ impl RunState {
             asked: Asked::default(),
             band: None,
             splits: Vec::new(),
+            texts: BTreeMap::new(),
             stopped: None,
             replans: Vec::new(),
             answers: Vec::new(),
@@ -424,7 +429,7 @@ impl RunState {
     /// Takes up a run. What has an accepted result stays, unless it read an input that has changed or needs what is done
     /// again. A task that failed is tried again if the run had ended; if its process was killed, the run goes on as if
     /// that had not happened.
-    fn resume(&mut self, answer: Option<&str>, band: &BandInfo, changed: &[InputInfo]) {
+    fn resume(&mut self, answer: Option<&str>, band: &BandInfo, changed: &[ChangedInput]) {
         if let Some(answer) = answer {
             self.answers.push((self.answer.clone(), answer.to_owned()));
             if self.strategy == Some(StrategyName::Ask) {
@@ -432,14 +437,7 @@ impl RunState {
                 (self.strategy, self.strategy_why) = (None, None);
             }
         }
-        let mut changed_at = Vec::new();
-        for input in changed {
-            if let Some(at) = self.inputs.iter().position(|known| known.name == input.name) {
-                self.inputs[at] = input.clone();
-                self.splits.retain(|split| split.input != at);
-                changed_at.push(at);
-            }
-        }
+        let changed_at = self.take_changed(changed);
         if self.tasks.iter().any(|task| task.task.job == Job::Unrecorded) {
             // Recorded by an earlier version, which didn't record what the tasks are. The run begins anew.
             self.tasks.clear();

@@ -3,3 +3,4 @@
 #![warn(unreachable_pub)]
 
 pub mod calculator;
+pub mod tables;

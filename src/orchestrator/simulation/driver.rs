@@ -419,7 +419,7 @@ impl<'a> Driver<'a> {
         let row = RunRow { id: id(self.forked), created_ms: 0 };
         let run = RecordedRun { row, left: false, events: self.record.clone() };
         let request = request_at(self.world, self.state());
-        let start = RunStart { request, state: self.state().clone(), kind: StartKind::Resumed };
+        let start = RunStart::of(request, self.state().clone(), StartKind::Resumed);
         let custom = self.world.custom();
         let replayed = replay(&run, &start, custom.as_ref());
         assert!(replayed.differences.is_empty(), "{:#?}", replayed.differences);

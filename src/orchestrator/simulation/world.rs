@@ -219,7 +219,11 @@ impl World {
 
     pub(super) fn started(&self, id: &str) -> EventKind {
         let request = &self.request;
-        let info = |input: &Input| InputInfo { name: input.name.clone(), tokens: tokens(&input.text) };
+        let info = |input: &Input| InputInfo {
+            name: input.name.clone(),
+            tokens: tokens(&input.text),
+            ..InputInfo::default()
+        };
         EventKind::RunStarted {
             run: id.to_owned(),
             goal: request.goal.clone(),

@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Json as Body;
+use axum::body::HttpBody as _;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest as _, Path, Query, Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
+use axum::{Extension, Json as Body};
 use bandmaster_journal::{AsyncJournal, Journal, JournalError};
 use bandmaster_orchestrator::{self as orchestrator, RunStart, RunState, StartError, Status};
 use futures_util::stream::{self, StreamExt};
@@ -20,10 +21,13 @@ use crate::error::{ApiError, ErrorResponse};
 use crate::layers::RequestContext;
 use crate::run_models::band_for;
 use crate::runs::RunFollower;
+use crate::serve::Peer;
 use crate::wire::body::Json;
 use crate::wire::refusals::{BadBody, BadQuery, NoRun};
 use crate::wire::responses::object::Deleted;
-use crate::wire::runs::{CreateRun, ForkRun, ListRuns, Run, RunAnswer, RunList, RunSummary, event_json};
+use crate::wire::runs::{
+    CreateRun, ForkRun, ListRuns, NewText, ResumeRun, Run, RunAnswer, RunList, RunSummary, event_json,
+};
 use crate::{App, jobs, spans, sse};
 
 /// How long to wait for a run that is recorded but has not started.
@@ -45,9 +49,10 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
 pub(crate) async fn begin(
     State(app): State<Arc<App>>,
     context: RequestContext,
+    peer: Option<Extension<Peer>>,
     Json(request): Json<CreateRun>,
 ) -> Result<Body<Run>, ApiError> {
-    start(&app, context, RunStart::new(request.request()?)).await.map(Body)
+    start(&app, context, RunStart::new(request.request(peer.map(|Extension(peer)| peer))?)).await.map(Body)
 }
 
 async fn start(app: &Arc<App>, context: RequestContext, mut run: RunStart) -> Result<Run, ApiError> {
@@ -308,8 +313,10 @@ pub(crate) async fn answer(
 }
 
 /// Resumes a run that ended before it was done. Tasks with an accepted result are not done again.
+///
+/// The body may be empty.
 #[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "runs", params(("id" = String, Path, description = "The run's id")),
-    responses(
+    request_body = Option<ResumeRun>, responses(
         (status = 200, description = "The run, which goes on", body = Run),
         (status = 409, description = "The run is done, or still in progress", body = ErrorResponse),
         NoRun,
@@ -318,8 +325,20 @@ pub(crate) async fn resume(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     context: RequestContext,
+    request: Request,
 ) -> Result<Body<Run>, ApiError> {
-    go_on(&app, context, id, orchestrator::resume).await.map(Body)
+    let Json(ResumeRun { changed }) = match request.body().is_end_stream() {
+        true => Json(ResumeRun::default()),
+        false => Json::from_request(request, &()).await?,
+    };
+    let find = move |journal: &Journal, id: &str| {
+        let mut start = orchestrator::resume(journal, id)?;
+        for NewText { input, text } in changed {
+            start.read_again(input, text)?;
+        }
+        Ok(start)
+    };
+    go_on(&app, context, id, find).await.map(Body)
 }
 
 /// Starts a new run that begins with the events of another one up to one of them, with other settings.
@@ -351,6 +370,7 @@ async fn go_on(
         find(journal, &id).map_err(|error| match error {
             StartError::Record(error) => error.into(),
             StartError::NoAnswer => ApiError::invalid("text", error.to_string()),
+            StartError::NoInput { .. } => ApiError::invalid("changed", error.to_string()),
             StartError::NoEvent { .. } => ApiError::invalid("at", error.to_string()),
             StartError::Setting { .. } => ApiError::invalid("set", error.to_string()),
             other => ApiError::conflict(other.to_string()),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::ApiError;
+use crate::serve::Peer;
 
 /// A request to start a run.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -35,6 +36,26 @@ pub(crate) struct RunFile {
     pub name: String,
     /// Content of the text, also accepted as `content`.
     #[serde(alias = "content")]
+    pub text: String,
+    /// Absolute path of the file, from which `bandmaster runs resume` reads it again. It has no effect unless the request
+    /// comes over the private socket of this home, because another machine's files can't be read here.
+    pub path: Option<String>,
+}
+
+/// What has changed since a run was worked on.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct ResumeRun {
+    /// Inputs whose files have changed. Tasks that read them are done again.
+    #[serde(default)]
+    pub changed: Vec<NewText>,
+}
+
+/// The new text of an input.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct NewText {
+    /// Index of the input.
+    pub input: usize,
+    /// Content of the text.
     pub text: String,
 }
 
@@ -75,17 +96,23 @@ impl CreateRun {
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub(crate) fn request(self) -> Result<RunRequest, ApiError> {
+    pub(crate) fn request(self, from: Option<Peer>) -> Result<RunRequest, ApiError> {
         let goal = self.goal.trim();
         if goal.is_empty() {
             return Err(ApiError::invalid("goal", "goal is empty: describe the task"));
         }
         let strategy =
             self.strategy.filter(|name| name != "auto").map(|name| name.parse::<StrategyName>()).transpose();
-        let inputs = self.files.unwrap_or_default().into_iter();
+        let is_local = from == Some(Peer::Socket);
+        let file = |file: RunFile| {
+            let path = file.path.filter(|_| is_local);
+            (Input { name: file.name, text: file.text }, path)
+        };
+        let (inputs, paths) = self.files.unwrap_or_default().into_iter().map(file).unzip();
         Ok(RunRequest {
             strategy: strategy.map_err(|error| ApiError::invalid("strategy", error.to_string()))?,
-            inputs: inputs.map(|file| Input { name: file.name, text: file.text }).collect(),
+            inputs,
+            paths,
             budget: self.budget.unwrap_or_default().read()?,
             seed: self.seed.unwrap_or(0),
             ..RunRequest::new(goal)
@@ -197,5 +224,11 @@ pub(crate) fn event_json(event: &Event) -> Value {
     object.insert("ms".to_owned(), event.ms.into());
     object.insert("type".to_owned(), event.kind.clone().into());
     object.extend(event.body.as_object().cloned().unwrap_or_default());
+    // Whoever sent the new texts of inputs has them, and they may be long.
+    if let Some(changed) = object.get_mut("changed").and_then(Value::as_array_mut) {
+        for input in changed.iter_mut().filter_map(Value::as_object_mut) {
+            input.shift_remove("text");
+        }
+    }
     Value::Object(object)
 }

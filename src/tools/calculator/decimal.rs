@@ -29,7 +29,7 @@ impl Decimal {
     pub const ONE: Self = Self { units: 1, scale: 0 };
 
     /// Refuses the one integer whose negative is too large, so that changing a sign never overflows.
-    fn new(mut units: i128, mut scale: u32) -> Result<Self> {
+    pub(crate) fn new(mut units: i128, mut scale: u32) -> Result<Self> {
         if units == i128::MIN {
             return Err(CalculatorError::Overflow);
         }
