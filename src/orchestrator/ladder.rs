@@ -68,7 +68,11 @@ impl<'a> Past<'a> {
     fn of(attempts: &'a [Attempt]) -> Self {
         let mut past = Self::default();
         for attempt in attempts {
-            let Some(failure) = &attempt.failure else { continue };
+            let Some(failure) = &attempt.failure else {
+                // It asked a question, and the same worker goes on with the answer.
+                past.repeats = 0;
+                continue;
+            };
             past.last = Some(failure.class);
             match failure.class {
                 FailureClass::Transient if past.repeats < TRANSIENT_RETRIES => {

@@ -4,6 +4,7 @@
 #![warn(unreachable_pub)]
 
 mod advance;
+mod approval;
 mod attempt;
 mod band;
 mod blocking;
@@ -11,6 +12,7 @@ mod budget;
 mod cancel;
 mod checks;
 mod choice;
+mod clarify;
 mod event;
 mod fork_settings;
 mod goal;
@@ -20,6 +22,7 @@ mod ladder;
 mod limits;
 mod missing;
 mod outcome;
+mod parked;
 mod partial;
 mod plan;
 mod prompts;
@@ -37,6 +40,7 @@ mod template;
 mod topic;
 mod worker;
 
+pub use approval::PlanRefused;
 pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
     Role, Skill, Worker, WorkerKind,
@@ -48,11 +52,14 @@ pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
 pub use labels::{FailureMode, Label, labels};
 pub use limits::limit_in_words;
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
+pub use parked::{ActionKind, Answer, Approval, Question, RequiredAction, TaskQuestion};
 pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task, TokenLimits};
 pub use replay::{ChangedPrompt, Difference, OutputDifference, Replayed, Verified, replay, verify};
 pub use request::{Budget, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
-pub use run::{Observer, choose, run, run_with};
-pub use start::{RunStart, StartError, StartKind, answer, fork, recorded, resume, state, states};
+pub use run::{Observer, choose, decline, run, run_with};
+pub use start::{
+    RunStart, StartError, StartKind, answer, answer_with, fork, recorded, resume, state, states,
+};
 pub use state::{Attempt, Replan, RunState, TaskState};
 pub use strategies::direct_prompt;
 pub use strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};

@@ -22,6 +22,7 @@ use super::event::{Asked, CallEnd, EventKind, FailureClass, RunEvent, Split};
 use super::goal::{BandInfo, Goal, Models};
 use super::inputs;
 use super::outcome::{Outcome, TokenUsage};
+use super::parked::Answer;
 use super::request::{Budget, RunRequest, StrategyName};
 use super::start::{RunStart, StartKind};
 use super::state::RunState;
@@ -88,6 +89,34 @@ pub async fn run_with(
         return Err(JournalError::HasGoneOn { id: start.state.id });
     }
     Ok(Worker::new(band, &start, recording, observer, cancel).work(start, strategy).await)
+}
+
+/// Ends a parked run as cancelled, because the user declines what it asks. No model is needed for that.
+///
+/// # Errors
+/// As [`run`] for a recorded run.
+pub async fn decline(start: RunStart, journal: &AsyncJournal) -> Result<Outcome, JournalError> {
+    let recording = journal.reopen(&start.state.id).await?;
+    let RunStart { request, mut state, .. } = start;
+    if recording.last_seq() != state.last_seq {
+        return Err(JournalError::HasGoneOn { id: state.id });
+    }
+    let (ms, seq) = (state.wall_ms, state.last_seq);
+    let mut observer = |_: &RunEvent| {};
+    let mut recorder =
+        Recorder { recording, observer: &mut observer, seq, warnings: Vec::new(), is_behind: false };
+    let band = state.band.clone().unwrap_or_default();
+    let answer = Some(Answer::Approval { approve: false });
+    let resumed = EventKind::RunResumed { answer, band: band.clone(), changed: Vec::new() };
+    state.apply(seq + 1, ms, &resumed);
+    recorder.take(ms, resumed).await;
+    let facts = state.strategy_why.clone().unwrap_or_default().facts;
+    let mut core = Core::new(Arc::new(Goal::new(&request, facts, band)), state, None);
+    let (events, _) = core.advance(ms);
+    for event in events.into_iter().filter(|event| !matches!(event, EventKind::RunFinished { .. })) {
+        recorder.take(ms, event).await;
+    }
+    Ok(recorder.finish(core).await)
 }
 
 /// Chooses the strategy for a goal without running it. Uses no model but the embedder.
@@ -438,6 +467,7 @@ fn started(request: &RunRequest, counts: &Counts, band: &BandInfo, run: String) 
             budget_seconds: request.budget.time.map(|time| time.as_secs_f64()),
             budget_tasks: request.budget.tasks,
             budget_depth: request.budget.depth,
+            approve: request.approve,
             conversation: request.conversation.clone(),
             models: request.models.clone(),
         },

@@ -5,6 +5,7 @@ mod changed;
 mod damaged;
 mod replans;
 mod resume;
+mod waiting;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,6 +18,7 @@ use super::event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, InputI
 use super::goal::BandInfo;
 use super::limits;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
+use super::parked::{Answer, Approval, Question, RequiredAction};
 use super::plan::{Plan, Task};
 use super::request::StrategyName;
 pub use replans::Replan;
@@ -37,6 +39,9 @@ pub struct RunState {
     pub answer: String,
     /// What the answer lacks.
     pub missing: Vec<String>,
+    /// What the user has to do, while the run is parked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_action: Option<RequiredAction>,
     #[serde(serialize_with = "names")]
     pub inputs: Vec<InputInfo>,
     /// The plan that was accepted, if there was one.
@@ -81,6 +86,9 @@ pub struct RunState {
     /// Answers of the user to questions of the run, each with its question.
     #[serde(skip)]
     pub answers: Vec<(String, String)>,
+    /// How far the approval of the plan is.
+    #[serde(skip)]
+    pub approval: Approval,
     /// The result, since the run has ended.
     #[serde(skip)]
     pub outcome: Option<Box<Outcome>>,
@@ -121,6 +129,9 @@ pub struct TaskState {
     pub output: String,
     /// All attempts, in order.
     pub attempts: Vec<Attempt>,
+    /// What the task asked, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Question>,
     /// Start of the first attempt, in milliseconds since the run began.
     pub started_ms: Option<u64>,
     /// End of the task, in milliseconds since the run began.
@@ -198,7 +209,7 @@ pub struct Failure {
 }
 
 impl TaskState {
-    fn new(task: Task) -> Self {
+    pub(super) fn new(task: Task) -> Self {
         Self {
             id: task.id.clone(),
             status: Status::Queued,
@@ -206,6 +217,7 @@ impl TaskState {
             model: String::new(),
             output: String::new(),
             attempts: Vec::new(),
+            questions: Vec::new(),
             started_ms: None,
             finished_ms: None,
             error: None,
@@ -220,7 +232,7 @@ impl TaskState {
 
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        !matches!(self.status, Status::Queued | Status::InProgress)
+        !matches!(self.status, Status::Queued | Status::InProgress | Status::RequiresAction)
     }
 
     /// The result to use, if one was accepted.
@@ -251,8 +263,15 @@ impl TaskState {
         if anew || (self.status != Status::InProgress && self.status != Status::Cancelled) {
             self.earlier_attempts = self.attempts.len();
         }
-        self.status = if self.attempts_now().is_empty() { Status::Queued } else { Status::InProgress };
-        self.ready = self.status == Status::InProgress;
+        if anew {
+            self.questions.retain(|question| question.answer.is_some());
+        }
+        self.status = match self.attempts_now().is_empty() {
+            _ if self.open_question().is_some() => Status::RequiresAction,
+            true => Status::Queued,
+            false => Status::InProgress,
+        };
+        self.ready = self.status != Status::Queued;
         self.output = self.attempts_now().last().map_or_else(String::new, |last| last.output.clone());
         (self.error, self.finished_ms, self.cut) = (None, None, false);
     }
@@ -295,6 +314,8 @@ impl RunState {
             budget_from: Used::default(),
             replans: Vec::new(),
             answers: Vec::new(),
+            approval: Approval::default(),
+            required_action: None,
             outcome: None,
             lost_outcome: false,
         }
@@ -359,7 +380,7 @@ impl RunState {
             EventKind::RunCancelled => {
                 self.stopped.get_or_insert(Stopped { reason: StopReason::Interrupted, limit: 0.0 });
             }
-            EventKind::RunResumed { answer, band, changed } => self.resume(answer.as_deref(), band, changed),
+            EventKind::RunResumed { answer, band, changed } => self.resume(answer.as_ref(), band, changed),
             EventKind::RunForked { run, set, band, .. } => self.fork(run, set, band),
             EventKind::RunFinished { outcome } => {
                 self.status = outcome.status;
@@ -367,10 +388,12 @@ impl RunState {
                 self.answer.clone_from(&outcome.answer);
                 self.usage = Some(outcome.usage);
                 self.missing.clone_from(&outcome.missing);
+                self.required_action = outcome.required_action();
                 self.outcome = Some(outcome.clone());
             }
+            EventKind::PlanProposed { slots } => self.approval.proposed = Some(slots.clone()),
             EventKind::ReplanStarted { why, kept, dropped } => self.replan(why, kept, dropped),
-            EventKind::PlanProposed { .. } | EventKind::TaskProgress { .. } => {}
+            EventKind::TaskProgress { .. } => {}
             of_task => self.apply_to_task(ms, of_task),
         }
     }
@@ -457,6 +480,8 @@ impl TaskState {
                 attempt.output.clone_from(output);
                 (attempt.usage, attempt.end, attempt.steps) = (*usage, Some(end.clone()), *steps);
             }
+            EventKind::TaskAsked { attempt, question, .. } => self.ask(*attempt, question),
+            EventKind::TaskAnswered { answer, .. } => self.take_answer(answer),
             EventKind::TaskFailed { attempt, class, error, kept, doubtful, .. } => {
                 let attempt = self.attempt(*attempt);
                 attempt.error = Some(error.clone());

@@ -6,6 +6,7 @@ mod failures;
 mod free;
 mod free_plans;
 mod outside;
+mod parked;
 mod patterns;
 mod resumed;
 mod scripted;

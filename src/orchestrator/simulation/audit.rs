@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use bandmaster_journal::Event;
+use serde_json::Value;
 
 use crate::event::{CallEnd, EventKind, FailureClass};
 use crate::goal::BandInfo;
 use crate::outcome::{Outcome, Status, TokenUsage};
+use crate::parked::Answer;
 use crate::plan::{Job, Task};
 use crate::request::Budget;
 
@@ -26,6 +28,8 @@ struct Known {
     /// Whether its result was cut off at its limit.
     cut: bool,
     attempts: Vec<Made>,
+    /// Whether it waits for an answer.
+    asks: bool,
     /// Attempts that were made before the run was taken up and the task was begun anew.
     earlier: usize,
 }
@@ -35,6 +39,8 @@ struct Made {
     rung: usize,
     end: Option<CallEnd>,
     failure: Option<FailureClass>,
+    /// Whether it ended with a question.
+    asked: bool,
 }
 
 #[derive(Default)]
@@ -54,6 +60,8 @@ struct Audit {
     begun: HashSet<String>,
     /// Tasks that had been begun before.
     begun_before: HashSet<String>,
+    /// Whether the user wants to approve the plan, and has not yet.
+    unapproved: bool,
     outcome: Option<Outcome>,
     /// What was completed before the last kill.
     kept: HashSet<String>,
@@ -95,6 +103,7 @@ impl Audit {
         assert!(takes_up || self.outcome.is_none(), "something happens after the end: {event:?}");
         match event {
             EventKind::RunStarted { asked, band, .. } => {
+                self.unapproved = asked.approve;
                 self.band = band.clone().unwrap_or_default();
                 self.budget = Budget {
                     tokens: asked.budget_tokens,
@@ -104,6 +113,7 @@ impl Audit {
                 };
             }
             EventKind::PlanAccepted { plan } => {
+                assert!(!self.unapproved, "the plan is carried out although nobody has approved it");
                 self.has_plan = true;
                 plan.tasks().iter().for_each(|task| self.add(task));
             }
@@ -119,6 +129,17 @@ impl Audit {
             EventKind::TaskOutput { task, attempt, end, usage, .. } => {
                 self.output(task, *attempt, end, *usage)
             }
+            EventKind::TaskAsked { task, attempt, .. } => {
+                let known = self.known(task);
+                let made = known.attempts.last_mut().expect("it was begun");
+                assert!(made.end.is_some() && made.failure.is_none() && !made.asked, "{task} asks once");
+                made.asked = true;
+                known.asks = true;
+                assert_eq!(*attempt as usize, known.attempts.len(), "the last attempt of {task} asks");
+                let asked = known.attempts.iter().filter(|made| made.asked).count();
+                assert!(asked <= 2, "{task} asks {asked} questions");
+            }
+            EventKind::TaskAnswered { task, .. } => self.answer(task),
             EventKind::TaskPartial { task, attempt, .. } => {
                 assert!(!self.is_stopped, "a part of {task} comes after the run was stopped");
                 let of = (task.clone(), *attempt);
@@ -146,9 +167,21 @@ impl Audit {
                 self.by_user = !self.is_stopped;
                 self.is_stopped = true;
             }
-            EventKind::RunResumed { band, .. } => {
+            EventKind::RunResumed { answer, band, .. } => {
                 self.band = band.clone();
-                self.take_up(self.outcome.is_some());
+                let was_parked =
+                    self.outcome.as_ref().is_some_and(|end| end.status == Status::RequiresAction);
+                assert!(answer.is_none() || was_parked, "nobody asked for {answer:?}");
+                self.take_up(self.outcome.is_some() && !was_parked);
+                match answer {
+                    Some(Answer::Task { task, .. }) => self.answer(task),
+                    Some(Answer::Approval { approve: false }) => {
+                        (self.is_stopped, self.by_user) = (true, true)
+                    }
+                    Some(Answer::Plan { plan }) => self.edit(plan),
+                    Some(_) => self.unapproved = false,
+                    None => {}
+                }
             }
             // A fork goes on from the middle of the other run, even if that had ended.
             EventKind::RunForked { set, band, .. } => {
@@ -218,7 +251,29 @@ impl Audit {
         let place = self.places.insert(task.id.clone(), self.tasks.len());
         assert!(place.is_none(), "{} is added twice", task.id);
         let (output, attempts) = (String::new(), Vec::new());
-        self.tasks.push(Known { task: task.clone(), status: None, output, cut: false, attempts, earlier: 0 });
+        self.tasks.push(Known {
+            task: task.clone(),
+            status: None,
+            output,
+            cut: false,
+            attempts,
+            asks: false,
+            earlier: 0,
+        });
+    }
+
+    /// An edited plan stands in for the planner's reply.
+    fn edit(&mut self, plan: &Value) {
+        self.unapproved = false;
+        for known in self.tasks.iter_mut().filter(|known| known.task.job == Job::Plan) {
+            (known.status, known.output) = (Some(Status::Completed), plan.to_string());
+        }
+    }
+
+    fn answer(&mut self, task: &str) {
+        let known = self.known(task);
+        assert!(known.asks, "{task} is answered although it asks nothing");
+        known.asks = false;
     }
 
     /// A task begins only when all that it needs has ended.
@@ -238,6 +293,7 @@ impl Audit {
         self.check_worker(task, worker, rung);
         let known = self.known(task);
         assert!(known.status.is_none(), "{task} begins although it has ended");
+        assert!(!known.asks, "{task} begins although its question is open");
         assert_eq!(attempt as usize, known.attempts.len() + 1, "the number of an attempt of {task}");
         let by_rule = known.task.job == Job::Calculate;
         let now = &known.attempts[known.earlier..];
@@ -248,9 +304,9 @@ impl Audit {
         let stalls = |made: &&Made| made.failure == Some(FailureClass::Stalled) && made.model == model;
         let is_dead = now.iter().filter(stalls).count() >= 2;
         assert!(!is_dead || repeats(now), "{model} is asked for {task} although it stalled twice");
-        let tries_max = (1 + REPEATS_MAX) * (known.task.ladder.len() + STAND_INS_MAX);
+        let tries_max = (3 + REPEATS_MAX) * (known.task.ladder.len() + STAND_INS_MAX);
         assert!(now.len() < tries_max, "{task} never ends");
-        known.attempts.push(Made { model: model.to_owned(), rung, end: None, failure: None });
+        known.attempts.push(Made { model: model.to_owned(), rung, end: None, failure: None, asked: false });
         if !by_rule {
             self.check_budget(task);
             self.in_flight.insert((task.to_owned(), attempt));
@@ -356,6 +412,7 @@ impl Audit {
             if matches!(known.status, Some(Status::Completed | Status::Failed | Status::Skipped)) {
                 again.insert(known.task.id.clone());
             }
+            known.asks &= !needs_again;
             while known.attempts.last().is_some_and(|made| matches!(made.end, None | Some(CallEnd::Stopped)))
             {
                 known.attempts.pop();
@@ -377,8 +434,9 @@ impl Audit {
     }
 
     fn end(&mut self, outcome: &Outcome) {
+        let parked = outcome.status == Status::RequiresAction;
         let ends = [Status::Completed, Status::Incomplete, Status::Failed, Status::Cancelled];
-        assert!(ends.contains(&outcome.status), "the run ends as {}", outcome.status);
+        assert!(parked || ends.contains(&outcome.status), "the run ends as {}", outcome.status);
         assert!(outcome.status != Status::Failed || outcome.error.is_some(), "a run that failed says why");
         assert!(outcome.status != Status::Completed || !outcome.answer.trim().is_empty(), "an empty answer");
         let reports = outcome.tasks.iter().chain(&outcome.planner_tasks);
@@ -386,7 +444,12 @@ impl Audit {
         for report in reports {
             reported += 1;
             let known = self.known(&report.id);
-            let status = known.status.unwrap_or_else(|| panic!("{} has not ended", report.id));
+            let Some(status) = known.status else {
+                assert!(parked, "{} has not ended", report.id);
+                let waits = [Status::Queued, Status::RequiresAction].contains(&report.status);
+                assert!(waits, "{} is {} in a run that is parked", report.id, report.status);
+                continue;
+            };
             assert_eq!(
                 (report.status, &report.output),
                 (status, &known.output),
@@ -397,6 +460,11 @@ impl Audit {
         }
         assert_eq!(reported, self.tasks.len(), "each task is reported");
         assert_eq!(outcome.usage.tokens, self.tokens, "the run's cost is that of its calls");
+        if parked {
+            assert!(self.in_flight.is_empty(), "a parked run has calls in flight: {:?}", self.in_flight);
+            let waits = self.unapproved || self.tasks.iter().any(|known| known.asks);
+            assert!(waits, "the run is parked and asks nothing");
+        }
         self.outcome = Some(outcome.clone());
     }
 }
@@ -409,6 +477,9 @@ fn repeats(before: &[Made]) -> bool {
 /// The same worker repeats a call after trouble that may pass, and else the next one on the ladder tries.
 fn check_rung(task: &str, before: &[Made], rung: usize) {
     let Some(last) = before.last() else { return assert_eq!(rung, 0, "{task} begins high on its ladder") };
+    if last.asked {
+        return assert_eq!(rung, last.rung, "{task} goes on with the answer to its question");
+    }
     assert!(last.failure.is_some(), "{task} is tried again before the last attempt was judged");
     let passing = |made: &&Made| made.rung == last.rung && made.failure == Some(FailureClass::Transient);
     let repeats = before.iter().rev().take_while(passing).count();

@@ -113,7 +113,9 @@ impl World {
             StrategyName::Free,
             StrategyName::Other,
         ]);
-        Self::of(strategy, &mut random, seed)
+        let mut world = Self::of(strategy, &mut random, seed);
+        world.request.approve = Random::new(hash(seed, &["approve"], &[])).one_in(4);
+        world
     }
 
     fn of(strategy: StrategyName, random: &mut Random, seed: u64) -> Self {
@@ -284,6 +286,7 @@ impl World {
                 budget_seconds: Some(0.1 + self.seed as f64),
                 budget_tasks: request.budget.tasks,
                 budget_depth: request.budget.depth,
+                approve: request.approve,
                 ..Asked::default()
             },
             band: Some(self.band.clone()),

@@ -3,26 +3,28 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{RunState, Used, is_planners};
+use super::{RunState, Stopped, Used, is_planners};
 use crate::cancel::StopReason;
 use crate::event::ChangedInput;
 use crate::goal::BandInfo;
 use crate::outcome::Status;
+use crate::parked::Answer;
 use crate::plan::Job;
-use crate::request::StrategyName;
 
 impl RunState {
     /// Takes up a run. What has an accepted result stays, unless it read an input that has changed or needs what is done
     /// again. A task that failed is tried again if the run had ended; if its process was killed, the run goes on as if
     /// that had not happened. So it keeps its budget and what a budget had stopped.
-    pub(super) fn resume(&mut self, answer: Option<&str>, band: &BandInfo, changed: &[ChangedInput]) {
+    pub(super) fn resume(&mut self, answer: Option<&Answer>, band: &BandInfo, changed: &[ChangedInput]) {
+        // A run that was parked goes on as if it had not ended.
+        let had_ended = self.has_ended() && !self.is_parked();
+        let by_budget = |stopped: &Stopped| stopped.reason != StopReason::Interrupted;
+        self.stopped = self.stopped.filter(by_budget).filter(|_| !self.has_ended());
+        self.approval.declined = None;
         if let Some(answer) = answer {
-            self.answers.push((self.answer.clone(), answer.to_owned()));
-            if self.strategy == Some(StrategyName::Ask) {
-                // With the answer, the goal may be worked on in another way.
-                (self.strategy, self.strategy_why) = (None, None);
-            }
+            self.take_answer(answer);
         }
+        let changed_at = self.take_changed(changed);
         let is_unrecorded = self.tasks.iter().any(|task| task.task.job == Job::Unrecorded);
         if self.band.is_none() && is_unrecorded {
             // Recorded by an earlier version, which didn't record what the tasks are. The run begins anew.
@@ -30,18 +32,15 @@ impl RunState {
             self.places.clear();
             self.plan = None;
         }
-        let had_ended = self.has_ended();
-        let changed_at = self.take_changed(changed);
         self.reopen(had_ended, &changed_at);
         self.band = Some(band.clone());
         self.status = Status::InProgress;
         self.answer.clear();
         self.missing.clear();
+        self.required_action = None;
         (self.outcome, self.usage, self.lost_outcome) = (None, None, false);
         if had_ended {
             self.begin_budget();
-        } else {
-            self.stopped = self.stopped.filter(|stopped| stopped.reason != StopReason::Interrupted);
         }
     }
 
@@ -95,6 +94,7 @@ impl RunState {
                 // What was cut off at its limit may get further in another attempt.
                 Status::Completed => had_ended && task.cut,
                 Status::Failed | Status::Skipped => had_ended,
+                Status::RequiresAction => false,
                 _ => true,
             };
             let changes = changed_at.iter().any(|at| task.task.reads(*at))

@@ -81,6 +81,8 @@ impl Spans {
                     span.record("otel.status_code", "error");
                 }
             }
+            // Its attempt is over. The next one has the answer.
+            EventKind::TaskAsked { task, .. } => drop(self.attempts.remove(task)),
             EventKind::TaskFinished { task, status, .. } => {
                 if let Some(span) = self.attempts.remove(task) {
                     span.record("bandmaster.task.status", status.name());
