@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bandmaster_orchestrator::{Cancel, EventKind, Input, Outcome, RunEvent, RunRequest, RunStart, StartKind};
+use bandmaster_orchestrator::{
+    Answer, Cancel, EventKind, Input, Outcome, RunEvent, RunRequest, RunStart, StartKind,
+};
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -70,8 +72,12 @@ impl HomeServer {
                 let changed: Vec<Value> = changed.collect();
                 self.post(&format!("/v1/runs/{id}/resume"), &json!({"changed": changed})).await
             }
-            StartKind::Answered(text) => {
-                self.post(&format!("/v1/runs/{id}/answer"), &json!({"text": text})).await
+            StartKind::Answered(answer) => {
+                let body = match answer {
+                    Answer::Text(text) => json!({"text": text}),
+                    other => json!(other),
+                };
+                self.post(&format!("/v1/runs/{id}/answer"), &body).await
             }
             StartKind::Forked { from, at, set } => {
                 self.post(&format!("/v1/runs/{from}/fork"), &json!({"at": at, "set": set})).await
@@ -192,6 +198,7 @@ fn body(request: &RunRequest) -> Value {
     let files = request.inputs.iter().enumerate().map(file);
     json!({
         "goal": request.goal, "strategy": strategy, "seed": request.seed, "files": files.collect::<Vec<_>>(),
+        "approve": request.approve,
         "budget": {"tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64())},
     })
 }

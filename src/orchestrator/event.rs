@@ -10,6 +10,7 @@ use super::band::{Finish, Message};
 use super::choice::why::StrategyWhy;
 use super::goal::BandInfo;
 use super::outcome::{Outcome, Status, TokenUsage};
+use super::parked::Answer;
 use super::plan::{Plan, Task};
 use super::request::{ModelFiles, StrategyName};
 
@@ -126,12 +127,22 @@ pub enum EventKind {
         #[serde(default)]
         output: String,
     },
-    /// A worker asks the user something. No strategy sends this yet.
+    /// A worker asks something. The planner answers it if it can, or else the user.
     #[serde(rename = "task.asked")]
     TaskAsked {
         task: String,
+        /// The attempt that asks.
+        #[serde(default = "first")]
+        attempt: u32,
         #[serde(default)]
         question: String,
+    },
+    /// The planner has answered the question of a task, which is tried again with the answer.
+    #[serde(rename = "task.answered")]
+    TaskAnswered {
+        task: String,
+        #[serde(default)]
+        answer: String,
     },
     /// One attempt failed or was rejected. The task may still succeed.
     #[serde(rename = "task.failed")]
@@ -229,9 +240,9 @@ pub enum EventKind {
     /// need them, are done again.
     #[serde(rename = "run.resumed")]
     RunResumed {
-        /// The user's answer to the run's question.
+        /// The user's answer to what the run was parked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        answer: Option<String>,
+        answer: Option<Answer>,
         /// The models of this process.
         band: BandInfo,
         /// Inputs whose files have changed, with their new texts.
@@ -293,6 +304,7 @@ impl EventKind {
             | Self::TaskPartial { task, .. }
             | Self::TaskOutput { task, .. }
             | Self::TaskAsked { task, .. }
+            | Self::TaskAnswered { task, .. }
             | Self::TaskFailed { task, .. }
             | Self::TaskRetried { task, .. }
             | Self::TaskFinished { task, .. }
@@ -320,7 +332,7 @@ impl EventKind {
 }
 
 /// All types of events, by their names in the record.
-const TYPES: [&str; 22] = [
+const TYPES: [&str; 23] = [
     "run.started",
     "strategy.chosen",
     "inputs.split",
@@ -332,6 +344,7 @@ const TYPES: [&str; 22] = [
     "task.partial",
     "task.output",
     "task.asked",
+    "task.answered",
     "task.failed",
     "task.retried",
     "task.finished",
@@ -390,6 +403,9 @@ pub struct Asked {
     pub seed: u64,
     pub budget_tokens: Option<u64>,
     pub budget_seconds: Option<f64>,
+    /// Whether the plan is carried out only after the user has approved it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub approve: bool,
     /// Messages before the goal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conversation: Vec<Message>,

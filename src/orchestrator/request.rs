@@ -155,6 +155,8 @@ pub struct RunRequest {
     /// `None` lets the run choose.
     pub strategy: Option<StrategyName>,
     pub budget: Budget,
+    /// Whether the plan is carried out only after the user has approved it.
+    pub approve: bool,
     /// Seed for sampling. The same seed and models give the same answer.
     pub seed: u64,
     /// A call that reports no progress for this long has failed.
@@ -174,6 +176,7 @@ impl RunRequest {
             conversation: Vec::new(),
             strategy: None,
             budget: Budget::default(),
+            approve: false,
             seed: 0,
             stall_after: Duration::from_secs(180),
             models: None,

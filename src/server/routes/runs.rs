@@ -12,7 +12,9 @@ use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
 use axum::{Extension, Json as Body};
 use bandmaster_journal::{AsyncJournal, Journal, JournalError};
-use bandmaster_orchestrator::{self as orchestrator, RunStart, RunState, StartError, Status};
+use bandmaster_orchestrator::{
+    self as orchestrator, Answer, RunStart, RunState, StartError, StartKind, Status,
+};
 use futures_util::stream::{self, StreamExt};
 
 use super::{parsed_query, read, write};
@@ -239,7 +241,7 @@ impl EventFollower {
     }
 }
 
-/// Cancels a run. It ends with the results it has so far.
+/// Cancels a run. It ends with the results it has so far. A run that requires an answer is ended without it.
 ///
 /// Waits up to 5 seconds for the end. If the run still computes then, its status is `in_progress`, and it ends as soon
 /// as the computation is done.
@@ -256,6 +258,12 @@ pub(crate) async fn cancel(
 ) -> Result<Body<Run>, ApiError> {
     let journal = app.runs.journal(&context.viewer());
     let id = find(&journal, id).await?;
+    if state(&journal, id.clone()).await?.status == Status::RequiresAction {
+        let none = Answer::Approval { approve: false };
+        let find = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, none);
+        let run = find_start(&app, &context, id, find).await?;
+        return Ok(Body(Run { resumes: None, ..decline(&journal, run).await? }));
+    }
     let Some(mut active) = active(&app, &journal, &id).await?.filter(|_| app.runs.cancel(&id)) else {
         return Err(nothing_to_cancel(&journal, state(&journal, id).await?).await?);
     };
@@ -294,11 +302,13 @@ async fn nothing_to_cancel(journal: &AsyncJournal, before: RunState) -> Result<A
     }))
 }
 
-/// Answers the question that a run ended with. The run goes on with the answer.
+/// Answers what a run requires. The run goes on with the answer.
+///
+/// `approve: false` ends the run with the status `cancelled`, whatever it asks.
 #[utoipa::path(post, path = "/v1/runs/{id}/answer", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     request_body = RunAnswer, responses(
         (status = 200, description = "The run, which goes on", body = Run),
-        (status = 409, description = "The run asked no question", body = ErrorResponse),
+        (status = 409, description = "The run requires no answer, or another one", body = ErrorResponse),
         NoRun,
         BadBody,
     ))]
@@ -308,8 +318,21 @@ pub(crate) async fn answer(
     context: RequestContext,
     Json(answer): Json<RunAnswer>,
 ) -> Result<Body<Run>, ApiError> {
-    let find = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, answer.text);
-    go_on(&app, context, id, find).await.map(Body)
+    let answer = answer.read()?;
+    let find = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, answer);
+    let run = find_start(&app, &context, id, find).await?;
+    match run.kind {
+        StartKind::Answered(Answer::Approval { approve: false }) => {
+            decline(&app.runs.journal(&context.viewer()), run).await.map(Body)
+        }
+        _ => start(&app, context, run).await.map(Body),
+    }
+}
+
+/// Ends a run that waits for an answer.
+async fn decline(journal: &AsyncJournal, run: RunStart) -> Result<Run, ApiError> {
+    let id = orchestrator::decline(run, journal).await?.id;
+    Ok(Run { object: "run", resumes: Some(id.clone()), state: state(journal, id).await? })
 }
 
 /// Resumes a run that ended before it was done. Tasks with an accepted result are not done again.
@@ -365,17 +388,30 @@ async fn go_on(
     id: String,
     find: impl FnOnce(&Journal, &str) -> Result<RunStart, StartError> + Send + 'static,
 ) -> Result<Run, ApiError> {
+    let run = find_start(app, &context, id, find).await?;
+    start(app, context, run).await
+}
+
+async fn find_start(
+    app: &App,
+    context: &RequestContext,
+    id: String,
+    find: impl FnOnce(&Journal, &str) -> Result<RunStart, StartError> + Send + 'static,
+) -> Result<RunStart, ApiError> {
     let work = move |journal: &Journal| {
         let id = journal.find(&id)?;
         find(journal, &id).map_err(|error| match error {
             StartError::Record(error) => error.into(),
             StartError::NoAnswer => ApiError::invalid("text", error.to_string()),
+            StartError::WhichTask { .. } | StartError::NoQuestionOfTask { .. } => {
+                ApiError::invalid("task", error.to_string())
+            }
+            StartError::PlanRefused(_) => ApiError::invalid("plan", error.to_string()),
             StartError::NoInput { .. } => ApiError::invalid("changed", error.to_string()),
             StartError::NoEvent { .. } => ApiError::invalid("at", error.to_string()),
             StartError::Setting { .. } => ApiError::invalid("set", error.to_string()),
             other => ApiError::conflict(other.to_string()),
         })
     };
-    let run = read(app, &context, work).await?;
-    start(app, context, run).await
+    read(app, context, work).await
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bandmaster_journal::Event;
-use bandmaster_orchestrator::{Budget, Input, RunRequest, RunState, StrategyName};
+use bandmaster_orchestrator::{Answer, Budget, Input, RunRequest, RunState, StrategyName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -26,6 +26,9 @@ pub(crate) struct CreateRun {
     pub budget: Option<RunBudget>,
     /// Seed for sampling, 0 by default. The same seed and models give the same answer.
     pub seed: Option<u64>,
+    /// Whether the plan is carried out only after it was approved; false by default. The run then ends with the status
+    /// `requires_action`, and `answer` goes on with it.
+    pub approve: Option<bool>,
 }
 
 /// A text that comes with a goal.
@@ -71,13 +74,44 @@ pub(crate) struct RunBudget {
     pub seconds: Option<f64>,
 }
 
-/// An answer to a run's question.
+/// An answer to what a run requires. One of `text`, `approve` and `plan` is given.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AnswerGiven)]
 pub(crate) struct RunAnswer {
-    /// Text of the answer.
+    /// Answer to the question.
     #[schema(min_length = 1)]
-    pub text: String,
+    pub text: Option<String>,
+    /// Task whose question `text` answers, if several tasks ask.
+    pub task: Option<String>,
+    /// Whether the plan is to be carried out. False ends the run, whatever it asks.
+    pub approve: Option<bool>,
+    /// Plan that is to be carried out instead of the proposed one, in the form of `required_action.plan`.
+    #[schema(value_type = Option<Object>)]
+    pub plan: Option<Value>,
+}
+
+impl RunAnswer {
+    /// Converts to the orchestrator's answer.
+    ///
+    /// # Errors
+    /// 400 unless exactly one answer is given.
+    pub(crate) fn read(self) -> Result<Answer, ApiError> {
+        match (self.text, self.task, self.approve, self.plan) {
+            (Some(text), None, None, None) => Ok(Answer::Text(text)),
+            (Some(text), Some(task), None, None) => Ok(Answer::Task { task, text }),
+            (None, None, Some(approve), None) => Ok(Answer::Approval { approve }),
+            (None, None, None | Some(true), Some(plan)) => Ok(Answer::Plan { plan }),
+            (None, Some(_), None, None) => {
+                Err(ApiError::invalid("text", "text is missing: it answers the task"))
+            }
+            (None, None, None, None) => {
+                Err(ApiError::invalid("text", "the answer is missing: give text, approve or plan"))
+            }
+            _ => {
+                Err(ApiError::invalid("text", "text, approve and plan are given together: give one of them"))
+            }
+        }
+    }
 }
 
 /// Where and how a run is forked.
@@ -115,6 +149,7 @@ impl CreateRun {
             paths,
             budget: self.budget.unwrap_or_default().read()?,
             seed: self.seed.unwrap_or(0),
+            approve: self.approve.unwrap_or(false),
             ..RunRequest::new(goal)
         })
     }
@@ -146,7 +181,10 @@ pub(crate) struct Run {
     /// The run's own id, if this request took the run up again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumes: Option<String>,
-    /// State of the run, as in `bandmaster runs show --json`.
+    /// State of the run, as in `bandmaster runs show --json`. While its `status` is `requires_action`, `required_action`
+    /// says what it waits for: `kind` (`approve_plan` or `answer_question`), `question` in words, `plan` (in a form that
+    /// can be edited, if it can), `plan_fields` (what the fields of `plan` mean), `task` (the task that asks, if exactly
+    /// one does) and `questions` (`task` and `question` of each task that asks).
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub state: RunState,

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use bandmaster::journal::Event;
 use bandmaster::orchestrator::{
-    Call, Cancel, EventKind, RunRequest, StartError, Status, StrategyName, answer, recorded, replay, resume,
-    state,
+    Answer, Call, Cancel, EventKind, RunRequest, StartError, Status, StrategyName, answer, recorded, replay,
+    resume, state,
 };
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ fn a_question_is_answered_in_the_same_run() {
     let id = ran.outcome.id.clone();
     assert_eq!((ran.outcome.status, ran.outcome.strategy), (Status::RequiresAction, StrategyName::Ask));
     assert!(matches!(resume(&ran.journal, &id), Err(StartError::NeedsAnswer { .. })));
-    let start = answer(&ran.journal, &id, "They met on Monday.".to_owned()).unwrap();
+    let start = answer(&ran.journal, &id, Answer::Text("They met on Monday.".to_owned())).unwrap();
     let planner = scripted("big", |_, _| say("It was a Monday."));
     let ran = ran.go_on(&planner, &[], start);
     assert_eq!((ran.outcome.id.as_str(), ran.outcome.status), (id.as_str(), Status::Completed));
@@ -111,7 +111,10 @@ fn a_question_is_answered_in_the_same_run() {
         (&"run.resumed".into(), &"They met on Monday.".into())
     );
     assert!(ran.journal.inputs(&id).unwrap().is_empty(), "an answer is in the events");
-    assert!(matches!(answer(&ran.journal, &id, "More.".to_owned()), Err(StartError::NoQuestion { .. })));
+    assert!(matches!(
+        answer(&ran.journal, &id, Answer::Text("More.".to_owned())),
+        Err(StartError::NoQuestion { .. })
+    ));
 }
 
 #[test]
