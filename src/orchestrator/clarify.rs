@@ -12,7 +12,7 @@ use super::plan::{Job, Task};
 use super::prompts::QUESTION_ANSWER;
 use super::state::TaskState;
 use super::strategy::{Prompt, Verdict};
-use super::topic::{meet, same, telling};
+use super::topic::{content_words, is_same_word, share_a_word};
 
 /// Most questions of one task.
 const QUESTIONS_MAX: usize = 2;
@@ -102,12 +102,12 @@ fn is_grounded(goal: &Goal, question: &str, found: &Found) -> bool {
     let texts = goal.inputs.iter().map(|input| &input.text);
     let said = goal.conversation.iter().map(|message| &message.content);
     let is_quoted = texts.chain(said).chain([&goal.text]).any(|text| stands_in(text, &found.quote));
-    let (asked, answered) = (telling(question), telling(&found.answer));
+    let (asked, answered) = (content_words(question), content_words(&found.answer));
     is_quoted
-        && meet(&asked, &telling(&found.quote))
+        && share_a_word(&asked, &content_words(&found.quote))
         && mostly_in(&found.quote, &found.answer)
         && numbers_in(&found.answer).is_subset(&numbers_in(&found.quote))
-        && answered.iter().any(|word| !asked.iter().any(|other| same(word, other)))
+        && answered.iter().any(|word| !asked.iter().any(|other| is_same_word(word, other)))
 }
 
 /// Adds a task's questions and their answers to its prompt.

@@ -10,7 +10,7 @@ use super::request::RunRequest;
 use super::state::RunState;
 
 /// Texts of a run's inputs that are not those that it began with.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Texts {
     /// Inputs whose files have changed since the run read them last.
     changed: BTreeSet<usize>,

@@ -47,10 +47,12 @@ impl Strategy for Sequence {
             None if may_plan => return Move::add(plan_task(goal, round)),
             Some(plan) if !plan.has_ended() => return Move::Wait,
             // Without a plan, the goal itself is the only step, but not after other steps.
-            Some(plan) if rounds::added(state).is_empty() && may_plan => {
-                if round == 0 || plan.accepted().is_some() {
-                    return add_steps(goal, state, plan, round);
-                }
+            Some(plan)
+                if rounds::added(state).is_empty()
+                    && may_plan
+                    && (round == 0 || plan.accepted().is_some()) =>
+            {
+                return add_steps(goal, state, plan, round);
             }
             _ => {}
         }
