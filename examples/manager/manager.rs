@@ -51,7 +51,10 @@ impl Strategy for Manager {
     }
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
-        let (asked, results) = (("goal", goal.text.as_str()), results(state));
+        let (asked, mut results) = (("goal", goal.text.as_str()), results(state));
+        if results.is_empty() {
+            "none yet".clone_into(&mut results);
+        }
         match task.job {
             Job::Plan => {
                 let workers: Vec<&str> = writers(goal).collect();
@@ -109,8 +112,7 @@ fn hand_out(round: usize, orders: &Orders) -> Move {
 /// One line for each result.
 fn results(state: &RunState) -> String {
     let line = |task: &TaskState| Some(format!("- {}: {}", task.task.instruction, task.accepted()?));
-    let lines: Vec<String> = state.plan_tasks().filter_map(line).collect();
-    if lines.is_empty() { "none yet".to_owned() } else { lines.join("\n") }
+    state.plan_tasks().filter_map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Without an answer, the results stand for themselves.

@@ -111,6 +111,10 @@ pub struct RunFlags {
     pub strategy: String,
     #[command(flatten)]
     pub band: BandFlags,
+    /// Show the plan before it is carried out, and wait for your approval. On a terminal you are asked; elsewhere the run
+    /// ends with exit status 4, and `runs answer` goes on with it
+    #[arg(long)]
+    pub approve: bool,
     /// Stop after this many tokens and give the best answer so far. Generated tokens count, and prompt tokens that are
     /// not in the prefix cache [default: no limit]
     #[arg(long, value_name = "N")]
@@ -261,18 +265,28 @@ pub enum RunsCommand {
         /// Show all events in order
         #[arg(long, conflicts_with = "task")]
         events: bool,
+        /// Print the plan that waits for approval as TOML, to be edited and given to `runs answer --plan`
+        #[arg(long, conflicts_with_all = ["task", "events", "trace"])]
+        plan: bool,
         /// Print JSON instead of text
         #[arg(long)]
         json: bool,
     },
     /// Go on with a run that ended early or whose process was killed. Tasks with an accepted result are not done again
     Resume(RerunFlags),
-    /// Answer the question that a run ended with, and go on with it
+    /// Answer what a run waits for, and go on with it: a question, or whether its plan is to be carried out
     Answer {
         #[command(flatten)]
         rerun: RerunFlags,
-        /// Your answer to the question
-        text: String,
+        /// Your answer to the question; yes or no to a plan
+        #[arg(required_unless_present = "plan", conflicts_with = "plan")]
+        text: Option<String>,
+        /// Task whose question you answer, if several tasks ask
+        #[arg(long, value_name = "T", conflicts_with = "plan")]
+        task: Option<String>,
+        /// Carry out this plan instead: a TOML file as `runs show ID --plan` writes it, or - for stdin
+        #[arg(long, value_name = "FILE")]
+        plan: Option<PathBuf>,
     },
     /// Begin a new run with the events of another one up to one of them, with other settings
     Fork {

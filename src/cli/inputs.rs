@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::error::CliError;
 use super::terminal;
 use crate::hub::format_memory_size;
-use crate::orchestrator::Input;
+use crate::orchestrator::{Input, InputInfo, RunStart};
 use decode::{into_text, known_format};
 
 /// Largest input file in bytes. Long texts are split before a model reads them, but one longer than
@@ -54,6 +54,8 @@ impl PipedStdin {
 pub struct Inputs {
     /// In the order typed; files of a folder are sorted by path.
     pub inputs: Vec<Input>,
+    /// Absolute path of each input's file; `None` for a pipe.
+    pub paths: Vec<Option<String>>,
     /// Files in folders that were not read, each with the reason.
     pub left_out: Vec<(PathBuf, String)>,
     /// Sentences about inputs that the user may not have meant.
@@ -64,6 +66,12 @@ pub struct Inputs {
 const LEFT_OUT_NAMED_MAX: usize = 20;
 
 impl Inputs {
+    fn push(&mut self, input: Input, file: Option<&Path>) {
+        let path = file.and_then(|file| std::path::absolute(file).ok()?.to_str().map(str::to_owned));
+        self.inputs.push(input);
+        self.paths.push(path);
+    }
+
     /// Warnings about files that were not read, or were read although the user may not expect it.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -102,7 +110,7 @@ pub fn read(files: &[PathBuf], piped: PipedStdin, stdin: &mut dyn Read) -> Resul
             if std::mem::replace(&mut stdin_read, true) {
                 return Err(CliError::usage("-f -: stdin can be read once only"));
             }
-            found.inputs.push(read_stdin(stdin)?);
+            found.push(read_stdin(stdin)?, None);
             continue;
         }
         let meta = fs::metadata(file).map_err(|error| input_error(file, &cannot_open(&error)))?;
@@ -119,18 +127,52 @@ pub fn read(files: &[PathBuf], piped: PipedStdin, stdin: &mut dyn Read) -> Resul
                 return Err(input_error(file, "the file is empty"));
             }
             let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-            found.inputs.push(Input { name, text });
+            found.push(Input { name, text }, Some(file).filter(|_| meta.is_file()).map(PathBuf::as_path));
         }
         within_count(&found)?;
     }
     // An empty pipe is no mistake: programs without a terminal often start others with one.
     match piped {
-        PipedStdin::Bytes(bytes) if !bytes.trim_ascii().is_empty() => found.inputs.push(stdin_input(bytes)?),
+        PipedStdin::Bytes(bytes) if !bytes.trim_ascii().is_empty() => found.push(stdin_input(bytes)?, None),
         PipedStdin::Bytes(_) | PipedStdin::Nothing | PipedStdin::Silent => {}
     }
     within_count(&found)?;
     number_duplicates(&mut found.inputs);
     Ok(found)
+}
+
+/// Reads the files again that the inputs of a run came from, and says what has changed since.
+///
+/// # Errors
+/// When the run's inputs can't be replaced.
+pub fn read_again(start: &mut RunStart) -> Result<(), CliError> {
+    let known: Vec<InputInfo> = start.state().inputs.clone();
+    for (at, InputInfo { name, path, .. }) in known.into_iter().enumerate() {
+        let Some(path) = path else { continue };
+        let read = match fs::metadata(&path) {
+            Ok(meta) if !meta.is_file() => Err(Unreadable::Invalid("it is not a file any more".to_owned())),
+            Ok(_) => read_file(Path::new(&path)),
+            Err(error) => Err(Unreadable::CannotOpen(cannot_open(&error))),
+        };
+        let text = match read {
+            Ok(text) if text.trim().is_empty() => Err("the file is empty".to_owned()),
+            Ok(text) => Ok(text),
+            Err(Unreadable::NotText(why) | Unreadable::CannotOpen(why) | Unreadable::Invalid(why)) => {
+                Err(why)
+            }
+        };
+        match text {
+            Ok(text) => {
+                if start.read_again(at, text)? {
+                    warn(&format!("{path} has changed: what read {name} is done again"));
+                }
+            }
+            Err(why) => warn(&format!(
+                "{path} can't be read again ({why}): the run goes on with the text of {name} that it has"
+            )),
+        }
+    }
+    Ok(())
 }
 
 /// Notes if a file or folder was already read; `named` holds the canonical paths read so far.
@@ -252,7 +294,7 @@ fn read_folder(folder: &Path, named: &mut HashSet<PathBuf>, found: &mut Inputs) 
             Ok(text) if text.trim().is_empty() => found.left_out.push((file, "empty".to_owned())),
             Ok(text) => {
                 let name = file.strip_prefix(folder).unwrap_or(&file).to_string_lossy().into_owned();
-                found.inputs.push(Input { name, text });
+                found.push(Input { name, text }, Some(&file));
                 note_duplicate(&file, named, found);
                 within_count(found)?;
             }

@@ -57,6 +57,11 @@ impl Interrupt {
         interrupt
     }
 
+    /// Until it is armed again, Ctrl-C exits at once.
+    pub fn disarm(&self) {
+        self.armed.store(false, Ordering::SeqCst);
+    }
+
     /// From now on, Ctrl-C ends the work in an orderly way.
     pub fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);

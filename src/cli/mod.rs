@@ -14,6 +14,7 @@ mod interrupt;
 mod load;
 mod machine;
 mod models;
+mod parked;
 mod process_limits;
 mod replay;
 mod run;

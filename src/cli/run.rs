@@ -1,6 +1,6 @@
 //! `run`: reads a goal and its inputs, does the run and prints the answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,11 +13,13 @@ use super::inputs::PipedStdin;
 use super::interrupt::Interrupt;
 use super::process_limits::runtime;
 use super::screen::{Screen, View};
-use super::{inputs, load, print, print_json, terminal};
+use super::{inputs, load, parked, print, print_json, terminal};
 use crate::band::limits_for_band;
 use crate::client::HomeServer;
-use crate::journal::AsyncJournal;
-use crate::orchestrator::{self, Band, Budget, Outcome, RunEvent, RunRequest, RunStart, StartKind, Status};
+use crate::journal::{AsyncJournal, Journal};
+use crate::orchestrator::{
+    self, Answer, Band, Budget, Outcome, RunEvent, RunRequest, RunStart, StartError, StartKind, Status,
+};
 
 /// How long to wait for the record before saying so.
 const RECORD_TIME_SILENT: Duration = Duration::from_millis(500);
@@ -43,7 +45,7 @@ pub fn execute(
     if !flags.standalone
         && !band.are_given()
         && let Some(server) = runtime.block_on(HomeServer::find(&config.home.value.state_dir))
-        && let Some(code) = run_on_server(&server, flags, &start, left_out, &runtime, &interrupt)?
+        && let Some(code) = run_on_server(&server, config, flags, &start, left_out, &runtime, &interrupt)?
     {
         return Ok(code);
     }
@@ -60,38 +62,99 @@ pub fn execute(
     let home = &config.home.value;
     home.create_state_dir()?;
     let journal = AsyncJournal::open(&home.runs_file())?;
-    let mut screen = Screen::new(view(flags));
+    let screen = Screen::new(view(flags));
     if let Some(note) = &memory.note {
         screen.note(note);
     }
     let loaded = load::load(config, &files, &memory, &screen)?;
-    let engine = loaded.engine.clone();
-    screen.set_step_counts(Box::new(move || {
-        let stats = engine.stats();
-        (stats.steps, stats.batch_sum)
-    }));
     check_goal(&start.request, &loaded.band)?;
-    interrupt.arm();
-    let cancel = interrupt.cancel.clone();
-    let mut observer = |event: &RunEvent| {
-        screen.event(event);
-        if screen.has_write_error() {
-            cancel.cancel();
-        }
+    let mut work = |start: RunStart, screen: &mut Screen| {
+        let engine = loaded.engine.clone();
+        screen.set_step_counts(Box::new(move || {
+            let stats = engine.stats();
+            (stats.steps, stats.batch_sum)
+        }));
+        let mut observer = observer(screen, &interrupt);
+        let done = async {
+            match start.kind {
+                StartKind::Answered(Answer::Approval { approve: false }) => {
+                    orchestrator::decline(start, &journal).await
+                }
+                _ => {
+                    let (band, cancel) = (&loaded.band, &interrupt.cancel);
+                    orchestrator::run(band, start, &journal, &mut observer, cancel).await
+                }
+            }
+        };
+        Ok(Some(runtime.block_on(done)?))
     };
-    let done = orchestrator::run(&loaded.band, start, &journal, &mut observer, &interrupt.cancel);
-    let outcome = runtime.block_on(done)?;
-    // Print the answer first: the record may be locked for a while. It is waited for even if the answer could not be
-    // printed.
-    let code = screen.finish().and_then(|()| print_outcome(flags, &outcome, left_out));
-    let code = code.map_err(|error| with_record_hint(error, &outcome.id));
+    let checked = |id: &str, answer: Answer| {
+        let id = id.to_owned();
+        runtime.block_on(journal.read(move |journal| orchestrator::answer(journal, &id, answer)))
+    };
+    let user = User { folder: &home.state_dir, interrupt: &interrupt, checked: &checked };
+    let code = finish(flags, left_out, &user, start, screen, &mut work);
     loaded.engine.shutdown();
     runtime.block_on(finish_recording(&journal));
-    code
+    // There is always an outcome: nobody else was asked.
+    Ok(code?.unwrap_or(ExitCode::FAILURE))
+}
+
+/// Shows events on the screen. Ends the run when they can't be written any more.
+fn observer<'a>(screen: &'a mut Screen, interrupt: &'a Interrupt) -> impl FnMut(&RunEvent) + Send + 'a {
+    move |event: &RunEvent| {
+        screen.event(event);
+        if screen.has_write_error() {
+            interrupt.cancel.cancel();
+        }
+    }
+}
+
+/// Whoever is asked when a run needs an answer.
+struct User<'a> {
+    /// For a plan that is being edited.
+    folder: &'a Path,
+    interrupt: &'a Interrupt,
+    /// Checks an answer to a run.
+    checked: &'a dyn Fn(&str, Answer) -> Result<RunStart, StartError>,
+}
+
+/// Works on a run and prints its answer. On a terminal, a run that needs the user asks and goes on. `work` does the run
+/// until it ends or needs the user; if it gives no outcome, there is nothing to print.
+fn finish(
+    flags: &ExecutionFlags,
+    left_out: &[LeftOut],
+    user: &User<'_>,
+    mut start: RunStart,
+    mut screen: Screen,
+    work: &mut dyn FnMut(RunStart, &mut Screen) -> Result<Option<Outcome>, CliError>,
+) -> Result<Option<ExitCode>, CliError> {
+    loop {
+        user.interrupt.arm();
+        let Some(outcome) = work(start, &mut screen)? else { return Ok(None) };
+        let shown = screen.finish();
+        let asks = parked::can_ask() && shown.is_ok();
+        let next = match outcome.required_action().filter(|_| asks) {
+            Some(action) => {
+                user.interrupt.disarm();
+                let checked = |answer| (user.checked)(&outcome.id, answer);
+                parked::ask(&outcome.id, &action, user.folder, &checked)?
+            }
+            None => None,
+        };
+        let Some(next) = next else {
+            // Print the answer first: the record may be locked for a while. It is waited for even if the answer could
+            // not be printed.
+            let code = shown.and_then(|()| print_outcome(flags, &outcome, left_out));
+            return code.map(Some).map_err(|error| with_record_hint(error, &outcome.id));
+        };
+        start = next;
+        screen = Screen::new(view(flags));
+    }
 }
 
 /// Waits until the rest of the record is written, and says so if that takes a while: unwritten events are lost at exit.
-async fn finish_recording(journal: &AsyncJournal) {
+pub async fn finish_recording(journal: &AsyncJournal) {
     if journal.flush(RECORD_TIME_SILENT).await.is_empty() {
         return;
     }
@@ -106,25 +169,24 @@ async fn finish_recording(journal: &AsyncJournal) {
 /// Does the run in the server on this home; `None` if that server can't take it.
 fn run_on_server(
     server: &HomeServer,
+    config: &Config,
     flags: &ExecutionFlags,
     start: &RunStart,
     left_out: &[LeftOut],
     runtime: &tokio::runtime::Runtime,
     interrupt: &Interrupt,
 ) -> Result<Option<ExitCode>, CliError> {
-    let mut screen = Screen::new(view(flags));
+    let screen = Screen::new(view(flags));
     screen.note("using the server of this home (--standalone does not)");
-    interrupt.arm();
-    let mut observer = |event: &RunEvent| {
-        screen.event(event);
-        if screen.has_write_error() {
-            interrupt.cancel.cancel();
-        }
+    let mut work = |start: RunStart, screen: &mut Screen| {
+        let mut observer = observer(screen, interrupt);
+        Ok(runtime.block_on(server.run(&start, &mut observer, &interrupt.cancel))?)
     };
-    let outcome = runtime.block_on(server.run(start, &mut observer, &interrupt.cancel))?;
-    let Some(outcome) = outcome else { return Ok(None) };
-    let code = screen.finish().and_then(|()| print_outcome(flags, &outcome, left_out));
-    code.map(Some).map_err(|error| with_record_hint(error, &outcome.id))
+    let home = &config.home.value;
+    let checked =
+        |id: &str, answer: Answer| orchestrator::answer(&Journal::open(&home.runs_file())?, id, answer);
+    let user = User { folder: &home.state_dir, interrupt, checked: &checked };
+    finish(flags, left_out, &user, start.clone(), screen, &mut work)
 }
 
 /// Refuses a goal longer than the planner's context before anything is recorded.
@@ -184,8 +246,10 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<LeftOut>), CliError> {
     let left_out = found.left_out.into_iter().map(LeftOut::from).collect();
     let request = RunRequest {
         inputs: found.inputs,
+        paths: found.paths,
         strategy,
         budget: Budget { tokens: flags.budget_tokens, time },
+        approve: flags.approve,
         seed: flags.seed,
         ..RunRequest::new(flags.goal.trim())
     };
@@ -246,8 +310,10 @@ fn print_outcome(
             Status::Cancelled => terminal::err(&format!(
                 "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` goes on\n"
             )),
-            Status::RequiresAction => terminal::err(&format!("`bandmaster runs answer {id} TEXT` answers\n")),
             _ => {}
+        }
+        if let Some(action) = outcome.required_action() {
+            terminal::err(&parked::how_to_answer(id, &action));
         }
     }
     Ok(ExitCode::from(outcome.exit_code()))

@@ -13,13 +13,16 @@ use super::config::Config;
 use super::error::CliError;
 use super::flags::RunsCommand;
 use super::process_limits::runtime;
-use super::run::execute;
+use super::run::{execute, finish_recording};
 use super::units::parse_age;
-use super::{inputs, one_line, print, print_json, replay, table};
+use super::{inputs, one_line, parked, print, print_json, replay, table};
 use crate::bench::workflow::trace_of_run;
 use crate::client::HomeServer;
-use crate::journal::{Event, Journal, Pruned, TaskCount};
-use crate::orchestrator::{RunState, Status, StrategyName, TaskState, answer, fork, resume, state, states};
+use crate::journal::{AsyncJournal, Event, Journal, Pruned, TaskCount};
+use crate::orchestrator::{
+    Answer, RunStart, RunState, StartKind, Status, StrategyName, TaskState, answer, decline, fork, resume,
+    state, states,
+};
 
 /// How long to wait for deleted text to be erased from the file.
 const ERASE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -39,9 +42,10 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
     let journal = Journal::open(&home.runs_file())?;
     match command {
         RunsCommand::List { json } => list(&journal, json),
-        RunsCommand::Show { id, task, trace, events, json } => {
+        RunsCommand::Show { id, task, trace, events, plan, json } => {
             let id = journal.find(&id)?;
             match task {
+                _ if plan => show_plan(&state(&journal, &id)?, json),
                 _ if trace => show_trace(&journal, &id),
                 _ if events => show_events(&journal.events(&id, 0)?, json),
                 Some(task) => show_task(&state(&journal, &id)?, &task, json),
@@ -49,11 +53,20 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
             }
         }
         RunsCommand::Resume(rerun) => {
-            let start = resume(&journal, &journal.find(&rerun.id)?)?;
+            let mut start = resume(&journal, &journal.find(&rerun.id)?)?;
+            inputs::read_again(&mut start)?;
             execute(config, &rerun.band, &rerun.execution, start, &[])
         }
-        RunsCommand::Answer { rerun, text } => {
-            let start = answer(&journal, &journal.find(&rerun.id)?, text)?;
+        RunsCommand::Answer { rerun, text, task, plan } => {
+            let given = match (text, task, plan) {
+                (_, _, Some(file)) => Answer::Plan { plan: parked::read_plan(&file)? },
+                (text, Some(task), None) => Answer::Task { task, text: text.unwrap_or_default() },
+                (text, None, None) => Answer::Text(text.unwrap_or_default()),
+            };
+            let start = answer(&journal, &journal.find(&rerun.id)?, given)?;
+            if matches!(start.kind, StartKind::Answered(Answer::Approval { approve: false })) {
+                return end_parked(config, start);
+            }
             execute(config, &rerun.band, &rerun.execution, start, &[])
         }
         RunsCommand::Fork { rerun, at, set } => {
@@ -128,6 +141,9 @@ fn erase(journal: &Journal) {
 fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Result<ExitCode, CliError> {
     let id = journal.find(id)?;
     let before = state(journal, &id)?;
+    if before.status == Status::RequiresAction {
+        return end_parked(config, answer(journal, &id, Answer::Approval { approve: false })?);
+    }
     if before.status != Status::InProgress {
         return Err(CliError::usage(format!("run {id} is {}: there is nothing to cancel", before.status)));
     }
@@ -152,6 +168,23 @@ fn cancel(config: &Config, journal: &Journal, id: &str, standalone: bool) -> Res
             Err(CliError::usage(format!("run {id} is running in {holder}, and {why}: end it there")))
         }
         None => print(&format!("{id}: {status}\n")),
+    }
+}
+
+/// Ends a run that waits for the user. Nothing is loaded for that.
+fn end_parked(config: &Config, start: RunStart) -> Result<ExitCode, CliError> {
+    let runtime = runtime(1)?;
+    let journal = AsyncJournal::open(&config.home.value.runs_file())?;
+    let outcome = runtime.block_on(decline(start, &journal))?;
+    runtime.block_on(finish_recording(&journal));
+    print(&format!("{}: {}\n", outcome.id, outcome.status))
+}
+
+fn show_plan(run: &RunState, json: bool) -> Result<ExitCode, CliError> {
+    let text = parked::plan_text(&run.id, run.required_action.as_ref())?;
+    match run.required_action.as_ref().and_then(|action| action.plan.as_ref()).filter(|_| json) {
+        Some(plan) => print_json(plan),
+        None => print(&text),
     }
 }
 
@@ -240,6 +273,9 @@ fn show_run(run: &RunState, json: bool) -> Result<ExitCode, CliError> {
     }));
     text.push_str(&table(&rows));
     let _ = write!(text, "\n{}\n", run.answer.trim_end());
+    if let Some(action) = &run.required_action {
+        let _ = write!(text, "\n{}", parked::how_to_answer(&run.id, action));
+    }
     print(&text)
 }
 

@@ -203,6 +203,9 @@ impl Tree {
             EventKind::TaskFailed { task, error, .. } => {
                 self.row(task).set_message(&format!("not accepted: {error}"))
             }
+            EventKind::TaskAsked { task, question, .. } => {
+                self.row(task).set_message(&format!("asks: {}", one_line(question, TEXT_CHARS)));
+            }
             EventKind::TaskFinished { task, status, output, .. } => {
                 self.finished += usize::from(is_planned(task));
                 self.row(task).set_message(&format!("{}: {}", status.name(), one_line(output, TEXT_CHARS)));
@@ -293,9 +296,9 @@ impl Row {
     }
 }
 
-/// Tasks of the plan have numbers; the planner's own calls have these names.
+/// Tasks of the plan have numbers; the planner's own calls have these names, or such as `t1.question1`.
 fn is_planned(task: &str) -> bool {
-    !matches!(task, "plan" | "synthesis")
+    !matches!(task, "plan" | "synthesis") && !task.contains(".question")
 }
 
 /// How far a model call is. Before the call reaches the engine, its prompt's length is not known.
@@ -337,6 +340,12 @@ fn lines(event: &RunEvent) -> Vec<String> {
             line(format!("{task} again on {worker}, attempt {attempt}"))
         }
         EventKind::TaskFailed { task, error, .. } => line(format!("{task} not accepted: {error}")),
+        EventKind::TaskAsked { task, question, .. } => {
+            line(format!("{task} asks: {}", one_line(question, TEXT_CHARS)))
+        }
+        EventKind::TaskAnswered { task, answer } => {
+            line(format!("the planner answers {task}: {}", one_line(answer, TEXT_CHARS)))
+        }
         EventKind::TaskFinished { task, status, output, .. } => {
             let mark = if *status == Status::Completed { "" } else { status.name() };
             line(format!("{task} ends {mark}: {}", one_line(output, TEXT_CHARS)).replace(" :", ":"))

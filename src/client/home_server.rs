@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bandmaster_orchestrator::{Cancel, EventKind, Outcome, RunEvent, RunRequest, RunStart, StartKind};
+use bandmaster_orchestrator::{
+    Answer, Cancel, EventKind, Input, Outcome, RunEvent, RunRequest, RunStart, StartKind,
+};
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -64,15 +66,27 @@ impl HomeServer {
         let id = &start.state().id;
         let started = match &start.kind {
             StartKind::New => self.post("/v1/runs", &body(&start.request)).await,
-            StartKind::Resumed => self.post(&format!("/v1/runs/{id}/resume"), &json!({})).await,
-            StartKind::Answered(text) => {
-                self.post(&format!("/v1/runs/{id}/answer"), &json!({"text": text})).await
+            StartKind::Resumed => {
+                let changed =
+                    start.changed_inputs().map(|(input, text)| json!({"input": input, "text": text}));
+                let changed: Vec<Value> = changed.collect();
+                self.post(&format!("/v1/runs/{id}/resume"), &json!({"changed": changed})).await
+            }
+            StartKind::Answered(answer) => {
+                let body = match answer {
+                    Answer::Text(text) => json!({"text": text}),
+                    other => json!(other),
+                };
+                self.post(&format!("/v1/runs/{id}/answer"), &body).await
             }
             StartKind::Forked { from, at, set } => {
                 self.post(&format!("/v1/runs/{from}/fork"), &json!({"at": at, "set": set})).await
             }
         };
-        let too_large = |status| status == StatusCode::PAYLOAD_TOO_LARGE && start.kind == StartKind::New;
+        let too_large = |status| {
+            let sends_texts = matches!(start.kind, StartKind::New | StartKind::Resumed);
+            status == StatusCode::PAYLOAD_TOO_LARGE && sends_texts
+        };
         let started = match started {
             Err(HomeServerError::Refused { status, .. })
                 if status == StatusCode::NOT_FOUND || too_large(status) =>
@@ -177,9 +191,14 @@ fn what_to_do(id: &str) -> String {
 /// The body of `POST /v1/runs`.
 fn body(request: &RunRequest) -> Value {
     let strategy = request.strategy.map_or("auto", |strategy| strategy.name());
-    let files = request.inputs.iter().map(|input| json!({"name": input.name, "text": input.text}));
+    let file = |(at, input): (usize, &Input)| {
+        let path = request.paths.get(at).cloned().flatten();
+        json!({"name": input.name, "text": input.text, "path": path})
+    };
+    let files = request.inputs.iter().enumerate().map(file);
     json!({
         "goal": request.goal, "strategy": strategy, "seed": request.seed, "files": files.collect::<Vec<_>>(),
+        "approve": request.approve,
         "budget": {"tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64())},
     })
 }

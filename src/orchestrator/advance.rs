@@ -5,17 +5,20 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::approval::{self, PlanRefused};
 use super::band::{Call, CallUsage, Finish, Reply};
+use super::clarify;
 use super::event::{CallEnd, EventKind, FailureClass};
 use super::goal::{Goal, RULE};
 use super::ladder::{self, Next};
 use super::outcome::{Outcome, Status};
+use super::parked::RequiredAction;
 use super::plan::{Job, Plan, PlanError, Task};
 use super::report::{conclude, conclude_early};
 use super::request::{StrategyError, StrategyName};
 use super::state::{Attempt, RunState, TaskState};
 use super::strategies::named;
-use super::strategy::{Ended, Move, SplitAsked, Strategy, Verdict};
+use super::strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
 
 /// Most calls of one run in the engine at a time: more than a batch holds, fewer than its queue.
 const IN_FLIGHT_MAX: usize = 64;
@@ -95,6 +98,11 @@ impl Core {
             events.extend(match unjudged(task) {
                 Some(attempt) => self.judge(task, attempt),
                 None if self.state.is_stopped() => vec![self.cancelled(task)],
+                None if task.status == Status::RequiresAction => self.clarify(task).into_iter().collect(),
+                None if self.answers_nobody(task) => {
+                    let why = Some("nobody waits for the answer any more".to_owned());
+                    vec![finished(task, Status::Skipped, String::new(), why, false)]
+                }
                 None if !task.ready => self.make_ready(task).into_iter().collect(),
                 None if task.task.job == Job::Calculate => self.calculate(task),
                 None => match self.continue_task(task, room > 0) {
@@ -107,6 +115,24 @@ impl Core {
             });
         }
         events
+    }
+
+    /// A question is put to the planner first. If the planner has no answer, the question waits for the user.
+    fn clarify(&self, task: &TaskState) -> Option<EventKind> {
+        let question = task.open_question()?;
+        let Some(asked) = self.state.task(&clarify::id(task)) else {
+            return Some(EventKind::TasksAdded { tasks: vec![clarify::task(task, question)] });
+        };
+        let answer = clarify::answer(asked.accepted()?)?;
+        Some(EventKind::TaskAnswered { task: task.id.clone(), answer })
+    }
+
+    /// Whether a task looks for the answer to a question that is not open any more.
+    fn answers_nobody(&self, task: &TaskState) -> bool {
+        let Job::Clarify { task: asking, .. } = &task.task.job else { return false };
+        self.state
+            .task(asking)
+            .is_none_or(|asking| asking.status != Status::RequiresAction || clarify::id(asking) != task.id)
     }
 
     /// A task is ready when all that it needs has ended. If one of these has no result, the task is skipped, unless it
@@ -157,10 +183,9 @@ impl Core {
             Some(CallEnd::Unrecorded) => Finish::Stop,
         };
         let reply = Reply { text: attempt.output.clone(), finish, usage: CallUsage::default() };
-        let verdict = match (&self.strategy, finish) {
-            (_, Finish::Deadline) => Verdict::reject("the time for the answer was over"),
-            (Some(strategy), _) => strategy.check(&task.task, &self.goal, &self.state, &reply),
-            (None, _) => Verdict::reject("nobody can check it"),
+        let verdict = match finish {
+            Finish::Deadline => Verdict::reject("the time for the answer was over"),
+            _ => self.check(task, &reply),
         };
         let is_top = ladder::is_top(&task.task, &self.goal.band, attempt.rung);
         let fail = |why: String, kept, doubtful| {
@@ -175,7 +200,22 @@ impl Core {
                 let cut = ladder::is_cut(attempt) && output.trim() == attempt.output.trim();
                 vec![finished(task, Status::Completed, output, None, cut)]
             }
+            Verdict::Ask(question) => match clarify::refusal(task, &question) {
+                Some(why) => fail(why, None, false),
+                None => {
+                    let (task, attempt) = (task.id.clone(), attempt.attempt);
+                    vec![EventKind::TaskAsked { task, attempt, question: question.trim().to_owned() }]
+                }
+            },
             Verdict::Reject { why, kept } => fail(why, kept, false),
+        }
+    }
+
+    fn check(&self, task: &TaskState, reply: &Reply) -> Verdict {
+        match (&task.task.job, &self.strategy) {
+            (Job::Clarify { question, .. }, _) => clarify::check(&self.goal, question, reply),
+            (_, Some(strategy)) => strategy.check(&task.task, &self.goal, &self.state, reply),
+            (_, None) => Verdict::reject("nobody can check it"),
         }
     }
 
@@ -205,6 +245,9 @@ impl Core {
     }
 
     fn of_strategy(&self, ms: u64) -> Result<Vec<EventKind>, Waits> {
+        if self.state.approval.declined.is_some() && self.state.plan.is_none() {
+            return Ok(vec![self.end(Ended::default(), ms)]);
+        }
         match self.next_move() {
             Move::Answer(ended) if self.ends_early() => {
                 let outcome = Box::new(conclude_early(&self.state, ended, ms));
@@ -215,6 +258,9 @@ impl Core {
             // While the run is being stopped, the results that a plan would follow from are missing.
             Move::Add { .. } | Move::Replan { .. } if self.state.is_stopped() => {
                 Ok(vec![self.end(Ended::default(), ms)])
+            }
+            Move::Add { tasks, proposed } if self.needs_approval(&tasks) => {
+                self.propose(&tasks, proposed, ms)
             }
             Move::Add { tasks, proposed } => Ok(self.add(tasks, proposed, ms)),
             Move::Replan { why, kept, dropped } => Ok(vec![EventKind::ReplanStarted { why, kept, dropped }]),
@@ -249,6 +295,9 @@ impl Core {
         if self.state.tasks.iter().any(|task| task.running().is_some()) {
             return Err(Waits::ForCalls);
         }
+        if let Some(action) = RequiredAction::of_tasks(self.state.open_questions()) {
+            return Ok(vec![self.park(action, ms)]);
+        }
         let name = self.state.strategy.unwrap_or(StrategyName::Other);
         let error =
             Some(format!("the strategy {name} waits although no task is in progress: this is a bug in it"));
@@ -260,6 +309,11 @@ impl Core {
             let error = Some(format!("the plan can't be carried out: {error}"));
             return vec![self.end(Ended { error, ..Ended::default() }, ms)];
         }
+        // What the user has approved is in the record already.
+        let is_new = |slots: &serde_json::Value| {
+            !(self.state.approval.approved && self.state.approval.proposed.as_ref() == Some(slots))
+        };
+        let proposed = proposed.filter(is_new);
         let mut events: Vec<EventKind> =
             proposed.map(|slots| EventKind::PlanProposed { slots }).into_iter().collect();
         let is_whole_plan = self.state.plan.is_none() && !tasks.iter().any(|task| task.job.is_planners());
@@ -269,6 +323,56 @@ impl Core {
             None => EventKind::TasksAdded { tasks },
         });
         events
+    }
+
+    /// Whether these are the first tasks of a plan that the user wants to approve.
+    fn needs_approval(&self, tasks: &[Task]) -> bool {
+        let RunState { asked, approval, plan, .. } = &self.state;
+        let first = plan.is_none() && tasks.iter().any(|task| !task.job.is_planners());
+        asked.approve && !approval.approved && first
+    }
+
+    /// Shows the user a plan, and parks the run.
+    fn propose(
+        &self,
+        tasks: &[Task],
+        proposed: Option<serde_json::Value>,
+        ms: u64,
+    ) -> Result<Vec<EventKind>, Waits> {
+        if self.state.tasks.iter().any(|task| task.running().is_some()) {
+            return Err(Waits::ForCalls);
+        }
+        let Some(strategy) = self.strategy.as_ref().filter(|_| self.check_new(tasks).is_ok()) else {
+            return Ok(self.add(tasks.to_vec(), proposed, ms));
+        };
+        let action = approval::action(tasks, proposed.as_ref(), strategy.as_ref());
+        let slots = approval::shown(tasks, proposed);
+        let is_new = self.state.approval.proposed.as_ref() != Some(&slots);
+        let shown = is_new.then_some(EventKind::PlanProposed { slots });
+        Ok(shown.into_iter().chain([self.park(action, ms)]).collect())
+    }
+
+    /// Checks a plan that the user has edited. Returns it as it is recorded.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub(crate) fn check_plan(&self, plan: &serde_json::Value) -> Result<serde_json::Value, PlanRefused> {
+        match &self.strategy {
+            Some(strategy) => approval::check(strategy.as_ref(), &self.goal, &self.state, plan),
+            None => Err(PlanRefused::NotEditable),
+        }
+    }
+
+    /// Ends this stretch of the run. It goes on when the user has answered.
+    fn park(&self, action: RequiredAction, ms: u64) -> EventKind {
+        let ended = Ended {
+            answer: action.question.clone(),
+            status: Some(Status::RequiresAction),
+            ..Ended::default()
+        };
+        let mut outcome = conclude(&self.state, ended, ms);
+        outcome.required_action = Some(action);
+        EventKind::RunFinished { outcome: Box::new(outcome) }
     }
 
     /// Each task has an id of its own and needs only tasks that are there before it.
@@ -286,7 +390,11 @@ impl Core {
     }
 
     fn drop_tasks(&self, ids: &[String], why: &str, ms: u64) -> Result<Vec<EventKind>, Waits> {
-        let dropped = self.state.tasks.iter().filter(|task| ids.contains(&task.id) && !task.has_ended());
+        let is_dropped = |task: &TaskState| match &task.task.job {
+            Job::Clarify { task: asking, .. } => ids.contains(asking),
+            _ => ids.contains(&task.id),
+        };
+        let dropped = self.state.tasks.iter().filter(|task| is_dropped(task) && !task.has_ended());
         let events: Vec<EventKind> = dropped
             .map(|task| finished(task, Status::Skipped, task.output.clone(), Some(why.to_owned()), false))
             .collect();
@@ -311,8 +419,16 @@ impl Core {
         new.filter_map(|(task, attempt)| self.plan_call(task, attempt, path(&task.id).unwrap_or(0))).collect()
     }
 
+    fn prompt(&self, task: &TaskState) -> Option<Prompt> {
+        match &task.task.job {
+            Job::Clarify { question, .. } => Some(clarify::prompt(&self.goal, question)),
+            _ => Some(self.strategy.as_ref()?.prompt(&task.task, &self.goal, &self.state)),
+        }
+    }
+
     fn plan_call(&self, task: &TaskState, attempt: &Attempt, critical_path_tokens: u32) -> Option<Planned> {
-        let prompt = self.strategy.as_ref()?.prompt(&task.task, &self.goal, &self.state);
+        let mut prompt = self.prompt(task)?;
+        clarify::add_answers(&mut prompt.messages, &task.questions);
         let sampled = ladder::sampled(task, self.goal.seed);
         Some(Planned {
             task: task.id.clone(),
@@ -339,7 +455,10 @@ impl Core {
 
 /// The last attempt, if its call has ended and nothing was decided about it yet.
 fn unjudged(task: &TaskState) -> Option<&Attempt> {
-    task.attempts_now().last().filter(|attempt| attempt.end.is_some() && attempt.failure.is_none())
+    let is_open = |attempt: &&Attempt| {
+        attempt.end.is_some() && attempt.failure.is_none() && !task.asked_in(attempt.attempt)
+    };
+    task.attempts_now().last().filter(is_open)
 }
 
 fn failed(

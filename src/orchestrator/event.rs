@@ -10,6 +10,7 @@ use super::band::{Finish, Message};
 use super::choice::why::StrategyWhy;
 use super::goal::BandInfo;
 use super::outcome::{Outcome, Status, TokenUsage};
+use super::parked::Answer;
 use super::plan::{Plan, Task};
 use super::request::{ModelFiles, StrategyName};
 
@@ -126,12 +127,22 @@ pub enum EventKind {
         #[serde(default)]
         output: String,
     },
-    /// A worker asks the user something. No strategy sends this yet.
+    /// A worker asks something. The planner answers it if it can, or else the user.
     #[serde(rename = "task.asked")]
     TaskAsked {
         task: String,
+        /// The attempt that asks.
+        #[serde(default = "first")]
+        attempt: u32,
         #[serde(default)]
         question: String,
+    },
+    /// The planner has answered the question of a task, which is tried again with the answer.
+    #[serde(rename = "task.answered")]
+    TaskAnswered {
+        task: String,
+        #[serde(default)]
+        answer: String,
     },
     /// One attempt failed or was rejected. The task may still succeed.
     #[serde(rename = "task.failed")]
@@ -229,14 +240,14 @@ pub enum EventKind {
     /// need them, are done again.
     #[serde(rename = "run.resumed")]
     RunResumed {
-        /// The user's answer to the run's question.
+        /// The user's answer to what the run was parked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        answer: Option<String>,
+        answer: Option<Answer>,
         /// The models of this process.
         band: BandInfo,
-        /// Inputs whose files have changed, with their new sizes.
+        /// Inputs whose files have changed, with their new texts.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        changed: Vec<InputInfo>,
+        changed: Vec<ChangedInput>,
     },
     /// The run begins with the events of another one up to event `at`, with other settings.
     #[serde(rename = "run.forked")]
@@ -293,6 +304,7 @@ impl EventKind {
             | Self::TaskPartial { task, .. }
             | Self::TaskOutput { task, .. }
             | Self::TaskAsked { task, .. }
+            | Self::TaskAnswered { task, .. }
             | Self::TaskFailed { task, .. }
             | Self::TaskRetried { task, .. }
             | Self::TaskFinished { task, .. }
@@ -320,7 +332,7 @@ impl EventKind {
 }
 
 /// All types of events, by their names in the record.
-const TYPES: [&str; 22] = [
+const TYPES: [&str; 23] = [
     "run.started",
     "strategy.chosen",
     "inputs.split",
@@ -332,6 +344,7 @@ const TYPES: [&str; 22] = [
     "task.partial",
     "task.output",
     "task.asked",
+    "task.answered",
     "task.failed",
     "task.retried",
     "task.finished",
@@ -390,6 +403,9 @@ pub struct Asked {
     pub seed: u64,
     pub budget_tokens: Option<u64>,
     pub budget_seconds: Option<f64>,
+    /// Whether the plan is carried out only after the user has approved it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub approve: bool,
     /// Messages before the goal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conversation: Vec<Message>,
@@ -399,12 +415,30 @@ pub struct Asked {
 }
 
 /// An input, without its text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputInfo {
     pub name: String,
     /// Counted by the planner's tokenizer.
     #[serde(default)]
     pub tokens: usize,
+    /// Absolute path of the file that it was read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// SHA-256 of the text in hex, if it was read from a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// An input whose file has changed since the run read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedInput {
+    /// Index of the input.
+    pub input: usize,
+    #[serde(flatten)]
+    pub info: InputInfo,
+    /// The new text. Clients that follow a run on a server don't get it.
+    #[serde(default)]
+    pub text: String,
 }
 
 /// Why an attempt failed.

@@ -49,7 +49,11 @@ pub(crate) fn next(task: &TaskState, band: &BandInfo) -> Next {
     let (mut repeats, mut doubtful) = (0, None);
     let mut without_room: Vec<&str> = Vec::new();
     for attempt in attempts {
-        let Some(failure) = &attempt.failure else { continue };
+        let Some(failure) = &attempt.failure else {
+            // It asked a question, and the same worker goes on with the answer.
+            repeats = 0;
+            continue;
+        };
         match failure.class {
             FailureClass::Transient if repeats < TRANSIENT_RETRIES => {
                 repeats += 1;

@@ -4,17 +4,21 @@
 #![warn(unreachable_pub)]
 
 mod advance;
+mod approval;
 mod attempt;
 mod band;
 mod blocking;
 mod cancel;
 mod checks;
 mod choice;
+mod clarify;
 mod event;
 mod goal;
+mod inputs;
 mod ladder;
 mod missing;
 mod outcome;
+mod parked;
 mod partial;
 mod plan;
 mod prompts;
@@ -32,20 +36,24 @@ mod template;
 mod topic;
 mod worker;
 
+pub use approval::PlanRefused;
 pub use band::{
     Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
     Role, Skill, Worker, WorkerKind,
 };
 pub use cancel::{Cancel, StopReason};
 pub use choice::why::{Attachment, Facts, Nearest, StrategyWhy};
-pub use event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Split};
+pub use event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, InputInfo, RunEvent, Split};
 pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
+pub use parked::{ActionKind, Answer, Approval, Question, RequiredAction, TaskQuestion};
 pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task};
 pub use replay::{ChangedPrompt, Difference, OutputDifference, Replayed, Verified, replay, verify};
 pub use request::{Budget, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
-pub use run::{Observer, choose, run, run_with};
-pub use start::{RunStart, StartError, StartKind, answer, fork, recorded, resume, state, states};
+pub use run::{Observer, choose, decline, run, run_with};
+pub use start::{
+    RunStart, StartError, StartKind, answer, answer_with, fork, recorded, resume, state, states,
+};
 pub use state::{Attempt, Replan, RunState, TaskState};
 pub use strategies::direct_prompt;
 pub use strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::band::CallUsage;
 use super::choice::why::StrategyWhy;
+use super::parked::RequiredAction;
 use super::request::StrategyName;
 
 /// Status of a run or of a task.
@@ -131,6 +132,9 @@ pub struct Outcome {
     pub status: Status,
     /// The answer; with status `requires_action`, the question to the user.
     pub answer: String,
+    /// What the user has to do before the run goes on. Absent if the run's only question is `answer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required_action: Option<RequiredAction>,
     pub strategy: StrategyName,
     #[serde(default)]
     pub strategy_why: StrategyWhy,
@@ -153,6 +157,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What the user has to do before the run goes on; `None` if it waits for nobody.
+    #[must_use]
+    pub fn required_action(&self) -> Option<RequiredAction> {
+        let waits = self.status == Status::RequiresAction;
+        waits.then(|| self.required_action.clone().unwrap_or_else(|| RequiredAction::ask(&self.answer)))
+    }
+
     /// Exit status of `bandmaster run`.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

@@ -30,7 +30,7 @@ impl TryFrom<Written> for Plan {
 /// it needs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Task {
-    /// `t1`, `t2` …; `plan` and `synthesis` for the planner's own calls. Unique in a run.
+    /// `t1`, `t2` …; `plan`, `synthesis` and such as `t1.question1` for the planner's own calls. Unique in a run.
     pub id: String,
     /// What kind of work it is.
     #[serde(default)]
@@ -82,7 +82,7 @@ impl Task {
     pub fn reads(&self, input: usize) -> bool {
         match &self.job {
             Job::Read => self.input.as_ref().is_some_and(|slice| slice.index == input),
-            Job::Answer | Job::Write { .. } | Job::Step | Job::Ballot { .. } => true,
+            Job::Answer | Job::Clarify { .. } | Job::Write { .. } | Job::Step | Job::Ballot { .. } => true,
             Job::Plan | Job::Synthesis | Job::Calculate | Job::Unrecorded => false,
         }
     }
@@ -107,6 +107,8 @@ pub enum Job {
     Plan,
     /// The planner words the answer from the results.
     Synthesis,
+    /// The planner looks for the answer to another task's question.
+    Clarify { task: String, question: String },
     /// The whole goal in one call.
     Answer,
     /// An input is read for what the plan asks of each.
@@ -125,7 +127,7 @@ impl Job {
     /// Whether it is one of the planner's own calls, which are not tasks of the plan.
     #[must_use]
     pub fn is_planners(&self) -> bool {
-        matches!(self, Self::Plan | Self::Synthesis)
+        matches!(self, Self::Plan | Self::Synthesis | Self::Clarify { .. })
     }
 }
 

@@ -35,6 +35,8 @@ templates! {
     PARALLEL_PLAN = "parallel.plan", 1;
     /// What all sections share comes first, so that it is computed once.
     PARALLEL_SECTION = "parallel.section", 1;
+    /// The planner looks for the answer to a worker's question.
+    QUESTION_ANSWER = "question.answer", 1;
     SEQUENCE_PLAN = "sequence.plan", 1;
     /// After steps of an earlier plan.
     SEQUENCE_PLAN_AGAIN = "sequence.plan-again", 1;

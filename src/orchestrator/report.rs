@@ -22,6 +22,14 @@ pub(crate) fn conclude_early(state: &RunState, ended: Ended, wall_ms: u64) -> Ou
 }
 
 fn conclude_with(state: &RunState, mut ended: Ended, unfinished: bool, wall_ms: u64) -> Outcome {
+    if let Some(asked) = &state.approval.declined {
+        if ended.status == Some(Status::RequiresAction) {
+            // It would ask again.
+            ended.answer.clear();
+        }
+        ended.status = Some(Status::Cancelled);
+        ended.missing.push(asked.clone());
+    }
     let stopped = state.stopped.filter(|_| unfinished || ended.answer.is_empty());
     if let Some(limit) = stopped.and_then(limit_reached) {
         ended.missing.push(limit);
@@ -48,6 +56,7 @@ fn conclude_with(state: &RunState, mut ended: Ended, unfinished: bool, wall_ms: 
         id: state.id.clone(),
         status,
         answer: ended.answer,
+        required_action: None,
         strategy: state.strategy.unwrap_or(StrategyName::Other),
         strategy_why: state.strategy_why.clone().unwrap_or_default(),
         tasks: state.plan_tasks().map(report).collect(),

@@ -148,11 +148,15 @@ pub struct RunRequest {
     pub goal: String,
     /// Texts that came with the goal, in order.
     pub inputs: Vec<Input>,
+    /// Absolute path of the file of each input, if it was read from one. Inputs without a path here have none.
+    pub paths: Vec<Option<String>>,
     /// Messages before the goal. A call that works on the whole goal reads them first.
     pub conversation: Vec<Message>,
     /// `None` lets the run choose.
     pub strategy: Option<StrategyName>,
     pub budget: Budget,
+    /// Whether the plan is carried out only after the user has approved it.
+    pub approve: bool,
     /// Seed for sampling. The same seed and models give the same answer.
     pub seed: u64,
     /// A call that reports no progress for this long has failed.
@@ -168,9 +172,11 @@ impl RunRequest {
         Self {
             goal: goal.into(),
             inputs: Vec::new(),
+            paths: Vec::new(),
             conversation: Vec::new(),
             strategy: None,
             budget: Budget::default(),
+            approve: false,
             seed: 0,
             stall_after: Duration::from_secs(180),
             models: None,

@@ -18,9 +18,11 @@ use super::blocking::{Counts, count, run_blocking};
 use super::cancel::{Cancel, StopReason};
 use super::choice;
 use super::choice::why::StrategyWhy;
-use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, RunEvent, Split};
+use super::event::{Asked, CallEnd, EventKind, FailureClass, RunEvent, Split};
 use super::goal::{BandInfo, Goal, Models};
+use super::inputs;
 use super::outcome::{Outcome, TokenUsage};
+use super::parked::Answer;
 use super::request::{RunRequest, StrategyName};
 use super::start::{RunStart, StartKind};
 use super::state::RunState;
@@ -89,6 +91,34 @@ pub async fn run_with(
     Ok(Worker::new(band, &start, recording, observer, cancel).work(start, strategy).await)
 }
 
+/// Ends a parked run as cancelled, because the user declines what it asks. No model is needed for that.
+///
+/// # Errors
+/// As [`run`] for a recorded run.
+pub async fn decline(start: RunStart, journal: &AsyncJournal) -> Result<Outcome, JournalError> {
+    let recording = journal.reopen(&start.state.id).await?;
+    let RunStart { request, mut state, .. } = start;
+    if recording.last_seq() != state.last_seq {
+        return Err(JournalError::HasGoneOn { id: state.id });
+    }
+    let (ms, seq) = (state.wall_ms, state.last_seq);
+    let mut observer = |_: &RunEvent| {};
+    let mut recorder =
+        Recorder { recording, observer: &mut observer, seq, warnings: Vec::new(), is_behind: false };
+    let band = state.band.clone().unwrap_or_default();
+    let answer = Some(Answer::Approval { approve: false });
+    let resumed = EventKind::RunResumed { answer, band: band.clone(), changed: Vec::new() };
+    state.apply(seq + 1, ms, &resumed);
+    recorder.take(ms, resumed).await;
+    let facts = state.strategy_why.clone().unwrap_or_default().facts;
+    let mut core = Core::new(Arc::new(Goal::new(&request, facts, band)), state, None);
+    let (events, _) = core.advance(ms);
+    for event in events.into_iter().filter(|event| !matches!(event, EventKind::RunFinished { .. })) {
+        recorder.take(ms, event).await;
+    }
+    Ok(recorder.finish(core).await)
+}
+
 /// Chooses the strategy for a goal without running it. Uses no model but the embedder.
 pub async fn choose(band: &Band, request: &RunRequest) -> (StrategyName, StrategyWhy) {
     let request = Arc::new(request.clone());
@@ -144,11 +174,12 @@ impl<'a> Worker<'a> {
         cancel: &Cancel,
     ) -> Self {
         let (events, receiver) = mpsc::unbounded_channel();
-        let RunStart { request, state, kind } = start;
-        // A run that had ended gets its budget anew. One whose process was killed has what is left.
-        let killed = !state.has_ended() && !matches!(kind, StartKind::Forked { .. });
-        let spent = if killed { state.computed_tokens() } else { 0 };
-        let elapsed = if killed { Duration::from_millis(state.wall_ms) } else { Duration::ZERO };
+        let RunStart { request, state, kind, .. } = start;
+        // A run that had ended gets its budget anew. One that was parked or killed has what is left.
+        let had_ended = state.has_ended() && !state.is_parked();
+        let goes_on = !had_ended && !matches!(kind, StartKind::Forked { .. });
+        let spent = if goes_on { state.computed_tokens() } else { 0 };
+        let elapsed = if goes_on { Duration::from_millis(state.wall_ms) } else { Duration::ZERO };
         let context = Context {
             cancel: cancel.clone(),
             meter: Arc::new(Meter::new(request.budget.tokens, spent)),
@@ -174,18 +205,17 @@ impl<'a> Worker<'a> {
 
     /// Works until the run ends.
     async fn work(mut self, start: RunStart, strategy: Option<Arc<dyn Strategy>>) -> Outcome {
-        let RunStart { request, mut state, kind } = start;
+        let RunStart { request, mut state, kind, texts } = start;
         let request = Arc::new(request);
         let band = BandInfo::of(self.band);
         let counts = count(&self.band.planner, &request).await;
         let run = self.recorder.recording.id().to_owned();
+        let changed = texts.changed(&request, &counts.inputs);
         let event = match kind {
             StartKind::New => started(&request, &counts, &band, run),
-            StartKind::Resumed => {
-                EventKind::RunResumed { answer: None, band: band.clone(), changed: Vec::new() }
-            }
+            StartKind::Resumed => EventKind::RunResumed { answer: None, band: band.clone(), changed },
             StartKind::Answered(answer) => {
-                EventKind::RunResumed { answer: Some(answer), band: band.clone(), changed: Vec::new() }
+                EventKind::RunResumed { answer: Some(answer), band: band.clone(), changed }
             }
             StartKind::Forked { from, at, set } => {
                 EventKind::RunForked { run, from, at, set, band: band.clone() }
@@ -408,11 +438,7 @@ fn stop_event(reason: StopReason, state: &RunState) -> EventKind {
 }
 
 fn started(request: &RunRequest, counts: &Counts, band: &BandInfo, run: String) -> EventKind {
-    let inputs = request
-        .inputs
-        .iter()
-        .zip(&counts.inputs)
-        .map(|(input, tokens)| InputInfo { name: input.name.clone(), tokens: *tokens });
+    let inputs = (0..request.inputs.len()).map(|at| inputs::info(request, at, counts.inputs[at]));
     EventKind::RunStarted {
         run,
         goal: request.goal.clone(),
@@ -424,6 +450,7 @@ fn started(request: &RunRequest, counts: &Counts, band: &BandInfo, run: String) 
             seed: request.seed,
             budget_tokens: request.budget.tokens,
             budget_seconds: request.budget.time.map(|time| time.as_secs_f64()),
+            approve: request.approve,
             conversation: request.conversation.clone(),
             models: request.models.clone(),
         },

@@ -42,7 +42,9 @@ type TaskResult = (String, Status, String, u32);
 /// What must not depend on how often the process was killed: the answer, the status, and each task with its output.
 fn result(outcome: &Outcome) -> (String, Status, Vec<TaskResult>, Vec<String>) {
     let of = |task: &TaskReport| (task.id.clone(), task.status, task.output.clone(), task.attempts);
-    let tasks = outcome.tasks.iter().chain(&outcome.planner_tasks).map(of).collect();
+    let mut tasks: Vec<TaskResult> = outcome.tasks.iter().chain(&outcome.planner_tasks).map(of).collect();
+    // The planner looks into questions in the order in which they are asked.
+    tasks.sort_by(|a, b| a.0.cmp(&b.0));
     (outcome.answer.clone(), outcome.status, tasks, outcome.missing.clone())
 }
 
@@ -61,6 +63,7 @@ fn every_run_ends_and_its_record_is_sound_whatever_disturbs_it() {
             forks: random.below(3),
             stops: random.below(3),
             resumes: random.below(4),
+            declines: random.below(2),
             other_bands: random.one_in(3),
             folds_all: random.one_in(20),
             skips_replay: false,
@@ -73,6 +76,10 @@ fn every_run_ends_and_its_record_is_sound_whatever_disturbs_it() {
         sum.forks += driver.happened.forks;
         sum.stops += driver.happened.stops;
         sum.resumes += driver.happened.resumes;
+        sum.approved += driver.happened.approved;
+        sum.edited += driver.happened.edited;
+        sum.declined += driver.happened.declined;
+        sum.answered += driver.happened.answered;
         sum.parts += driver.happened.parts;
         replans += driver.record.iter().filter(|event| event.kind == "replan.started").count();
         sum.in_flight_max = sum.in_flight_max.max(driver.happened.in_flight_max);

@@ -2,15 +2,22 @@
 //! user's answer to its question. The run goes on under its own id, from the state that its events give.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bandmaster_journal::{DAMAGED, Journal, JournalError, Listed, RecordedRun};
 use serde_json::Value;
 
+use super::advance::Core;
+use super::approval::PlanRefused;
 use super::event::Asked;
+use super::goal::Goal;
+use super::inputs::{Texts, sha256};
 use super::outcome::Status;
+use super::parked::{ActionKind, Answer, RequiredAction};
 use super::request::{Budget, Input, RunRequest, StrategyError, StrategyName};
 use super::state::RunState;
+use super::strategy::Strategy;
 
 /// Why a run can't be taken up.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +39,20 @@ pub enum StartError {
     EarlierVersion { id: String },
     #[error("text is empty: give the answer")]
     NoAnswer,
+    #[error("run {id} waits for approval of its plan: answer yes or no, or give an edited plan")]
+    NeedsApproval { id: String },
+    #[error("run {id} waits for an answer to its question, not for approval of a plan: {question}")]
+    NeedsText { id: String, question: String },
+    #[error("run {id} has open questions of {tasks}: name one of these tasks (on the command line: --task)")]
+    WhichTask { id: String, tasks: String },
+    #[error("task {task} of run {id} has no open question; these have one: {tasks}")]
+    NoQuestionOfTask { id: String, task: String, tasks: String },
+    #[error("the plan is refused, and nothing has changed: {0}")]
+    PlanRefused(#[from] PlanRefused),
     #[error("run {id} has no event {at}: its events are 1 to {last} (`bandmaster runs show {id} --events`)")]
     NoEvent { id: String, at: u64, last: u64 },
+    #[error("run {id} has no input {input}: it has {inputs}, and the first is 0")]
+    NoInput { id: String, input: usize, inputs: usize },
     #[error("{name}={value}: {why}")]
     Setting { name: String, value: String, why: String },
     #[error(transparent)]
@@ -41,22 +60,23 @@ pub enum StartError {
 }
 
 /// A run that is to be worked on: a new one, or a recorded one that goes on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RunStart {
     /// What the run is asked to do, with its inputs and the answers to its questions.
     pub request: RunRequest,
     /// The state that it goes on from.
     pub(super) state: RunState,
     pub kind: StartKind,
+    pub(super) texts: Texts,
 }
 
 /// How a run begins or goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum StartKind {
     New,
     Resumed,
-    /// With the user's answer to its question.
-    Answered(String),
+    /// With the user's answer to what it was parked for.
+    Answered(Answer),
     /// As a new run that begins with the events of run `from` up to event `at`.
     Forked {
         from: String,
@@ -69,15 +89,47 @@ impl RunStart {
     /// A new run. It gets its id when it is recorded.
     #[must_use]
     pub fn new(request: RunRequest) -> Self {
-        Self { request, state: RunState::new("", 0), kind: StartKind::New }
+        Self::of(request, RunState::new("", 0), StartKind::New)
+    }
+
+    pub(super) fn of(mut request: RunRequest, state: RunState, kind: StartKind) -> Self {
+        let texts = Texts::of(&state, &mut request);
+        Self { request, state, kind, texts }
+    }
+
+    /// Gives the text that the file of an input has now. Tasks that read the input are done again if the text is another
+    /// one than the run read. Returns whether it is.
+    ///
+    /// # Errors
+    /// When the run has no such input.
+    pub fn read_again(&mut self, input: usize, text: String) -> Result<bool, StartError> {
+        let RunState { id, inputs, .. } = &self.state;
+        let no_input = || StartError::NoInput { id: id.clone(), input, inputs: inputs.len() };
+        let known = inputs.get(input).zip(self.request.inputs.get(input));
+        let (info, read) = known.ok_or_else(no_input)?;
+        let is_same = match &info.sha256 {
+            Some(known) => sha256(&text) == *known,
+            None => read.text == text,
+        };
+        if !is_same {
+            self.texts.change(&mut self.request, input, text);
+        }
+        Ok(!is_same)
+    }
+
+    /// Indexes and new texts of the inputs whose files have changed.
+    pub fn changed_inputs(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.texts.new_texts(&self.request)
     }
 
     /// What the run was asked at an earlier state, when it had fewer answers to its questions.
     pub(super) fn request_at(&self, state: &RunState) -> RunRequest {
         let mut request = self.request.clone();
-        let answers = self.state.answers.len() + usize::from(matches!(self.kind, StartKind::Answered(_)));
+        let answers =
+            self.state.answers.len() + usize::from(matches!(self.kind, StartKind::Answered(Answer::Text(_))));
         let later = answers.saturating_sub(state.answers.len());
         request.inputs.truncate(request.inputs.len().saturating_sub(later));
+        self.texts.restore(state, &mut request);
         request.goal.clone_from(&state.goal);
         request.seed = state.asked.seed;
         request
@@ -159,20 +211,74 @@ pub fn recorded(journal: &Journal, id: &str) -> Result<(RecordedRun, RunStart), 
     Ok((run, start))
 }
 
-/// A run that asks the user something, with the answer. `id` is the full id.
+/// A parked run, with what the user answers. `id` is the full id.
 ///
 /// # Errors
-/// When the run asks nothing, the answer is empty, or the run can't be read.
-pub fn answer(journal: &Journal, id: &str, text: String) -> Result<RunStart, StartError> {
+/// When the run waits for something else, the edited plan is refused, or the run can't be read.
+pub fn answer(journal: &Journal, id: &str, answer: Answer) -> Result<RunStart, StartError> {
+    answer_with(None, journal, id, answer)
+}
+
+/// The same for a run with a strategy from outside this crate, which checks an edited plan.
+///
+/// # Errors
+/// As [`answer`].
+pub fn answer_with(
+    strategy: Option<Arc<dyn Strategy>>,
+    journal: &Journal,
+    id: &str,
+    answer: Answer,
+) -> Result<RunStart, StartError> {
     let run = journal.recorded(id)?;
-    let status = state_of(&run).status;
-    if status != Status::RequiresAction {
-        return Err(StartError::NoQuestion { id: id.to_owned(), status: status.name() });
+    let state = state_of(&run);
+    let Some(action) = &state.required_action else {
+        return Err(StartError::NoQuestion { id: id.to_owned(), status: state.status.name() });
+    };
+    let answer = fitting(id, action, answer)?;
+    let mut start = from_record(journal, &run, StartKind::Answered(answer))?;
+    if let StartKind::Answered(Answer::Plan { plan }) = &mut start.kind {
+        let core = start.state.clone();
+        let facts = core.strategy_why.clone().unwrap_or_default().facts;
+        let goal = Goal::new(&start.request, facts, core.band.clone().unwrap_or_default());
+        *plan = Core::new(Arc::new(goal), core, strategy).check_plan(plan)?;
     }
-    if text.trim().is_empty() {
-        return Err(StartError::NoAnswer);
+    Ok(start)
+}
+
+/// The answer in the form in which it is recorded, if it answers what the run asks.
+fn fitting(id: &str, action: &RequiredAction, answer: Answer) -> Result<Answer, StartError> {
+    let id = || id.to_owned();
+    let open = || {
+        let tasks: Vec<&str> = action.questions.iter().map(|one| one.task.as_str()).collect();
+        tasks.join(", ")
+    };
+    match (action.kind, answer) {
+        (_, Answer::Text(text) | Answer::Task { text, .. }) if text.trim().is_empty() => {
+            Err(StartError::NoAnswer)
+        }
+        (ActionKind::ApprovePlan, Answer::Text(text)) => match text.trim().to_lowercase().as_str() {
+            "yes" | "y" => Ok(Answer::Approval { approve: true }),
+            "no" | "n" => Ok(Answer::Approval { approve: false }),
+            _ => Err(StartError::NeedsApproval { id: id() }),
+        },
+        (ActionKind::ApprovePlan, Answer::Task { .. }) => Err(StartError::NeedsApproval { id: id() }),
+        (ActionKind::AnswerQuestion, Answer::Text(text)) => match &action.questions[..] {
+            [] => Ok(Answer::Text(text)),
+            [one] => Ok(Answer::Task { task: one.task.clone(), text }),
+            _ => Err(StartError::WhichTask { id: id(), tasks: open() }),
+        },
+        (ActionKind::AnswerQuestion, Answer::Task { task, text }) => {
+            if action.questions.iter().any(|one| one.task == task) {
+                Ok(Answer::Task { task, text })
+            } else {
+                Err(StartError::NoQuestionOfTask { id: id(), task, tasks: open() })
+            }
+        }
+        (ActionKind::AnswerQuestion, Answer::Plan { .. } | Answer::Approval { approve: true }) => {
+            Err(StartError::NeedsText { id: id(), question: action.question.clone() })
+        }
+        (_, answer @ (Answer::Approval { .. } | Answer::Plan { .. })) => Ok(answer),
     }
-    from_record(journal, &run, StartKind::Answered(text))
 }
 
 /// A new run that begins with the events of another one up to event `at`, with other settings: `seed`, `goal`,
@@ -258,7 +364,7 @@ fn from_record(journal: &Journal, run: &RecordedRun, kind: StartKind) -> Result<
     let time = time.map_err(|error| damaged(&format!("asked.budget_seconds: {error}")))?;
     let recorded = journal.inputs(id)?.into_iter().map(|(name, text)| Input { name, text });
     let answer = match &kind {
-        StartKind::Answered(answer) => Some(answer),
+        StartKind::Answered(Answer::Text(text)) => Some(text),
         _ => None,
     };
     let answers: Vec<&String> = state.answers.iter().map(|(_, answer)| answer).chain(answer).collect();
@@ -267,14 +373,16 @@ fn from_record(journal: &Journal, run: &RecordedRun, kind: StartKind) -> Result<
     let answers = answers.into_iter().map(|text| Input { name: "answer".to_owned(), text: text.clone() });
     let request = RunRequest {
         inputs: recorded.chain(answers).collect(),
+        paths: state.inputs.iter().map(|input| input.path.clone()).collect(),
         conversation: asked.conversation,
         strategy,
         seed: asked.seed,
         budget: Budget { tokens: asked.budget_tokens, time },
+        approve: asked.approve,
         models: asked.models,
         ..RunRequest::new(state.goal.clone())
     };
-    Ok(RunStart { request, state, kind })
+    Ok(RunStart::of(request, state, kind))
 }
 
 #[cfg(test)]
@@ -340,7 +448,7 @@ mod tests {
     fn an_answer_comes_with_the_inputs_and_nothing_is_asked_twice() {
         for (strategy, expected) in [("ask", None), ("map", Some(StrategyName::Map))] {
             let (journal, run) = recorded(Some("requires_action"), strategy);
-            let request = answer(&journal, &run, "blue".to_owned()).unwrap().request;
+            let request = answer(&journal, &run, Answer::Text("blue".to_owned())).unwrap().request;
             assert_eq!((request.inputs[1].text.as_str(), request.strategy), ("blue", expected));
         }
     }
@@ -353,7 +461,7 @@ mod tests {
                 start.map_or_else(|error| error.to_string(), |_| "taken up".to_owned())
             };
             let (resume, answer) =
-                (said(resume(&journal, &run)), said(answer(&journal, &run, " ".to_owned())));
+                (said(resume(&journal, &run)), said(answer(&journal, &run, Answer::Text(" ".to_owned()))));
             assert!(resume.contains(resumed) && answer.contains(answered), "{status:?}: {resume}, {answer}");
         };
         check(None, "in progress", "in_progress: it has no open question");

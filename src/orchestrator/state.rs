@@ -1,19 +1,22 @@
 //! The state of a run: a fold of its events and nothing else. The same state is what a run goes on from, what
 //! `runs show` prints and what a fork begins with.
 
+mod changed;
 mod damaged;
 mod replans;
+mod waiting;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::cancel::StopReason;
 use super::choice::why::StrategyWhy;
-use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Split};
+use super::event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, InputInfo, Split};
 use super::goal::BandInfo;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
+use super::parked::{Answer, Approval, Question, RequiredAction};
 use super::plan::{Job, Plan, Task};
 use super::request::StrategyName;
 pub use replans::Replan;
@@ -34,6 +37,9 @@ pub struct RunState {
     pub answer: String,
     /// What the answer lacks.
     pub missing: Vec<String>,
+    /// What the user has to do, while the run is parked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_action: Option<RequiredAction>,
     #[serde(serialize_with = "names")]
     pub inputs: Vec<InputInfo>,
     /// The plan that was accepted, if there was one.
@@ -60,6 +66,9 @@ pub struct RunState {
     /// Where long inputs are cut.
     #[serde(skip)]
     pub splits: Vec<Split>,
+    /// New texts of inputs whose files have changed, by the index of the input.
+    #[serde(skip)]
+    pub texts: BTreeMap<usize, String>,
     /// Why the run is being stopped.
     #[serde(skip)]
     pub stopped: Option<Stopped>,
@@ -69,6 +78,9 @@ pub struct RunState {
     /// Answers of the user to questions of the run, each with its question.
     #[serde(skip)]
     pub answers: Vec<(String, String)>,
+    /// How far the approval of the plan is.
+    #[serde(skip)]
+    pub approval: Approval,
     /// The result, since the run has ended.
     #[serde(skip)]
     pub outcome: Option<Box<Outcome>>,
@@ -98,6 +110,9 @@ pub struct TaskState {
     pub output: String,
     /// All attempts, in order.
     pub attempts: Vec<Attempt>,
+    /// What the task asked, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Question>,
     /// Start of the first attempt, in milliseconds since the run began.
     pub started_ms: Option<u64>,
     /// End of the task, in milliseconds since the run began.
@@ -175,7 +190,7 @@ pub struct Failure {
 }
 
 impl TaskState {
-    fn new(task: Task) -> Self {
+    pub(super) fn new(task: Task) -> Self {
         Self {
             id: task.id.clone(),
             status: Status::Queued,
@@ -183,6 +198,7 @@ impl TaskState {
             model: String::new(),
             output: String::new(),
             attempts: Vec::new(),
+            questions: Vec::new(),
             started_ms: None,
             finished_ms: None,
             error: None,
@@ -197,7 +213,7 @@ impl TaskState {
 
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        !matches!(self.status, Status::Queued | Status::InProgress)
+        !matches!(self.status, Status::Queued | Status::InProgress | Status::RequiresAction)
     }
 
     /// The result to use, if one was accepted.
@@ -228,8 +244,15 @@ impl TaskState {
         if anew || (self.status != Status::InProgress && self.status != Status::Cancelled) {
             self.earlier_attempts = self.attempts.len();
         }
-        self.status = if self.attempts_now().is_empty() { Status::Queued } else { Status::InProgress };
-        self.ready = self.status == Status::InProgress;
+        if anew {
+            self.questions.retain(|question| question.answer.is_some());
+        }
+        self.status = match self.attempts_now().is_empty() {
+            _ if self.open_question().is_some() => Status::RequiresAction,
+            true => Status::Queued,
+            false => Status::InProgress,
+        };
+        self.ready = self.status != Status::Queued;
         self.output = self.attempts_now().last().map_or_else(String::new, |last| last.output.clone());
         (self.error, self.finished_ms, self.cut) = (None, None, false);
     }
@@ -266,9 +289,12 @@ impl RunState {
             asked: Asked::default(),
             band: None,
             splits: Vec::new(),
+            texts: BTreeMap::new(),
             stopped: None,
             replans: Vec::new(),
             answers: Vec::new(),
+            approval: Approval::default(),
+            required_action: None,
             outcome: None,
             lost_outcome: false,
         }
@@ -364,7 +390,7 @@ impl RunState {
             EventKind::RunCancelled => {
                 self.stopped.get_or_insert(Stopped { reason: StopReason::Interrupted, limit: 0 });
             }
-            EventKind::RunResumed { answer, band, changed } => self.resume(answer.as_deref(), band, changed),
+            EventKind::RunResumed { answer, band, changed } => self.resume(answer.as_ref(), band, changed),
             EventKind::RunForked { run, set, band, .. } => {
                 self.id.clone_from(run);
                 (self.outcome, self.lost_outcome) = (None, false);
@@ -377,10 +403,12 @@ impl RunState {
                 self.answer.clone_from(&outcome.answer);
                 self.usage = Some(outcome.usage);
                 self.missing.clone_from(&outcome.missing);
+                self.required_action = outcome.required_action();
                 self.outcome = Some(outcome.clone());
             }
+            EventKind::PlanProposed { slots } => self.approval.proposed = Some(slots.clone()),
             EventKind::ReplanStarted { why, kept, dropped } => self.replan(why, kept, dropped),
-            EventKind::PlanProposed { .. } | EventKind::TaskProgress { .. } => {}
+            EventKind::TaskProgress { .. } => {}
             of_task => self.apply_to_task(ms, of_task),
         }
     }
@@ -424,29 +452,20 @@ impl RunState {
     /// Takes up a run. What has an accepted result stays, unless it read an input that has changed or needs what is done
     /// again. A task that failed is tried again if the run had ended; if its process was killed, the run goes on as if
     /// that had not happened.
-    fn resume(&mut self, answer: Option<&str>, band: &BandInfo, changed: &[InputInfo]) {
+    fn resume(&mut self, answer: Option<&Answer>, band: &BandInfo, changed: &[ChangedInput]) {
+        (self.stopped, self.approval.declined) = (None, None);
+        // A run that was parked goes on as if it had not ended.
+        let had_ended = self.has_ended() && !self.is_parked();
         if let Some(answer) = answer {
-            self.answers.push((self.answer.clone(), answer.to_owned()));
-            if self.strategy == Some(StrategyName::Ask) {
-                // With the answer, the goal may be worked on in another way.
-                (self.strategy, self.strategy_why) = (None, None);
-            }
+            self.take_answer(answer);
         }
-        let mut changed_at = Vec::new();
-        for input in changed {
-            if let Some(at) = self.inputs.iter().position(|known| known.name == input.name) {
-                self.inputs[at] = input.clone();
-                self.splits.retain(|split| split.input != at);
-                changed_at.push(at);
-            }
-        }
+        let changed_at = self.take_changed(changed);
         if self.tasks.iter().any(|task| task.task.job == Job::Unrecorded) {
             // Recorded by an earlier version, which didn't record what the tasks are. The run begins anew.
             self.tasks.clear();
             self.places.clear();
             self.plan = None;
         }
-        let had_ended = self.has_ended();
         let mut again: Vec<String> = Vec::new();
         let last_planned = self.tasks.iter().rposition(|task| !is_planners(task));
         let dropped: Vec<&String> = self.replans.iter().flat_map(|replan| &replan.dropped).collect();
@@ -464,6 +483,7 @@ impl RunState {
                 // What was cut off at its limit may get further in another attempt.
                 Status::Completed => had_ended && task.cut,
                 Status::Failed | Status::Skipped => had_ended,
+                Status::RequiresAction => false,
                 _ => true,
             };
             let changes = changed_at.iter().any(|at| task.task.reads(*at))
@@ -480,7 +500,8 @@ impl RunState {
         self.status = Status::InProgress;
         self.answer.clear();
         self.missing.clear();
-        (self.stopped, self.outcome, self.usage, self.lost_outcome) = (None, None, None, false);
+        self.required_action = None;
+        (self.outcome, self.usage, self.lost_outcome) = (None, None, false);
     }
 }
 
@@ -520,6 +541,8 @@ impl TaskState {
                 attempt.output.clone_from(output);
                 (attempt.usage, attempt.end, attempt.steps) = (*usage, Some(end.clone()), *steps);
             }
+            EventKind::TaskAsked { attempt, question, .. } => self.ask(*attempt, question),
+            EventKind::TaskAnswered { answer, .. } => self.take_answer(answer),
             EventKind::TaskFailed { attempt, class, error, kept, doubtful, .. } => {
                 let attempt = self.attempt(*attempt);
                 attempt.error = Some(error.clone());

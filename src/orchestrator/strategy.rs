@@ -37,6 +37,12 @@ pub trait Strategy: Send + Sync {
         checked.map_or_else(Verdict::reject, Verdict::Accept)
     }
 
+    /// Explains the fields of `proposed` in [`Move::Add`] to a user who edits the plan, a line each. What the user writes
+    /// is checked as a reply of the planner and takes its place. `None` if a plan can only be approved or declined.
+    fn plan_fields(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The result of a task whose job is [`super::plan::Job::Calculate`].
     ///
     /// # Errors
@@ -145,6 +151,9 @@ pub enum Verdict {
     Accept(String),
     /// The reply may be wrong. The last model on the ladder decides; without a better answer from it, this one is used.
     Doubt(String),
+    /// The worker can't go on without the answer to a question. The planner answers it if the goal, the inputs or the
+    /// conversation do, or else the user, and the task is tried again with the answer in its prompt.
+    Ask(String),
     /// The reply is wrong, so the next attempt draws afresh.
     Reject {
         why: String,

@@ -210,7 +210,7 @@ const MEANT: &[(&[&str], &[&str])] = &[
 ];
 
 /// A word without accents.
-fn plain(word: &str) -> String {
+fn without_accents(word: &str) -> String {
     let bare = |c: char| match c {
         'à'..='å' => 'a',
         'ç' => 'c',
@@ -232,14 +232,14 @@ pub(crate) fn is_unspaced(c: char) -> bool {
 
 /// The words that say what a text is about, in order. Scripts without spaces give pairs of characters.
 #[must_use]
-pub(crate) fn telling(text: &str) -> Vec<String> {
+pub(crate) fn content_words(text: &str) -> Vec<String> {
     let mut told = Vec::new();
     for word in words(text) {
         if word.contains(is_unspaced) {
             let chars: Vec<char> = word.chars().collect();
             told.extend(chars.windows(2.min(chars.len())).map(|pair| pair.iter().collect::<String>()));
         } else {
-            let word = plain(&word);
+            let word = without_accents(&word);
             if word.chars().count() > 1 && !EMPTY.contains(&word.as_str()) {
                 told.push(word);
             }
@@ -250,11 +250,11 @@ pub(crate) fn telling(text: &str) -> Vec<String> {
 
 /// Whether two words are forms of the same word, such as "employs" and "employees" or "Haus" and "Häuser".
 #[must_use]
-pub(crate) fn same(a: &str, b: &str) -> bool {
+pub(crate) fn is_same_word(a: &str, b: &str) -> bool {
     if a == b {
         return true;
     }
-    let (a, b) = (plain(a), plain(b));
+    let (a, b) = (without_accents(a), without_accents(b));
     let (short, long) = if a.chars().count() <= b.chars().count() { (&a, &b) } else { (&b, &a) };
     let (short_len, long_len) = (short.chars().count(), long.chars().count());
     let shared = short.chars().zip(long.chars()).take_while(|(a, b)| a == b).count();
@@ -268,14 +268,14 @@ pub(crate) fn same(a: &str, b: &str) -> bool {
 
 /// Whether a word of `a` and a word of `b` are forms of the same word.
 #[must_use]
-pub(crate) fn meet(a: &[String], b: &[String]) -> bool {
-    a.iter().any(|one| b.iter().any(|other| same(one, other)))
+pub(crate) fn share_a_word(a: &[String], b: &[String]) -> bool {
+    a.iter().any(|one| b.iter().any(|other| is_same_word(one, other)))
 }
 
 /// The words that say what a goal is about, and the fields that it implies.
 #[must_use]
-pub(crate) fn meant(goal: &str) -> Vec<String> {
-    let mut said = telling(goal);
+pub(crate) fn goal_words(goal: &str) -> Vec<String> {
+    let mut said = content_words(goal);
     let goal_words = words(goal);
     let meant = MEANT.iter().filter(|(cues, _)| goal_words.iter().any(|word| cues.contains(&word.as_str())));
     said.extend(meant.flat_map(|(_, meant)| meant.iter().map(|word| (*word).to_owned())));
@@ -318,17 +318,17 @@ impl Topic {
         inputs: impl Iterator<Item = (&'a str, &'a str)>,
         example: &[&'static str],
     ) -> Self {
-        let mut said = meant(goal);
+        let mut said = goal_words(goal);
         let mut texts: HashSet<String> = HashSet::new();
         for (name, text) in inputs {
-            said.extend(telling(name));
+            said.extend(content_words(name));
             texts.extend(words(text));
         }
         let is_in_texts = |word: &str| {
             let singular = word.strip_suffix('s').unwrap_or(word);
             texts.contains(word) || texts.contains(singular) || texts.contains(&format!("{word}s"))
         };
-        let is_known = |word: &str| is_in_texts(word) || said.iter().any(|other| same(word, other));
+        let is_known = |word: &str| is_in_texts(word) || said.iter().any(|other| is_same_word(word, other));
         let examples_own = example.iter().copied().filter(|word| !is_known(word)).collect();
         Self { said, english: is_english(goal), examples_own }
     }
@@ -336,7 +336,7 @@ impl Topic {
     /// Why `written` does not seem to be about the goal; `None` if it does or if there is nothing to compare.
     #[must_use]
     pub(crate) fn foreign(&self, written: &str) -> Option<Foreign> {
-        let told = telling(written);
+        let told = content_words(written);
         // "ship" and "ships" count as an example's word, "shipping" does not.
         let is_one = |word: &str, other: &str| {
             word == other || word.strip_suffix('s') == Some(other) || other.strip_suffix('s') == Some(word)
@@ -344,7 +344,7 @@ impl Topic {
         if told.iter().any(|word| self.examples_own.iter().any(|other| is_one(word, other))) {
             return Some(Foreign::Example);
         }
-        if told.is_empty() || self.said.is_empty() || meet(&told, &self.said) {
+        if told.is_empty() || self.said.is_empty() || share_a_word(&told, &self.said) {
             return None;
         }
         Some(if self.english && written.is_ascii() { Foreign::Nobody } else { Foreign::Unjudged })
@@ -369,7 +369,7 @@ mod tests {
             ("garantie", "garantiedauer"),
             ("weigh", "weight"),
         ] {
-            assert!(same(a, b) && same(b, a), "{a} {b}");
+            assert!(is_same_word(a, b) && is_same_word(b, a), "{a} {b}");
         }
         for (a, b) in [
             ("price", "prize"),
@@ -381,7 +381,7 @@ mod tests {
             ("tower", "town"),
             ("height", "highest"),
         ] {
-            assert!(!same(a, b) && !same(b, a), "{a} {b}");
+            assert!(!is_same_word(a, b) && !is_same_word(b, a), "{a} {b}");
         }
     }
 

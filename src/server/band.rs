@@ -212,6 +212,8 @@ fn progress(event: &EventKind) -> Option<String> {
         }
         EventKind::TaskRetried { task, worker, .. } => Some(format!("{task}: tried again by {worker}.")),
         EventKind::TaskFinished { task, status, .. } => Some(format!("{task}: {}.", status.name())),
+        EventKind::TaskAsked { task, question, .. } => Some(format!("{task} asks: {question}")),
+        EventKind::TaskAnswered { task, answer } => Some(format!("The planner answers {task}: {answer}")),
         EventKind::ReplanStarted { why, .. } => Some(format!("Planning again: {why}")),
         EventKind::BudgetReached { which, limit } => {
             Some(format!("The budget of {limit} {which} is reached."))
@@ -259,6 +261,12 @@ fn answer_after_run(models: Arc<ModelRegistry>, run_stream: RunStream, question:
         run_stream.run.detach();
         if let Some(error) = failure(&outcome) {
             return failing(error);
+        }
+        if outcome.status == Status::RequiresAction {
+            // The question is the answer: nothing was found out that the planner could word.
+            let asked = Update::Parts(vec![Part::Content(outcome.answer)], Vec::new());
+            let end = Update::End(Finish::Stop, Usage::from(outcome.usage.tokens));
+            return stream::iter([(0, asked), (0, end)]).boxed();
         }
         let mut question = question;
         let last = question.messages.iter().rposition(|message| message.role == Role::User);

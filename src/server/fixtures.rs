@@ -241,7 +241,7 @@ impl Running {
     ) -> (u16, String) {
         let response = self.begin_as(key, method, path, body).await;
         let status = response.status().as_u16();
-        let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a whole body");
+        let bytes = to_bytes(response.into_body(), 64 << 20).await.expect("a whole body");
         (status, String::from_utf8(bytes.to_vec()).expect("text"))
     }
 

@@ -46,3 +46,17 @@ fn a_killed_run_goes_on_and_its_fork_shares_what_came_before() {
     let (run, fork) = (state(&journal, run).unwrap(), state(&journal, &fork).unwrap());
     assert!(run.plan == fork.plan && run.goal != fork.goal);
 }
+
+#[test]
+fn a_plan_that_waits_for_approval_can_be_edited() {
+    let Some((printed, home)) = script("approval.sh") else { return };
+    let journal = Journal::open(&home.path().join("runs.sqlite")).unwrap();
+    let run = state(&journal, &journal.find("last").unwrap()).unwrap();
+    let titles: Vec<String> = run.plan_tasks().map(|task| task.task.instruction.clone()).collect();
+    let begins = |(title, begin): (&String, &str)| title.starts_with(begin);
+    assert!(titles.len() == 3 && titles.iter().zip(["hives", "food", "winter"]).all(begins), "{titles:?}");
+    assert!(
+        run.outcome.is_some() && printed.contains("requires_action") && printed.contains("run.resumed"),
+        "{printed}"
+    );
+}

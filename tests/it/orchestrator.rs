@@ -5,6 +5,7 @@ mod best;
 mod free;
 mod free_plans;
 mod outside;
+mod parked;
 mod patterns;
 mod resumed;
 mod scripted;

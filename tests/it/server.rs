@@ -6,6 +6,8 @@
 #[cfg(unix)]
 mod locked;
 #[cfg(unix)]
+mod parked;
+#[cfg(unix)]
 mod runs;
 #[cfg(unix)]
 mod waiting;

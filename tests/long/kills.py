@@ -5,7 +5,11 @@
 
 The model is planner and worker. For every goal one run is left alone; the others are killed (-9) up to three times, at
 moments drawn by the seed, and resumed each time. From the record it is counted that no task which had an accepted
-result before a kill is done again, and `runs replay` finds every event as recorded.
+result before a kill is done again, and `runs replay` finds every event as recorded. Fewer than four kills for ten runs are a
+fault, because then the suite has shown nothing.
+
+Then runs under a token budget are ended by it, resumed, killed, and resumed again. Each stretch between two ends may
+use the budget once.
 """
 import argparse
 import json
@@ -38,10 +42,10 @@ class Home:
     def command(self, *words):
         return [self.binary, *words, "--home", str(self.folder / "home"), "--offline"]
 
-    def start(self, strategy, goal, inputs):
+    def start(self, strategy, goal, inputs, *more):
         files = [word for n in range(inputs) for word in ("-f", str(self.texts / f"farm{n}.md"))]
         words = self.command("run", goal, *files, "--strategy", strategy, "--quiet", "--standalone")
-        words += ["--planner", self.model, "--worker", self.model]
+        words += ["--planner", self.model, "--worker", self.model, *more]
         return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def resume(self, run):
@@ -118,6 +122,37 @@ def one(home, draw, strategy, goal, inputs, seconds, expected):
     return faults, kills, run
 
 
+def computed(event):
+    """Tokens that count against a budget."""
+    usage = event["usage"]
+    cached = usage["prompt_tokens_details"]["cached_tokens"]
+    return usage["prompt_tokens"] - cached + usage["completion_tokens"]
+
+
+def under_budget(home, draw, budget, seconds):
+    """A run that ends at its budget, is resumed, killed and resumed. Returns the faults."""
+    strategy, goal, inputs = GOALS[2]
+    home.start(strategy, goal, inputs, "--budget-tokens", str(budget)).communicate()
+    run = home.last()["id"]
+    if home.last()["status"] != "incomplete":
+        return [f"budget: the run ended as {home.last()['status']}"]
+    process = home.resume(run)
+    if kill_after(process, draw.uniform(0.2, 0.9) * seconds):
+        process = home.resume(run)
+    process.communicate()
+    faults, used, calls = [], 0, 0
+    for event in home.events(run):
+        if event["type"] == "task.output":
+            used, calls = used + computed(event), calls + 1
+        if event["type"] == "run.finished":
+            # The call that reaches the budget may have read a prompt that was counted only afterwards.
+            if not 0.5 * budget <= used <= 1.5 * budget and event["status"] != "completed":
+                faults.append(f"budget: {used} tokens of {budget} between two ends")
+            used = 0
+    status, text = home.read("runs", "replay", run)
+    return faults + ([f"budget: replay: {text}"] if status else [])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary")
@@ -143,6 +178,11 @@ def main():
             resumed += killed > 0
             if found:
                 print("\n".join(found), flush=True)
+        if kills < 0.4 * asked.runs:
+            faults.append("too few runs were killed for the suite to show anything")
+        for _ in range(asked.runs // 20):
+            faults += under_budget(home, draw, 400, alone["parallel"][0])
+    print("\n".join(faults))
     print(f"{asked.runs} runs, {resumed} of them killed and resumed, {kills} kills, {len(faults)} faults")
     raise SystemExit(bool(faults))
 

@@ -29,6 +29,8 @@ struct Sample {
     plan_again: Value,
     inputs: bool,
     conversation: bool,
+    /// Whether the worker of the first step asks something.
+    asks: bool,
     /// Of the worker, in tokens.
     context_tokens: usize,
     facts: Facts,
@@ -44,6 +46,7 @@ impl Sample {
             plan_again: Value::Null,
             inputs: false,
             conversation: false,
+            asks: false,
             context_tokens: 8192,
             facts: Facts::default(),
         }
@@ -122,6 +125,17 @@ fn samples() -> Vec<Sample> {
             ..Sample::new("parallel-named", Parallel, "Write a section on each of: sheep, wool.")
         },
         Sample::new("sequence", Sequence, then).plan(steps.clone()),
+        Sample {
+            asks: true,
+            ..Sample::new(
+                "sequence-question",
+                Sequence,
+                "Our farm is Brunn. Find out its sheep, then say who owns it.",
+            )
+            .plan(steps.clone())
+            .with_inputs()
+            .in_conversation()
+        },
         Sample {
             plan_again: json!({"steps": ["Say who owns the farm."]}),
             ..Sample::new("sequence-again", Sequence, then).plan(json!({
@@ -207,8 +221,14 @@ fn reply(sample: &Sample, call: &Planned) -> String {
             assert!(sample.plan["answer_is"] != "date" || kind["pattern"].is_string());
             json!({"subject": "", "answer": answer}).to_string()
         }
+        Some(fields) if !fields["quote"].is_null() => {
+            json!({"quote": "Our farm is Brunn", "answer": "Brunn"}).to_string()
+        }
         Some(_) if call.task == "plan2" => sample.plan_again.to_string(),
         Some(_) => sample.plan.to_string(),
+        None if sample.asks && call.task == "t1" && !asked.contains("The answer is:") => {
+            "Could you please tell me the name of the farm?".to_owned()
+        }
         None if asked.ends_with("in vain.") => String::new(),
         None if asked.contains("with one number and nothing else") => "10".to_owned(),
         None if call.task.starts_with("synthesis") => {

@@ -77,7 +77,7 @@ fn recorded(steps: usize) -> (RecordedRun, RunStart, Arc<dyn Strategy>) {
     let started = EventKind::RunStarted {
         run: "r".to_owned(),
         goal: "count".to_owned(),
-        inputs: vec![InputInfo { name: "a.md".to_owned(), tokens: 9 }],
+        inputs: vec![InputInfo { name: "a.md".to_owned(), tokens: 9, ..InputInfo::default() }],
         planner: String::new(),
         workers: Vec::new(),
         asked: Asked::default(),

@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use bandmaster_journal::Event;
+use serde_json::Value;
 
 use crate::event::{CallEnd, EventKind, FailureClass};
 use crate::outcome::{Outcome, Status, TokenUsage};
+use crate::parked::Answer;
 use crate::plan::{Job, Task};
 
 /// Most calls of a run at a time.
@@ -22,6 +24,8 @@ struct Known {
     /// Whether its result was cut off at its limit.
     cut: bool,
     attempts: Vec<Made>,
+    /// Whether it waits for an answer.
+    asks: bool,
     /// Attempts that were made before the run was taken up and the task was begun anew.
     earlier: usize,
 }
@@ -31,6 +35,8 @@ struct Made {
     rung: usize,
     end: Option<CallEnd>,
     failure: Option<FailureClass>,
+    /// Whether it ended with a question.
+    asked: bool,
 }
 
 #[derive(Default)]
@@ -41,6 +47,8 @@ struct Audit {
     /// Tasks and attempts whose calls are being made.
     in_flight: HashSet<(String, u32)>,
     is_stopped: bool,
+    /// Whether the user wants to approve the plan, and has not yet.
+    unapproved: bool,
     outcome: Option<Outcome>,
     /// What was completed before the last kill.
     kept: HashSet<String>,
@@ -81,7 +89,9 @@ impl Audit {
         let takes_up = matches!(event, EventKind::RunResumed { .. } | EventKind::RunForked { .. });
         assert!(takes_up || self.outcome.is_none(), "something happens after the end: {event:?}");
         match event {
+            EventKind::RunStarted { asked, .. } => self.unapproved = asked.approve,
             EventKind::PlanAccepted { plan } => {
+                assert!(!self.unapproved, "the plan is carried out although nobody has approved it");
                 self.has_plan = true;
                 plan.tasks().iter().for_each(|task| self.add(task));
             }
@@ -97,6 +107,17 @@ impl Audit {
             EventKind::TaskOutput { task, attempt, end, usage, .. } => {
                 self.output(task, *attempt, end, *usage)
             }
+            EventKind::TaskAsked { task, attempt, .. } => {
+                let known = self.known(task);
+                let made = known.attempts.last_mut().expect("it was begun");
+                assert!(made.end.is_some() && made.failure.is_none() && !made.asked, "{task} asks once");
+                made.asked = true;
+                known.asks = true;
+                assert_eq!(*attempt as usize, known.attempts.len(), "the last attempt of {task} asks");
+                let asked = known.attempts.iter().filter(|made| made.asked).count();
+                assert!(asked <= 2, "{task} asks {asked} questions");
+            }
+            EventKind::TaskAnswered { task, .. } => self.answer(task),
             EventKind::TaskPartial { task, attempt, .. } => {
                 assert!(!self.is_stopped, "a part of {task} comes after the run was stopped");
                 let of = (task.clone(), *attempt);
@@ -119,7 +140,19 @@ impl Audit {
                 self.known(task).cut = *cut;
             }
             EventKind::BudgetReached { .. } | EventKind::RunCancelled => self.is_stopped = true,
-            EventKind::RunResumed { .. } => self.take_up(self.outcome.is_some()),
+            EventKind::RunResumed { answer, .. } => {
+                let was_parked =
+                    self.outcome.as_ref().is_some_and(|end| end.status == Status::RequiresAction);
+                assert!(answer.is_none() || was_parked, "nobody asked for {answer:?}");
+                self.take_up(self.outcome.is_some() && !was_parked);
+                match answer {
+                    Some(Answer::Task { task, .. }) => self.answer(task),
+                    Some(Answer::Approval { approve: false }) => self.is_stopped = true,
+                    Some(Answer::Plan { plan }) => self.edit(plan),
+                    Some(_) => self.unapproved = false,
+                    None => {}
+                }
+            }
             // A fork goes on from the middle of the other run, even if that had ended.
             EventKind::RunForked { set, .. } => {
                 self.take_up(false);
@@ -143,7 +176,29 @@ impl Audit {
         let place = self.places.insert(task.id.clone(), self.tasks.len());
         assert!(place.is_none(), "{} is added twice", task.id);
         let (output, attempts) = (String::new(), Vec::new());
-        self.tasks.push(Known { task: task.clone(), status: None, output, cut: false, attempts, earlier: 0 });
+        self.tasks.push(Known {
+            task: task.clone(),
+            status: None,
+            output,
+            cut: false,
+            attempts,
+            asks: false,
+            earlier: 0,
+        });
+    }
+
+    /// An edited plan stands in for the planner's reply.
+    fn edit(&mut self, plan: &Value) {
+        self.unapproved = false;
+        for known in self.tasks.iter_mut().filter(|known| known.task.job == Job::Plan) {
+            (known.status, known.output) = (Some(Status::Completed), plan.to_string());
+        }
+    }
+
+    fn answer(&mut self, task: &str) {
+        let known = self.known(task);
+        assert!(known.asks, "{task} is answered although it asks nothing");
+        known.asks = false;
     }
 
     /// A task begins only when all that it needs has ended.
@@ -162,6 +217,7 @@ impl Audit {
         assert!(!self.kept.contains(task), "{task} begins again although it was completed before a kill");
         let known = self.known(task);
         assert!(known.status.is_none(), "{task} begins although it has ended");
+        assert!(!known.asks, "{task} begins although its question is open");
         assert_eq!(attempt as usize, known.attempts.len() + 1, "the number of an attempt of {task}");
         let by_rule = known.task.job == Job::Calculate;
         let expected = if by_rule { Some(&known.task.worker) } else { known.task.ladder.get(rung) };
@@ -171,8 +227,8 @@ impl Audit {
         let has_no_room = |made: &Made| made.failure == Some(FailureClass::Resource) && made.model == model;
         let again_without_room = now.iter().any(has_no_room);
         assert!(!again_without_room, "{model} is asked again for {task}, for which it has no room");
-        assert!(now.len() < (1 + REPEATS_MAX) * known.task.ladder.len().max(1), "{task} never ends");
-        known.attempts.push(Made { model: model.to_owned(), rung, end: None, failure: None });
+        assert!(now.len() < (3 + REPEATS_MAX) * known.task.ladder.len().max(1), "{task} never ends");
+        known.attempts.push(Made { model: model.to_owned(), rung, end: None, failure: None, asked: false });
         if !by_rule {
             self.in_flight.insert((task.to_owned(), attempt));
             assert!(self.in_flight.len() <= IN_FLIGHT_MAX, "{} calls in flight", self.in_flight.len());
@@ -248,6 +304,7 @@ impl Audit {
             if matches!(known.status, Some(Status::Completed | Status::Failed | Status::Skipped)) {
                 again.insert(known.task.id.clone());
             }
+            known.asks &= !needs_again;
             while known.attempts.last().is_some_and(|made| matches!(made.end, None | Some(CallEnd::Stopped)))
             {
                 known.attempts.pop();
@@ -263,8 +320,9 @@ impl Audit {
     }
 
     fn end(&mut self, outcome: &Outcome) {
+        let parked = outcome.status == Status::RequiresAction;
         let ends = [Status::Completed, Status::Incomplete, Status::Failed, Status::Cancelled];
-        assert!(ends.contains(&outcome.status), "the run ends as {}", outcome.status);
+        assert!(parked || ends.contains(&outcome.status), "the run ends as {}", outcome.status);
         assert!(outcome.status != Status::Failed || outcome.error.is_some(), "a run that failed says why");
         assert!(outcome.status != Status::Completed || !outcome.answer.trim().is_empty(), "an empty answer");
         let reports = outcome.tasks.iter().chain(&outcome.planner_tasks);
@@ -272,7 +330,12 @@ impl Audit {
         for report in reports {
             reported += 1;
             let known = self.known(&report.id);
-            let status = known.status.unwrap_or_else(|| panic!("{} has not ended", report.id));
+            let Some(status) = known.status else {
+                assert!(parked, "{} has not ended", report.id);
+                let waits = [Status::Queued, Status::RequiresAction].contains(&report.status);
+                assert!(waits, "{} is {} in a run that is parked", report.id, report.status);
+                continue;
+            };
             assert_eq!(
                 (report.status, &report.output),
                 (status, &known.output),
@@ -283,6 +346,11 @@ impl Audit {
         }
         assert_eq!(reported, self.tasks.len(), "each task is reported");
         assert_eq!(outcome.usage.tokens, self.tokens, "the run's cost is that of its calls");
+        if parked {
+            assert!(self.in_flight.is_empty(), "a parked run has calls in flight: {:?}", self.in_flight);
+            let waits = self.unapproved || self.tasks.iter().any(|known| known.asks);
+            assert!(waits, "the run is parked and asks nothing");
+        }
         self.outcome = Some(outcome.clone());
     }
 }
@@ -290,6 +358,9 @@ impl Audit {
 /// The same worker repeats a call after trouble that may pass, and else the next one on the ladder tries.
 fn check_rung(task: &str, before: &[Made], rung: usize) {
     let Some(last) = before.last() else { return assert_eq!(rung, 0, "{task} begins high on its ladder") };
+    if last.asked {
+        return assert_eq!(rung, last.rung, "{task} goes on with the answer to its question");
+    }
     assert!(last.failure.is_some(), "{task} is tried again before the last attempt was judged");
     let passing = |made: &&Made| made.rung == last.rung && made.failure == Some(FailureClass::Transient);
     let repeats = before.iter().rev().take_while(passing).count();

@@ -15,6 +15,7 @@ use crate::advance::{Core, Planned, Waits};
 use crate::event::{EventKind, Split};
 use crate::goal::Goal;
 use crate::outcome::{Outcome, Status, TokenUsage};
+use crate::parked::{ActionKind, Answer};
 use crate::partial::Parts;
 use crate::replay::{Replayed, replay};
 use crate::request::RunRequest;
@@ -38,6 +39,8 @@ pub(super) struct Disturbed {
     pub stops: usize,
     /// Of a run that had ended and was not completed.
     pub resumes: usize,
+    /// Of the user, who may decline a plan or end a run instead of answering its question.
+    pub declines: usize,
     /// Whether a process that takes the run up may have other models.
     pub other_bands: bool,
     /// Whether the whole record is folded after each event, and not only its last event.
@@ -74,6 +77,13 @@ pub(super) struct Happened {
     pub forks: usize,
     pub stops: usize,
     pub resumes: usize,
+    /// Plans that were approved.
+    pub approved: usize,
+    /// Plans that were edited.
+    pub edited: usize,
+    pub declined: usize,
+    /// Questions that the user has answered.
+    pub answered: usize,
     /// Parts of replies that were reported before their calls ended.
     pub parts: usize,
     pub in_flight_max: usize,
@@ -83,6 +93,7 @@ pub(super) struct Happened {
 enum TakeUp {
     Start,
     Resume,
+    Answer(Answer),
     Fork,
 }
 
@@ -147,6 +158,7 @@ impl<'a> Driver<'a> {
                 continue;
             }
             match waits {
+                Waits::Over if self.state().is_parked() => self.answer(),
                 Waits::Over => {
                     if !self.resumes_after_end() {
                         return self.end();
@@ -171,8 +183,9 @@ impl<'a> Driver<'a> {
         assert!(before.damaged.is_empty(), "{:?}", before.damaged);
         (self.ms, self.in_flight) = (before.wall_ms, Vec::new());
         self.half_said.clear();
-        let was_killed = before.outcome.is_none() && matches!(how, TakeUp::Resume);
-        self.spent = if was_killed { before.computed_tokens() } else { 0 };
+        let had_ended = before.outcome.is_some() && !before.is_parked();
+        let goes_on = !had_ended && !matches!(how, TakeUp::Fork);
+        self.spent = if goes_on { before.computed_tokens() } else { 0 };
         let other_band = self.left.other_bands && self.random.one_in(3);
         let band = match how {
             TakeUp::Start => self.world.band.clone(),
@@ -182,6 +195,9 @@ impl<'a> Driver<'a> {
         let event = match how {
             TakeUp::Start => self.world.started(&id(0)),
             TakeUp::Resume => EventKind::RunResumed { answer: None, band: band.clone(), changed: Vec::new() },
+            TakeUp::Answer(answer) => {
+                EventKind::RunResumed { answer: Some(answer), band: band.clone(), changed: Vec::new() }
+            }
             TakeUp::Fork => self.forked_event(&before, band.clone()),
         };
         self.folded = before.clone();
@@ -389,6 +405,51 @@ impl<'a> Driver<'a> {
         true
     }
 
+    /// The user answers what the run asks. The same question always gets the same answer.
+    fn answer(&mut self) {
+        self.end();
+        let action = self.state().required_action.clone().expect("a run that is parked asks something");
+        let mut random = Random::new(hash(self.world.seed, &[&action.question], &[]));
+        if self.left.declines > 0 && self.random.one_in(3) {
+            (self.left.declines, self.happened.declined) =
+                (self.left.declines - 1, self.happened.declined + 1);
+            return self.take_up(TakeUp::Answer(Answer::Approval { approve: false }));
+        }
+        let answer = match (action.kind, action.plan) {
+            (ActionKind::AnswerQuestion, _) => {
+                self.happened.answered += 1;
+                let task = action.questions[self.random.below(action.questions.len())].task.clone();
+                let text = format!("{task} is piece {}", hash(self.world.seed, &[&task], &[]) % 9);
+                Answer::Task { task, text }
+            }
+            (ActionKind::ApprovePlan, Some(plan)) if random.one_in(2) => self.edit(plan, &mut random),
+            (ActionKind::ApprovePlan, _) => Answer::Approval { approve: true },
+        };
+        self.happened.approved += usize::from(answer == Answer::Approval { approve: true });
+        self.take_up(TakeUp::Answer(answer));
+    }
+
+    /// A plan that the user has edited, if its check accepts it.
+    fn edit(&mut self, mut plan: Value, random: &mut Random) -> Answer {
+        if let Some(combine) = plan.get_mut("combine") {
+            let lists: [&[&str]; 4] = [&["list"], &["list", "total"], &["most"], &[]];
+            *combine = json!(random.pick(&lists));
+        }
+        for list in ["steps", "sections"] {
+            if let Some(items) = plan.get_mut(list).and_then(Value::as_array_mut) {
+                items.reverse();
+                items.truncate(1 + random.below(3));
+            }
+        }
+        match self.core.check_plan(&plan) {
+            Ok(plan) => {
+                self.happened.edited += 1;
+                Answer::Plan { plan }
+            }
+            Err(_) => Answer::Approval { approve: true },
+        }
+    }
+
     fn resumes_after_end(&mut self) -> bool {
         let status = self.state().status;
         let can = matches!(status, Status::Incomplete | Status::Failed | Status::Cancelled);
@@ -419,7 +480,7 @@ impl<'a> Driver<'a> {
         let row = RunRow { id: id(self.forked), created_ms: 0 };
         let run = RecordedRun { row, left: false, events: self.record.clone() };
         let request = request_at(self.world, self.state());
-        let start = RunStart { request, state: self.state().clone(), kind: StartKind::Resumed };
+        let start = RunStart::of(request, self.state().clone(), StartKind::Resumed);
         let custom = self.world.custom();
         let replayed = replay(&run, &start, custom.as_ref());
         assert!(replayed.differences.is_empty(), "{:#?}", replayed.differences);

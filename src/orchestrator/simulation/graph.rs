@@ -1,10 +1,10 @@
 //! A strategy that exists only here: a graph of tasks that follows from a seed. It makes the moves that no
-//! strategy of this crate makes: it drops tasks, it adds tasks to a plan, and a task may be skipped because one that it
-//! needs has no result.
+//! strategy of this crate makes: it drops tasks, it adds tasks to a plan, its workers ask questions, and a task may be
+//! skipped because one that it needs has no result.
 
 use super::random::{Random, hash};
 use crate::band::{Reply, Skill};
-use crate::checks::check_text;
+use crate::checks::{check_text, words};
 use crate::goal::{Goal, PLANNER};
 use crate::outcome::Status;
 use crate::plan::{Draw, Job, Task};
@@ -107,7 +107,9 @@ impl Strategy for Graph {
             return add(form.first, form.second);
         }
         let failed = state.tasks.iter().filter(|task| task.status == Status::Failed);
-        let told = state.tasks.iter().filter_map(|task| Some(format!("{}: {}", task.id, task.accepted()?)));
+        // Questions are asked in any order.
+        let own = state.tasks.iter().filter(|task| !matches!(task.task.job, Job::Clarify { .. }));
+        let told = own.filter_map(|task| Some(format!("{}: {}", task.id, task.accepted()?)));
         Move::Answer(Ended {
             answer: told.collect::<Vec<_>>().join("\n"),
             failed_tasks: failed.count(),
@@ -126,7 +128,9 @@ impl Strategy for Graph {
             Ok(text) => text,
             Err(why) => return Verdict::reject(why),
         };
-        match hash(0, &[&task.id, &text], &[]) % 6 {
+        match hash(0, &[&task.id, &text], &[]) % 8 {
+            6 => Verdict::Ask(format!("Which piece is meant by {}?", task.instruction)),
+            7 => Verdict::Ask(format!("How large is {}, if {}?", task.instruction, words(&text).len())),
             0 => Verdict::Doubt(text),
             1 => Verdict::Reject { why: "it is not good enough".to_owned(), kept: Some(text) },
             _ => Verdict::Accept(text),

@@ -96,6 +96,9 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
     let has = |field: &str| fields.get(field).is_some();
     if has("tasks") {
         super::graph_plan::plan(schema.unwrap_or(&Value::Null), prompt, random)
+    } else if has("quote") {
+        let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
+        if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }
     } else if has("find") {
         world.slots().to_owned()
     } else if has("answer") {

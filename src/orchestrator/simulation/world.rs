@@ -110,7 +110,9 @@ impl World {
             StrategyName::Free,
             StrategyName::Other,
         ]);
-        Self::of(strategy, &mut random, seed)
+        let mut world = Self::of(strategy, &mut random, seed);
+        world.request.approve = Random::new(hash(seed, &["approve"], &[])).one_in(4);
+        world
     }
 
     fn of(strategy: StrategyName, random: &mut Random, seed: u64) -> Self {
@@ -219,7 +221,11 @@ impl World {
 
     pub(super) fn started(&self, id: &str) -> EventKind {
         let request = &self.request;
-        let info = |input: &Input| InputInfo { name: input.name.clone(), tokens: tokens(&input.text) };
+        let info = |input: &Input| InputInfo {
+            name: input.name.clone(),
+            tokens: tokens(&input.text),
+            ..InputInfo::default()
+        };
         EventKind::RunStarted {
             run: id.to_owned(),
             goal: request.goal.clone(),
@@ -231,6 +237,7 @@ impl World {
                 seed: request.seed,
                 budget_tokens: request.budget.tokens,
                 budget_seconds: Some(0.1 + self.seed as f64),
+                approve: request.approve,
                 ..Asked::default()
             },
             band: Some(self.band.clone()),

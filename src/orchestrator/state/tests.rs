@@ -83,7 +83,7 @@ fn a_state_is_the_fold_of_the_events() {
     let run = folded(&events);
     assert_eq!((run.id.as_str(), run.created_ms, run.goal.as_str()), ("r1", 5, "sum"));
     assert_eq!((run.status, run.strategy), (Status::InProgress, Some(StrategyName::Map)));
-    assert_eq!(run.inputs, [InputInfo { name: "a.md".to_owned(), tokens: 0 }]);
+    assert_eq!(run.inputs, [InputInfo { name: "a.md".to_owned(), ..InputInfo::default() }]);
     assert_eq!((run.last_seq, run.wall_ms, run.damaged.len()), (9, 8, 0), "{:?}", run.damaged);
     let task = &run.tasks[0];
     assert_eq!((task.status, task.output.as_str(), task.attempts.len()), (Status::Completed, "good", 2));
@@ -513,7 +513,9 @@ fn what_read_a_changed_input_is_done_again() {
     let mut events = planned();
     events.extend(["a", "b", "c", "d"].map(|task| ended(task, "completed")));
     events.push(("run.finished", finished("incomplete", "A", &["b"])));
-    let changed = resumed(json!({"changed": [{"name": "y", "tokens": 7}, {"name": "unknown", "tokens": 1}]}));
+    let changed = resumed(
+        json!({"changed": [{"input": 1, "name": "y", "tokens": 7}, {"input": 2, "name": "unknown"}]}),
+    );
     let run = folded(&[&events[..], &[changed]].concat());
     // The step reads all inputs.
     assert_eq!(open(&run), ["b", "c", "d"]);

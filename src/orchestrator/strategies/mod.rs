@@ -1,6 +1,7 @@
 //! The strategies, one file or folder each. docs/how-a-run-works.md lists what to do to add one.
 
 mod ask;
+mod asking;
 mod direct;
 mod free;
 pub(crate) mod map;

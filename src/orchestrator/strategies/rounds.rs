@@ -199,3 +199,51 @@ fn shortened(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::band::Finish;
+    use crate::event::{CallEnd, EventKind};
+
+    /// A run with one task, whose attempts gave these replies, all of which were rejected.
+    fn rejected(replies: &[&str]) -> RunState {
+        let mut state = RunState::new("r", 0);
+        let task = || "t1".to_owned();
+        let mut events = vec![EventKind::TasksAdded { tasks: vec![Task { id: task(), ..Task::default() }] }];
+        for (attempt, reply) in (1..).zip(replies) {
+            let (worker, model, rung) = ("w".to_owned(), "m".to_owned(), 0);
+            events.push(EventKind::TaskStarted { task: task(), attempt, worker, model, rung });
+            events.push(EventKind::TaskOutput {
+                task: task(),
+                attempt,
+                worker: String::new(),
+                model: String::new(),
+                prompt: "the same".to_owned(),
+                prompt_template: None,
+                sampling: serde_json::Value::Null,
+                output: (*reply).to_owned(),
+                usage: Default::default(),
+                end: CallEnd::Reply(Finish::Stop),
+                steps: [0, 0],
+            });
+            let (class, error, kept, doubtful) = (FailureClass::Content, String::new(), None, false);
+            events.push(EventKind::TaskFailed { task: task(), attempt, class, error, kept, doubtful });
+        }
+        events.iter().for_each(|event| state.apply(state.last_seq + 1, 0, event));
+        state
+    }
+
+    #[test]
+    fn a_task_that_goes_in_a_circle_is_given_up() {
+        let check = |replies: &[&str], expected: bool| {
+            assert_eq!(give_up(&rejected(replies)).is_some(), expected, "{replies:?}");
+        };
+        check(&["a", "a", "a"], true);
+        check(&["a", "b", "a", "b"], true);
+        check(&["a", "a"], false);
+        check(&["a", "b", "c", "a"], false);
+        // Nothing is not a result that could be given again.
+        check(&["", "", ""], false);
+    }
+}

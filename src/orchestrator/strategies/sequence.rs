@@ -12,7 +12,7 @@ use crate::plan::{Job, Task};
 use crate::prompts;
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
-use crate::strategies::rounds;
+use crate::strategies::{asking, rounds};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 use crate::topic::{Foreign, Topic};
 
@@ -47,10 +47,12 @@ impl Strategy for Sequence {
             None if may_plan => return Move::add(plan_task(goal, round)),
             Some(plan) if !plan.has_ended() => return Move::Wait,
             // Without a plan, the goal itself is the only step, but not after other steps.
-            Some(plan) if rounds::added(state).is_empty() && may_plan => {
-                if round == 0 || plan.accepted().is_some() {
-                    return add_steps(goal, state, plan, round);
-                }
+            Some(plan)
+                if rounds::added(state).is_empty()
+                    && may_plan
+                    && (round == 0 || plan.accepted().is_some()) =>
+            {
+                return add_steps(goal, state, plan, round);
             }
             _ => {}
         }
@@ -83,11 +85,20 @@ impl Strategy for Sequence {
         .after(&goal.conversation)
     }
 
+    fn plan_fields(&self) -> Option<&'static str> {
+        Some(
+            "steps: the steps in order, two or more. Each is a complete instruction and is given the results of those before it.",
+        )
+    }
+
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match task.job {
             Job::Plan => check_steps(reply, goal.topic(EXAMPLES_OWN), state),
             Job::Synthesis => check_answer(reply, state),
-            _ => check_text(&reply.text).map_or_else(Verdict::reject, Verdict::Accept),
+            _ => match check_text(&reply.text) {
+                Ok(text) => asking::check(task, state, text),
+                Err(why) => Verdict::reject(why),
+            },
         }
     }
 }
@@ -251,17 +262,4 @@ fn check_answer(reply: &Reply, state: &RunState) -> Verdict {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_step_is_told_what_the_earlier_ones_found_and_not_what_failed() {
-        let found = lines([("Find the ship.", Some("The Anna.\n")), ("Find the port.", None)].into_iter());
-        assert_eq!(found, "- Find the ship. The Anna.");
-        let asked = |inputs, found, step| step_prompt(inputs, found, step).messages.remove(0).content;
-        let prompt = asked("Text (a.md):\nx\n\n", &found, "Name its captain.");
-        assert!(prompt.starts_with("Text (a.md)") && prompt.ends_with("Name its captain."));
-        assert!(prompt.contains("Known so far:\n- Find the ship. The Anna."));
-        assert!(!asked("", "", "Go.").contains("Known"));
-    }
-}
+mod tests;

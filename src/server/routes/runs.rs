@@ -4,14 +4,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Json as Body;
+use axum::body::HttpBody as _;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest as _, Path, Query, Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::response::sse::Event as SseEvent;
+use axum::{Extension, Json as Body};
 use bandmaster_journal::{AsyncJournal, Journal, JournalError};
-use bandmaster_orchestrator::{self as orchestrator, RunStart, RunState, StartError, Status};
+use bandmaster_orchestrator::{
+    self as orchestrator, Answer, RunStart, RunState, StartError, StartKind, Status,
+};
 use futures_util::stream::{self, StreamExt};
 
 use super::{parsed_query, read, write};
@@ -20,10 +23,13 @@ use crate::error::{ApiError, ErrorResponse};
 use crate::layers::RequestContext;
 use crate::run_models::band_for;
 use crate::runs::RunFollower;
+use crate::serve::Peer;
 use crate::wire::body::Json;
 use crate::wire::refusals::{BadBody, BadQuery, NoRun};
 use crate::wire::responses::object::Deleted;
-use crate::wire::runs::{CreateRun, ForkRun, ListRuns, Run, RunAnswer, RunList, RunSummary, event_json};
+use crate::wire::runs::{
+    CreateRun, ForkRun, ListRuns, NewText, ResumeRun, Run, RunAnswer, RunList, RunSummary, event_json,
+};
 use crate::{App, jobs, spans, sse};
 
 /// How long to wait for a run that is recorded but has not started.
@@ -45,9 +51,10 @@ const END_TIME_MAX: Duration = Duration::from_secs(5);
 pub(crate) async fn begin(
     State(app): State<Arc<App>>,
     context: RequestContext,
+    peer: Option<Extension<Peer>>,
     Json(request): Json<CreateRun>,
 ) -> Result<Body<Run>, ApiError> {
-    start(&app, context, RunStart::new(request.request()?)).await.map(Body)
+    start(&app, context, RunStart::new(request.request(peer.map(|Extension(peer)| peer))?)).await.map(Body)
 }
 
 async fn start(app: &Arc<App>, context: RequestContext, mut run: RunStart) -> Result<Run, ApiError> {
@@ -234,7 +241,7 @@ impl EventFollower {
     }
 }
 
-/// Cancels a run. It ends with the results it has so far.
+/// Cancels a run. It ends with the results it has so far. A run that requires an answer is ended without it.
 ///
 /// Waits up to 5 seconds for the end. If the run still computes then, its status is `in_progress`, and it ends as soon
 /// as the computation is done.
@@ -251,6 +258,12 @@ pub(crate) async fn cancel(
 ) -> Result<Body<Run>, ApiError> {
     let journal = app.runs.journal(&context.viewer());
     let id = find(&journal, id).await?;
+    if state(&journal, id.clone()).await?.status == Status::RequiresAction {
+        let none = Answer::Approval { approve: false };
+        let find = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, none);
+        let run = find_start(&app, &context, id, find).await?;
+        return Ok(Body(Run { resumes: None, ..decline(&journal, run).await? }));
+    }
     let Some(mut active) = active(&app, &journal, &id).await?.filter(|_| app.runs.cancel(&id)) else {
         return Err(nothing_to_cancel(&journal, state(&journal, id).await?).await?);
     };
@@ -289,11 +302,13 @@ async fn nothing_to_cancel(journal: &AsyncJournal, before: RunState) -> Result<A
     }))
 }
 
-/// Answers the question that a run ended with. The run goes on with the answer.
+/// Answers what a run requires. The run goes on with the answer.
+///
+/// `approve: false` ends the run with the status `cancelled`, whatever it asks.
 #[utoipa::path(post, path = "/v1/runs/{id}/answer", tag = "runs", params(("id" = String, Path, description = "The run's id")),
     request_body = RunAnswer, responses(
         (status = 200, description = "The run, which goes on", body = Run),
-        (status = 409, description = "The run asked no question", body = ErrorResponse),
+        (status = 409, description = "The run requires no answer, or another one", body = ErrorResponse),
         NoRun,
         BadBody,
     ))]
@@ -303,13 +318,28 @@ pub(crate) async fn answer(
     context: RequestContext,
     Json(answer): Json<RunAnswer>,
 ) -> Result<Body<Run>, ApiError> {
-    let find = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, answer.text);
-    go_on(&app, context, id, find).await.map(Body)
+    let answer = answer.read()?;
+    let find = move |journal: &Journal, id: &str| orchestrator::answer(journal, id, answer);
+    let run = find_start(&app, &context, id, find).await?;
+    match run.kind {
+        StartKind::Answered(Answer::Approval { approve: false }) => {
+            decline(&app.runs.journal(&context.viewer()), run).await.map(Body)
+        }
+        _ => start(&app, context, run).await.map(Body),
+    }
+}
+
+/// Ends a run that waits for an answer.
+async fn decline(journal: &AsyncJournal, run: RunStart) -> Result<Run, ApiError> {
+    let id = orchestrator::decline(run, journal).await?.id;
+    Ok(Run { object: "run", resumes: Some(id.clone()), state: state(journal, id).await? })
 }
 
 /// Resumes a run that ended before it was done. Tasks with an accepted result are not done again.
+///
+/// The body may be empty.
 #[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "runs", params(("id" = String, Path, description = "The run's id")),
-    responses(
+    request_body = Option<ResumeRun>, responses(
         (status = 200, description = "The run, which goes on", body = Run),
         (status = 409, description = "The run is done, or still in progress", body = ErrorResponse),
         NoRun,
@@ -318,8 +348,20 @@ pub(crate) async fn resume(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     context: RequestContext,
+    request: Request,
 ) -> Result<Body<Run>, ApiError> {
-    go_on(&app, context, id, orchestrator::resume).await.map(Body)
+    let Json(ResumeRun { changed }) = match request.body().is_end_stream() {
+        true => Json(ResumeRun::default()),
+        false => Json::from_request(request, &()).await?,
+    };
+    let find = move |journal: &Journal, id: &str| {
+        let mut start = orchestrator::resume(journal, id)?;
+        for NewText { input, text } in changed {
+            start.read_again(input, text)?;
+        }
+        Ok(start)
+    };
+    go_on(&app, context, id, find).await.map(Body)
 }
 
 /// Starts a new run that begins with the events of another one up to one of them, with other settings.
@@ -346,16 +388,30 @@ async fn go_on(
     id: String,
     find: impl FnOnce(&Journal, &str) -> Result<RunStart, StartError> + Send + 'static,
 ) -> Result<Run, ApiError> {
+    let run = find_start(app, &context, id, find).await?;
+    start(app, context, run).await
+}
+
+async fn find_start(
+    app: &App,
+    context: &RequestContext,
+    id: String,
+    find: impl FnOnce(&Journal, &str) -> Result<RunStart, StartError> + Send + 'static,
+) -> Result<RunStart, ApiError> {
     let work = move |journal: &Journal| {
         let id = journal.find(&id)?;
         find(journal, &id).map_err(|error| match error {
             StartError::Record(error) => error.into(),
             StartError::NoAnswer => ApiError::invalid("text", error.to_string()),
+            StartError::WhichTask { .. } | StartError::NoQuestionOfTask { .. } => {
+                ApiError::invalid("task", error.to_string())
+            }
+            StartError::PlanRefused(_) => ApiError::invalid("plan", error.to_string()),
+            StartError::NoInput { .. } => ApiError::invalid("changed", error.to_string()),
             StartError::NoEvent { .. } => ApiError::invalid("at", error.to_string()),
             StartError::Setting { .. } => ApiError::invalid("set", error.to_string()),
             other => ApiError::conflict(other.to_string()),
         })
     };
-    let run = read(app, &context, work).await?;
-    start(app, context, run).await
+    read(app, context, work).await
 }

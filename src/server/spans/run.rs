@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bandmaster_orchestrator::{EventKind, FailureClass, Outcome, Status};
+use bandmaster_orchestrator::{EventKind, FailureClass, Outcome, Status, TokenUsage};
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -36,7 +36,7 @@ pub fn traced(parent: &SpanParent, mut listener: RunListener) -> RunListener {
         return listener;
     }
     parent.adopt(&run);
-    let mut spans = Spans { run, attempts: HashMap::new() };
+    let mut spans = Spans { run, attempts: HashMap::new(), usage: TokenUsage::default(), is_recorded: true };
     Box::new(move |event| {
         spans.record(&event.kind);
         listener(event);
@@ -48,6 +48,10 @@ struct Spans {
     run: Span,
     /// The current attempt at each task, by the task's id.
     attempts: HashMap<String, Span>,
+    /// Of the calls since the run began or was taken up. The run's outcome counts those before as well.
+    usage: TokenUsage,
+    /// Whether the run was taken up, so that its id and strategy are only known from its end.
+    is_recorded: bool,
 }
 
 impl Spans {
@@ -55,8 +59,9 @@ impl Spans {
         match event {
             EventKind::RunStarted { run, .. } => {
                 self.run.record("bandmaster.run.id", run.as_str());
+                self.is_recorded = false;
             }
-            EventKind::StrategyChosen { strategy, .. } => {
+            EventKind::StrategyChosen { strategy, .. } if !self.is_recorded => {
                 self.run.record("bandmaster.run.strategy", strategy.name());
             }
             EventKind::TaskStarted { task, attempt, worker, model, .. }
@@ -65,6 +70,7 @@ impl Spans {
                 self.attempts.insert(task.clone(), span);
             }
             EventKind::TaskOutput { task, usage, .. } => {
+                self.usage.add(*usage);
                 if let Some(span) = self.attempts.get(task) {
                     record_usage(span, Usage::from(*usage));
                 }
@@ -75,6 +81,8 @@ impl Spans {
                     span.record("otel.status_code", "error");
                 }
             }
+            // Its attempt is over. The next one has the answer.
+            EventKind::TaskAsked { task, .. } => drop(self.attempts.remove(task)),
             EventKind::TaskFinished { task, status, .. } => {
                 if let Some(span) = self.attempts.remove(task) {
                     span.record("bandmaster.task.status", status.name());
@@ -112,7 +120,11 @@ impl Spans {
 
     fn end(&mut self, outcome: &Outcome) {
         self.attempts.clear();
-        record_usage(&self.run, Usage::from(outcome.usage.tokens));
+        record_usage(&self.run, Usage::from(self.usage));
+        if self.is_recorded {
+            self.run.record("bandmaster.run.id", outcome.id.as_str());
+            self.run.record("bandmaster.run.strategy", outcome.strategy.name());
+        }
         self.run.record("bandmaster.run.status", outcome.status.name());
         if outcome.status == Status::Failed {
             self.run.record("otel.status_code", "error");

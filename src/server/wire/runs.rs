@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use bandmaster_journal::Event;
-use bandmaster_orchestrator::{Budget, Input, RunRequest, RunState, StrategyName};
+use bandmaster_orchestrator::{Answer, Budget, Input, RunRequest, RunState, StrategyName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::ApiError;
+use crate::serve::Peer;
 
 /// A request to start a run.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -25,6 +26,9 @@ pub(crate) struct CreateRun {
     pub budget: Option<RunBudget>,
     /// Seed for sampling, 0 by default. The same seed and models give the same answer.
     pub seed: Option<u64>,
+    /// Whether the plan is carried out only after it was approved; false by default. The run then ends with the status
+    /// `requires_action`, and `answer` goes on with it.
+    pub approve: Option<bool>,
 }
 
 /// A text that comes with a goal.
@@ -35,6 +39,26 @@ pub(crate) struct RunFile {
     pub name: String,
     /// Content of the text, also accepted as `content`.
     #[serde(alias = "content")]
+    pub text: String,
+    /// Absolute path of the file, from which `bandmaster runs resume` reads it again. It has no effect unless the request
+    /// comes over the private socket of this home, because another machine's files can't be read here.
+    pub path: Option<String>,
+}
+
+/// What has changed since a run was worked on.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct ResumeRun {
+    /// Inputs whose files have changed. Tasks that read them are done again.
+    #[serde(default)]
+    pub changed: Vec<NewText>,
+}
+
+/// The new text of an input.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct NewText {
+    /// Index of the input.
+    pub input: usize,
+    /// Content of the text.
     pub text: String,
 }
 
@@ -50,13 +74,44 @@ pub(crate) struct RunBudget {
     pub seconds: Option<f64>,
 }
 
-/// An answer to a run's question.
+/// An answer to what a run requires. One of `text`, `approve` and `plan` is given.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AnswerGiven)]
 pub(crate) struct RunAnswer {
-    /// Text of the answer.
+    /// Answer to the question.
     #[schema(min_length = 1)]
-    pub text: String,
+    pub text: Option<String>,
+    /// Task whose question `text` answers, if several tasks ask.
+    pub task: Option<String>,
+    /// Whether the plan is to be carried out. False ends the run, whatever it asks.
+    pub approve: Option<bool>,
+    /// Plan that is to be carried out instead of the proposed one, in the form of `required_action.plan`.
+    #[schema(value_type = Option<Object>)]
+    pub plan: Option<Value>,
+}
+
+impl RunAnswer {
+    /// Converts to the orchestrator's answer.
+    ///
+    /// # Errors
+    /// 400 unless exactly one answer is given.
+    pub(crate) fn read(self) -> Result<Answer, ApiError> {
+        match (self.text, self.task, self.approve, self.plan) {
+            (Some(text), None, None, None) => Ok(Answer::Text(text)),
+            (Some(text), Some(task), None, None) => Ok(Answer::Task { task, text }),
+            (None, None, Some(approve), None) => Ok(Answer::Approval { approve }),
+            (None, None, None | Some(true), Some(plan)) => Ok(Answer::Plan { plan }),
+            (None, Some(_), None, None) => {
+                Err(ApiError::invalid("text", "text is missing: it answers the task"))
+            }
+            (None, None, None, None) => {
+                Err(ApiError::invalid("text", "the answer is missing: give text, approve or plan"))
+            }
+            _ => {
+                Err(ApiError::invalid("text", "text, approve and plan are given together: give one of them"))
+            }
+        }
+    }
 }
 
 /// Where and how a run is forked.
@@ -75,19 +130,26 @@ impl CreateRun {
     ///
     /// # Errors
     /// 400 with the field that can't be used.
-    pub(crate) fn request(self) -> Result<RunRequest, ApiError> {
+    pub(crate) fn request(self, from: Option<Peer>) -> Result<RunRequest, ApiError> {
         let goal = self.goal.trim();
         if goal.is_empty() {
             return Err(ApiError::invalid("goal", "goal is empty: describe the task"));
         }
         let strategy =
             self.strategy.filter(|name| name != "auto").map(|name| name.parse::<StrategyName>()).transpose();
-        let inputs = self.files.unwrap_or_default().into_iter();
+        let is_local = from == Some(Peer::Socket);
+        let file = |file: RunFile| {
+            let path = file.path.filter(|_| is_local);
+            (Input { name: file.name, text: file.text }, path)
+        };
+        let (inputs, paths) = self.files.unwrap_or_default().into_iter().map(file).unzip();
         Ok(RunRequest {
             strategy: strategy.map_err(|error| ApiError::invalid("strategy", error.to_string()))?,
-            inputs: inputs.map(|file| Input { name: file.name, text: file.text }).collect(),
+            inputs,
+            paths,
             budget: self.budget.unwrap_or_default().read()?,
             seed: self.seed.unwrap_or(0),
+            approve: self.approve.unwrap_or(false),
             ..RunRequest::new(goal)
         })
     }
@@ -119,7 +181,10 @@ pub(crate) struct Run {
     /// The run's own id, if this request took the run up again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumes: Option<String>,
-    /// State of the run, as in `bandmaster runs show --json`.
+    /// State of the run, as in `bandmaster runs show --json`. While its `status` is `requires_action`, `required_action`
+    /// says what it waits for: `kind` (`approve_plan` or `answer_question`), `question` in words, `plan` (in a form that
+    /// can be edited, if it can), `plan_fields` (what the fields of `plan` mean), `task` (the task that asks, if exactly
+    /// one does) and `questions` (`task` and `question` of each task that asks).
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub state: RunState,
@@ -197,5 +262,11 @@ pub(crate) fn event_json(event: &Event) -> Value {
     object.insert("ms".to_owned(), event.ms.into());
     object.insert("type".to_owned(), event.kind.clone().into());
     object.extend(event.body.as_object().cloned().unwrap_or_default());
+    // Whoever sent the new texts of inputs has them, and they may be long.
+    if let Some(changed) = object.get_mut("changed").and_then(Value::as_array_mut) {
+        for input in changed.iter_mut().filter_map(Value::as_object_mut) {
+            input.shift_remove("text");
+        }
+    }
     Value::Object(object)
 }

@@ -2,7 +2,7 @@
 
 use bandmaster::journal::Event;
 use bandmaster::orchestrator::{
-    Budget, RunRequest, Status, StrategyName, answer, recorded, replay, resume, state,
+    Answer, Budget, RunRequest, Status, StrategyName, answer, recorded, replay, resume, state,
 };
 
 use super::scripted::*;
@@ -12,7 +12,8 @@ fn answered() -> Ran {
     let planner = scripted("big", |_, _| Act::Panic);
     let ran = play(&planner, &[], &RunRequest::new("Summarise the attached minutes."));
     assert_eq!(ran.outcome.status, Status::RequiresAction);
-    let start = answer(&ran.journal, &ran.outcome.id, "They met on Monday.".to_owned()).unwrap();
+    let start =
+        answer(&ran.journal, &ran.outcome.id, Answer::Text("They met on Monday.".to_owned())).unwrap();
     let ran = ran.go_on(&scripted("big", |_, _| say("It was a Monday.")), &[], start);
     assert_eq!(ran.outcome.status, Status::Completed);
     ran

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 
 use bandmaster::journal::Event;
 use bandmaster::orchestrator::{
-    Call, Cancel, EventKind, RunRequest, StartError, Status, StrategyName, answer, resume, state,
+    Answer, Call, Cancel, EventKind, RunRequest, StartError, Status, StrategyName, answer, recorded, replay,
+    resume, state,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::scripted::*;
 
@@ -93,7 +94,7 @@ fn a_question_is_answered_in_the_same_run() {
     let id = ran.outcome.id.clone();
     assert_eq!((ran.outcome.status, ran.outcome.strategy), (Status::RequiresAction, StrategyName::Ask));
     assert!(matches!(resume(&ran.journal, &id), Err(StartError::NeedsAnswer { .. })));
-    let start = answer(&ran.journal, &id, "They met on Monday.".to_owned()).unwrap();
+    let start = answer(&ran.journal, &id, Answer::Text("They met on Monday.".to_owned())).unwrap();
     let planner = scripted("big", |_, _| say("It was a Monday."));
     let ran = ran.go_on(&planner, &[], start);
     assert_eq!((ran.outcome.id.as_str(), ran.outcome.status), (id.as_str(), Status::Completed));
@@ -110,7 +111,10 @@ fn a_question_is_answered_in_the_same_run() {
         (&"run.resumed".into(), &"They met on Monday.".into())
     );
     assert!(ran.journal.inputs(&id).unwrap().is_empty(), "an answer is in the events");
-    assert!(matches!(answer(&ran.journal, &id, "More.".to_owned()), Err(StartError::NoQuestion { .. })));
+    assert!(matches!(
+        answer(&ran.journal, &id, Answer::Text("More.".to_owned())),
+        Err(StartError::NoQuestion { .. })
+    ));
 }
 
 #[test]
@@ -124,4 +128,47 @@ fn a_failed_run_is_tried_again_from_the_first_on_the_ladder() {
     assert_eq!(ran.outcome.tasks[0].attempts, 3);
     let retried = ran.events.iter().find(|event| event["type"] == "task.retried").unwrap();
     assert_eq!((&retried["attempt"], &retried["rung"]), (&3.into(), &0.into()));
+}
+
+#[test]
+fn an_input_whose_file_has_changed_is_named_and_what_read_it_is_done_again() {
+    let mut request = map_request(3);
+    request.paths = (0..3).map(|n| Some(format!("/farms/farm{n}.md"))).collect();
+    let reader = || {
+        scripted("small", |call, _| match last(call).contains("sheep in winter") {
+            true => reading(call),
+            false => say(json!({"subject": "", "answer": null}).to_string()),
+        })
+    };
+    let ran = play(&obedient_planner(), &[reader()], &request);
+    let events: Vec<Event> = ran.journal.events(&ran.outcome.id, 0).unwrap();
+    let worded = |event: &Event| event.kind == "task.started" && event.body["task"] == "synthesis";
+    let left = events.iter().position(worded).unwrap();
+    let short = "Farm number 6 lies by the sea.\n\nIt keeps 70 sheep in winter.".to_owned();
+    // One that has to be read in parts, so that all are planned anew.
+    let long = format!("{short}\n\n{}", "And so on.\n\n".repeat(4_000));
+    for (new, read) in [(short, 1..=1), (long, 4..=9)] {
+        let (folder, journal, id) = killed_after(&events[..left], &request.inputs);
+        let mut start = resume(&journal, &id).unwrap();
+        drop(journal);
+        assert!(!start.read_again(0, request.inputs[0].text.clone()).unwrap(), "it is the same");
+        assert!(start.read_again(1, new.clone()).unwrap());
+        assert!(matches!(start.read_again(3, new.clone()), Err(StartError::NoInput { .. })));
+        let worker = reader();
+        let ran = go_on(folder, &obedient_planner(), &[Arc::clone(&worker)], start);
+        assert!(ran.outcome.answer.contains("Total: 110"), "{}", ran.outcome.answer);
+        assert!(read.contains(&calls(&worker)), "{} calls", calls(&worker));
+        assert!(worker.seen.lock().unwrap().iter().any(|call| last(call).contains("70 sheep")));
+        let changed = &ran.events[0]["changed"];
+        assert_eq!((changed.as_array().unwrap().len(), &changed[0]["input"]), (1, &json!(1)));
+        assert_eq!((&changed[0]["name"], &changed[0]["text"]), (&json!("farm1.md"), &json!(new)));
+        assert_eq!(changed[0]["path"], "/farms/farm1.md");
+        assert_ne!(changed[0]["sha256"], events[0].body["inputs"][1]["sha256"]);
+        // Each stretch of the run is replayed with the texts that it had.
+        let (run, start) = recorded(&ran.journal, &id).unwrap();
+        let replayed = replay(&run, &start, None);
+        assert!(replayed.differences.is_empty(), "{:#?}", replayed.differences);
+        assert_eq!((&replayed.answer, &start.request.inputs[1].text), (&ran.outcome.answer, &new));
+        assert!(start.changed_inputs().next().is_none());
+    }
 }

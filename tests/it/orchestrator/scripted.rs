@@ -157,7 +157,7 @@ pub struct Ran {
     /// The text of the answer as somebody has it who follows the run.
     pub streamed: String,
     pub journal: Journal,
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 impl Ran {

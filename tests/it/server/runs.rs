@@ -7,7 +7,7 @@ use std::process::Output;
 use super::*;
 
 /// The command `bandmaster WORDS` with the server's home.
-fn command(home: &Path, words: &[&str]) -> Command {
+pub fn command(home: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bandmaster"));
     command.args(words).args(["--offline", "--threads", "1", "--home"]).arg(home).stdin(Stdio::null());
     command

@@ -24,10 +24,10 @@ pub(super) fn next(goal: &Goal, state: &RunState) -> Move {
         return Move::Drop { tasks: stale, why: "there are other results now".to_owned() };
     }
     let worded = answers(state).filter(|answer| is_of_ends(answer)).last();
-    if let ([only], true, None) = (&ends[..], missing.is_empty(), worded) {
-        if only.task.job != Job::Calculate {
-            return ended(only.output.trim().to_owned(), missing, 0);
-        }
+    if let ([only], true, None) = (&ends[..], missing.is_empty(), worded)
+        && only.task.job != Job::Calculate
+    {
+        return ended(only.output.trim().to_owned(), missing, 0);
     }
     match worded {
         None if !ends.is_empty() && !state.is_stopped() => Move::add(task(state, &ends)),

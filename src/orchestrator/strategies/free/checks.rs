@@ -10,7 +10,7 @@ use crate::goal::Goal;
 use crate::partial::{closed, finished};
 use crate::plan::{Job, Shape, Task};
 use crate::state::{RunState, TaskState};
-use crate::strategies::rounds;
+use crate::strategies::{asking, rounds};
 use crate::strategy::Verdict;
 
 /// Depth at which the items of a plan stand in the planner's JSON.
@@ -35,9 +35,10 @@ pub(super) fn plan(goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
 }
 
 /// A number must be the only one in the reply, and stand in the text that it was read from.
-pub(super) fn task(task: &Task, goal: &Goal, reply: &Reply) -> Verdict {
-    let text = match check_text(&reply.text) {
-        Ok(text) => text,
+pub(super) fn task(task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
+    let text = match check_text(&reply.text).map(|text| asking::check(task, state, text)) {
+        Ok(Verdict::Accept(text)) => text,
+        Ok(asks) => return asks,
         Err(why) => return Verdict::reject(why),
     };
     if task.output != Shape::Number {

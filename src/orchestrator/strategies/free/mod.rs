@@ -61,11 +61,20 @@ impl Strategy for Free {
         prompt.after(&goal.conversation)
     }
 
+    fn plan_fields(&self) -> Option<&'static str> {
+        Some(
+            "tasks: the tasks in order, t1, t2 and so on. What no other task needs is the answer.
+task.job: read (find in \"input\" what \"do\" says), step (do what \"do\" says with the results of \"needs\"),
+  write (the section \"title\", with what \"do\" says) or calculate (the \"figure\" of the numbers in \"needs\")
+needs: earlier tasks whose results the task gets",
+        )
+    }
+
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match task.job {
             Job::Plan => checks::plan(goal, state, reply),
             Job::Synthesis => checks::answer(&answer::ends_of(task, state), reply),
-            _ => checks::task(task, goal, reply),
+            _ => checks::task(task, goal, state, reply),
         }
     }
 
@@ -86,6 +95,10 @@ impl Free {
             (None, None) => return None,
         };
         let planned = items::planned(goal, state, round, &json).unwrap_or_default();
+        let edited = state.approval.edited.is_some() && rounds::added(state).is_empty() && round == 0;
+        if edited && !planned.left_out.is_empty() {
+            return Some(Move::refuse(planned.left_out.join("; ")));
+        }
         let mut tasks = rounds::new_tasks(state, planned.tasks);
         if tasks.is_empty() && plan.has_ended() && round == 0 && rounds::added(state).is_empty() {
             tasks.push(whole_goal(goal));
@@ -94,7 +107,11 @@ impl Free {
             return None;
         }
         let told = |task: &Task| json!({"id": task.id, "task": task.instruction, "needs": task.needs});
-        let proposed = Some(json!({"tasks": tasks.iter().map(told).collect::<Vec<_>>()}));
+        // A plan that the user may edit is shown as it is written.
+        let written = plan.accepted().filter(|_| state.asked.approve);
+        let written = written.and_then(|json| serde_json::from_str(json).ok());
+        let told = || json!({"tasks": tasks.iter().map(told).collect::<Vec<_>>()});
+        let proposed = Some(written.unwrap_or_else(told));
         Some(Move::Add { tasks, proposed })
     }
 }

@@ -118,7 +118,7 @@ fn a_calculation_is_of_the_numbers_that_its_needs_found() {
     assert_eq!((&total.job, total.worker.as_str()), (&Job::Calculate, "calculator"));
     let check = |text: &str| {
         let reply = Reply { text: text.to_owned(), finish: Finish::Stop, usage: CallUsage::default() };
-        matches!(checks::task(first, &goal(2), &reply), Verdict::Accept(_))
+        matches!(checks::task(first, &goal(2), &RunState::new("r", 0), &reply), Verdict::Accept(_))
     };
     assert!(check("10 sheep"));
     assert!(!check("20"), "it does not stand in the text");

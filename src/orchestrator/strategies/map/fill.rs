@@ -53,10 +53,33 @@ pub(super) fn task() -> Task {
     }
 }
 
-/// The slots that the planner has filled in, or else ones that any goal allows.
-pub(super) fn slots(plan: &TaskState, goal: &str) -> Slots {
+/// What the fields of the slots mean, for a user who edits them.
+pub(super) const FIELDS: &str = "find: the fact to look up in every single text
+answer_is: number, date, name, yes_no, text or list
+combine: one or more of list (tell every one), summary, most (largest or latest), least (smallest or earliest), total,
+  average, difference (largest less smallest), count";
+
+/// The slots that the planner has filled in, or else ones that any goal allows. Those that the user has edited are taken
+/// as they are.
+pub(super) fn slots(plan: &TaskState, goal: &str, edited: bool) -> Slots {
     let filled = plan.accepted().and_then(|json| serde_json::from_str::<Slots>(json).ok());
-    filled.map_or_else(|| Slots::fallback(goal), |slots| settle(slots, goal))
+    match filled {
+        Some(slots) if edited => slots,
+        Some(slots) => settle(slots, goal),
+        None => Slots::fallback(goal),
+    }
+}
+
+/// Why no figure can be calculated as the slots say; `None` if all can.
+pub(super) fn misfit(slots: &Slots) -> Option<String> {
+    let fits = |figure: &Aggregate| match figure {
+        Aggregate::Count => !matches!(slots.answer_is, AnswerIs::Number | AnswerIs::Date),
+        Aggregate::Most | Aggregate::Least => matches!(slots.answer_is, AnswerIs::Number | AnswerIs::Date),
+        Aggregate::Total | Aggregate::Average | Aggregate::Difference => slots.answer_is == AnswerIs::Number,
+    };
+    let figure = slots.aggregates().find(|figure| !fits(figure))?;
+    let is = slots.answer_is.name();
+    Some(format!("combine: {} can't be calculated of answers of the kind {is}", figure.name()))
 }
 
 /// Accepts slots that can be carried out and are about the goal. If they are not about it, the planner is asked again

@@ -53,11 +53,12 @@ impl Strategy for Map {
         if !plan.has_ended() {
             return Move::Wait;
         }
-        let slots = fill::slots(plan, &goal.text);
+        let slots = fill::slots(plan, &goal.text, state.approval.edited.is_some());
         if state.plan_tasks().next().is_none() {
-            return match &state.stopped {
-                Some(stopped) => Move::Answer(nothing_read(goal, &slots, stopped.reason)),
-                None => read(goal, state, &slots),
+            return match (&state.stopped, fill::misfit(&slots)) {
+                (Some(stopped), _) => Move::Answer(nothing_read(goal, &slots, stopped.reason)),
+                (None, Some(why)) if state.approval.edited.is_some() => Move::refuse(why),
+                (None, _) => read(goal, state, &slots),
             };
         }
         if state.plan_tasks().any(|task| !task.has_ended()) {
@@ -104,6 +105,10 @@ impl Strategy for Map {
         }
     }
 
+    fn plan_fields(&self) -> Option<&'static str> {
+        Some(fill::FIELDS)
+    }
+
     fn calculate(&self, _: &Task, goal: &Goal, state: &RunState) -> Result<String, String> {
         let slots = planned(goal, state);
         let figures = reduce::calculate(&slots, &merged(goal, state, &slots))?;
@@ -112,7 +117,9 @@ impl Strategy for Map {
 }
 
 fn planned(goal: &Goal, state: &RunState) -> Slots {
-    state.task("plan").map_or_else(|| Slots::fallback(&goal.text), |plan| fill::slots(plan, &goal.text))
+    let edited = state.approval.edited.is_some();
+    let plan = state.task("plan").map(|plan| fill::slots(plan, &goal.text, edited));
+    plan.unwrap_or_else(|| Slots::fallback(&goal.text))
 }
 
 fn text_of<'a>(goal: &'a Goal, slice: &Slice) -> &'a str {

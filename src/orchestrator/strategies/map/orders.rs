@@ -7,7 +7,7 @@ mod tests;
 use bandmaster_tools::calculator::Aggregate;
 
 use crate::plan::AnswerIs;
-use crate::topic::{is_english, is_unspaced, meant, meet, same, telling};
+use crate::topic::{content_words, goal_words, is_english, is_same_word, is_unspaced, share_a_word};
 
 /// Words for the largest or smallest of something, and the fields that they mean if the goal names none.
 struct Superlative {
@@ -235,7 +235,7 @@ pub(super) struct Field<'a> {
 impl<'a> Field<'a> {
     pub(super) fn of(find: &'a str) -> Self {
         if let Some((owner, own)) = find.rsplit_once(['的', 'の']) {
-            return Self { own: telling(own), owner: telling(owner), rest: "" };
+            return Self { own: content_words(own), owner: content_words(owner), rest: "" };
         }
         // As in "number of sailors on the ship", "price of each offer", "Preis des Angebots", "prix de l'offre".
         const OWNERS: [&str; 18] = [
@@ -259,26 +259,26 @@ impl<'a> Field<'a> {
             " from the ",
         ];
         // In "number of the visitors", "number" alone would be no field.
-        let tells = |at: &usize| !telling(&find[..*at]).is_empty();
+        let tells = |at: &usize| !content_words(&find[..*at]).is_empty();
         let marks = OWNERS.iter().flat_map(|mark| find.match_indices(mark)).map(|(at, _)| at);
         let at = marks.filter(tells).min().unwrap_or(find.len());
-        Self { own: telling(&find[..at]), owner: telling(&find[at..]), rest: &find[at..] }
+        Self { own: content_words(&find[..at]), owner: content_words(&find[at..]), rest: &find[at..] }
     }
 
     /// Whether the goal mentions the field.
     pub(super) fn is_in(&self, goal: &str) -> bool {
-        meet(&self.own, &meant(goal))
+        share_a_word(&self.own, &goal_words(goal))
     }
 
     /// Whether the goal mentions the owner.
     pub(super) fn owner_is_in(&self, goal: &str) -> bool {
-        meet(&self.owner, &meant(goal))
+        share_a_word(&self.owner, &goal_words(goal))
     }
 
     /// Whether the field or its owner is one of these nouns. True if there are none.
     pub(super) fn meets(&self, nouns: &[String]) -> bool {
-        let nouns: Vec<String> = nouns.iter().flat_map(|noun| telling(noun)).collect();
-        nouns.is_empty() || meet(&nouns, &self.own) || meet(&nouns, &self.owner)
+        let nouns: Vec<String> = nouns.iter().flat_map(|noun| content_words(noun)).collect();
+        nouns.is_empty() || share_a_word(&nouns, &self.own) || share_a_word(&nouns, &self.owner)
     }
 }
 
@@ -365,7 +365,7 @@ fn words_before(tokens: &[String]) -> Vec<String> {
         .iter()
         .rev()
         .take_while(|word| word.chars().any(char::is_alphanumeric) && !BEGINS.contains(&word.as_str()));
-    clause.flat_map(|word| telling(word)).take(3).collect()
+    clause.flat_map(|word| content_words(word)).take(3).collect()
 }
 
 /// Up to three words after a superlative that may be its nouns. "number of visitors" gives "visitors".
@@ -391,10 +391,11 @@ fn nouns_after(tokens: &[String]) -> Vec<String> {
 impl Order {
     pub(super) fn relation(&self, field: &Field<'_>, answer_is: AnswerIs) -> Relation {
         let kind = &SUPERLATIVES[self.kind];
-        let named = |names: &[&str]| field.own.iter().any(|word| names.iter().any(|name| same(word, name)));
-        let nouns: Vec<String> = self.nouns.iter().flat_map(|noun| telling(noun)).collect();
-        let of_owner = nouns.is_empty() || meet(&nouns, &field.owner);
-        let of_field = meet(&nouns, &field.own);
+        let named =
+            |names: &[&str]| field.own.iter().any(|word| names.iter().any(|name| is_same_word(word, name)));
+        let nouns: Vec<String> = self.nouns.iter().flat_map(|noun| content_words(noun)).collect();
+        let of_owner = nouns.is_empty() || share_a_word(&nouns, &field.owner);
+        let of_field = share_a_word(&nouns, &field.own);
         let other = match self.aggregate {
             Aggregate::Most => Aggregate::Least,
             _ => Aggregate::Most,
@@ -420,7 +421,9 @@ impl Order {
         match kind.fields.first() {
             // "Whose warranty is the longest?" orders warranties. But "cheapest" always means a price,
             // whatever comes before it.
-            Some(_) if kind.fields == LENGTHS && nouns.is_empty() && meet(&self.said_of, &field.own) => {
+            Some(_)
+                if kind.fields == LENGTHS && nouns.is_empty() && share_a_word(&self.said_of, &field.own) =>
+            {
                 Relation::Applies(self.aggregate)
             }
             // "Which is the largest?"
@@ -480,8 +483,9 @@ pub(super) fn may_order(goal: &str, find: &str, field: &Field<'_>) -> bool {
         return true;
     }
     let mut own = field.own.clone();
-    let translated =
-        TRANSLATED.iter().filter(|(english, _)| english.iter().any(|word| own.iter().any(|o| same(o, word))));
+    let translated = TRANSLATED
+        .iter()
+        .filter(|(english, _)| english.iter().any(|word| own.iter().any(|o| is_same_word(o, word))));
     let known: Vec<String> =
         translated.flat_map(|(_, words)| words.iter().map(|word| (*word).to_owned())).collect();
     let english = is_english(find) && find.is_ascii();
@@ -494,14 +498,14 @@ pub(super) fn may_order(goal: &str, find: &str, field: &Field<'_>) -> bool {
         |c: char| matches!(c, ',' | '.' | ';' | ':' | '?' | '!' | '\n' | '，' | '。' | '、' | '？' | '；');
     let joined = lower.replace(" und ", ",").replace(" et ", ",").replace(" y ", ",");
     let clauses = joined.split(clause_end).filter(|clause| has_superlative(clause));
-    clauses.map(telling).all(|clause| {
-        let speaks = meet(&own, &clause);
+    clauses.map(content_words).all(|clause| {
+        let speaks = share_a_word(&own, &clause);
         // "Welches ist am größten?" names no other field either.
         speaks
             || clause
                 .iter()
                 .filter(|word| !is_superlative(word))
-                .all(|word| field.owner.iter().any(|own| same(own, word)))
+                .all(|word| field.owner.iter().any(|own| is_same_word(own, word)))
     })
 }
 

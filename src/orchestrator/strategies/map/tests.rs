@@ -28,6 +28,7 @@ fn verdict(answer_is: AnswerIs, json: &str) -> &'static str {
         Verdict::Accept(_) => "accept",
         Verdict::Doubt(_) => "doubt",
         Verdict::Reject { .. } => "reject",
+        Verdict::Ask(_) => "ask",
     }
 }
 
