@@ -454,16 +454,17 @@ fn a_large_record_is_cleared_in_steps_between_which_others_write_and_gives_its_r
     let other = Journal::open(&path).unwrap();
     let going = other.create_run().unwrap();
     let done = std::sync::atomic::AtomicBool::new(false);
-    let longest = std::thread::scope(|scope| {
+    let (longest, written) = std::thread::scope(|scope| {
         let writes = scope.spawn(|| {
-            let mut longest = Duration::ZERO;
+            let (mut longest, mut written) = (Duration::ZERO, 0);
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
                 let began = std::time::Instant::now();
                 other.append(&going.id, "answer.delta", 0, &json!({"text": "x"})).unwrap();
                 longest = longest.max(began.elapsed());
+                written += 1;
                 std::thread::sleep(Duration::from_millis(2));
             }
-            longest
+            (longest, written)
         });
         for run in &runs[..runs.len() - 2] {
             journal.delete(run).unwrap();
@@ -472,9 +473,10 @@ fn a_large_record_is_cleared_in_steps_between_which_others_write_and_gives_its_r
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         writes.join().unwrap()
     });
-    println!("the longest write beside it took {longest:?}");
-    // Allows for a busy machine. The whole file in one step would take longer.
-    assert!(longest < Duration::from_millis(500), "{longest:?}");
+    println!("{written} writes beside it, the longest took {longest:?}");
+    // If the whole file were cleared in one step, hardly anything could be written beside it. On a busy machine a single
+    // write may take long.
+    assert!(written > 20 && longest < Duration::from_secs(5), "{written}, {longest:?}");
     let after = std::fs::metadata(&path).unwrap().len();
     assert!(after < before / 4, "{after} of {before} bytes");
     assert_eq!(journal.events(&runs[runs.len() - 1], 0).unwrap().len(), 16);

@@ -120,7 +120,8 @@ async fn whoever_writes_is_told_in_time_that_the_file_is_locked_and_nothing_is_w
         assert!(matches!(told, JournalError::Busy { .. }), "{told}");
     }
     let took = began.elapsed();
-    assert!(took < ASK_TIME_MAX + Duration::from_secs(2), "{took:?}");
+    // One after another they would take twenty times as long. The rest is for a busy machine.
+    assert!(took < 4 * ASK_TIME_MAX, "{took:?}");
     drop(locked);
     for n in 0..20 {
         let there = journal.read(move |journal| journal.conversation(&format!("c{n}"))).await.unwrap();
@@ -266,7 +267,7 @@ async fn a_question_that_nobody_begins_with_in_time_is_taken_back() {
     let talk = crate::StoredConversation { id: "late".into(), created_s: 1, metadata: json!({}) };
     let told = journal.write(move |journal| journal.create_conversation(&talk, &[])).await.unwrap_err();
     assert!(matches!(told, JournalError::Behind { .. }), "{told}");
-    assert!(began.elapsed() < ASK_TIME_MAX + Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < 4 * ASK_TIME_MAX, "{:?}", began.elapsed());
     free.send(()).unwrap();
     long.await.unwrap().expect("what is being done is waited for");
     settled(&journal).await;

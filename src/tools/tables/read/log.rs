@@ -9,6 +9,8 @@ use super::{CONTENT_ONLY, Format, Item, Sheet, Take};
 
 /// Share of lines that must have the form.
 const SHARE_MIN: f32 = 0.8;
+/// The same where lines have no time.
+const SHARE_WITHOUT_TIME_MIN: f32 = 0.9;
 /// Without the name's word for it, a text of fewer lines is no log.
 const LINES_MIN: usize = 3;
 /// Keys of `key=value` fields that become columns.
@@ -76,11 +78,16 @@ pub(super) fn sheet(text: &str, is_named: bool) -> Option<Sheet> {
         let names = ACCESS.iter().map(|name| (*name).to_owned()).collect();
         return Some(finished(Plan::Access, names, access, is_named));
     }
-    let share = share_of(&|line| Entry::read(line).is_some_and(|entry| entry.is_regular(is_named)));
-    if share < SHARE_MIN {
+    // Either all lines have a time or none has one.
+    let fits = |entry: &Entry<'_>, has_time| entry.time.is_empty() != has_time && entry.is_regular(is_named);
+    let share = |has_time| share_of(&|line| Entry::read(line).is_some_and(|entry| fits(&entry, has_time)));
+    let (with_time, without) = (share(true), share(false));
+    let has_time = with_time >= SHARE_MIN;
+    if !has_time && without < SHARE_WITHOUT_TIME_MIN {
         return None;
     }
-    let entries = lines().filter_map(Entry::read).filter(|entry| entry.is_regular(is_named));
+    let share = if has_time { with_time } else { without };
+    let entries = lines().filter_map(Entry::read).filter(|entry| fits(entry, has_time));
     let columns = Columns::of(entries);
     let names = columns.names.clone();
     Some(finished(Plan::Lines(columns), names, share, is_named))
@@ -347,7 +354,7 @@ impl Columns {
     /// The cells of a line, or `None` if it lacks what the log's lines have.
     fn entry<'l>(&self, line: &'l str) -> Option<Vec<Cow<'l, str>>> {
         let entry = Entry::read(line)?;
-        let has_what_others_have = !self.has_time || !entry.time.is_empty();
+        let has_what_others_have = self.has_time != entry.time.is_empty();
         (has_what_others_have && entry.is_regular(true)).then(|| self.cells(entry))
     }
 }

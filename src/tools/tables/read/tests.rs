@@ -210,6 +210,8 @@ fn prose_is_no_table() {
         "5",
         "fn main() {\n    let a = (1, 2);\n    let b = (3, 4);\n    let c = (5, 6);\n}\n",
     ];
+    // The name says log, but only the first line has a time.
+    assert!(sheets("cache01.log", none[3]).is_err());
     for text in none {
         let found = sheets("a.txt", text);
         assert!(found.is_err(), "{text:?}: {found:?}");

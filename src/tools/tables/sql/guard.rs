@@ -13,7 +13,7 @@ use rusqlite::{Connection, Result};
 /// What one statement may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Instructions of SQLite's virtual machine, besides [`STEPS_PER_ROW`] for each row of all tables.
+    /// Instructions of SQLite's virtual machine, besides 300 for each row of all tables.
     pub steps: u64,
     pub time_ms: u64,
     /// Rows of a result. More are left out, and the result says so.

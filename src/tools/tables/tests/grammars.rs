@@ -77,6 +77,19 @@ fn random_tables(random: &mut Random) -> Tables {
         "x'y",
         "date",
         "table",
+        "plan",
+        "key",
+        "no",
+        "first",
+        "last",
+        "row",
+        "view",
+        "action",
+        "query",
+        "before",
+        "after",
+        "each",
+        "fail",
     ];
     let mut tables = Tables::new(LIMITS).unwrap();
     for table in 0..1 + random.below(4) {

@@ -8,7 +8,7 @@ use super::numbers::{DecimalMark, Number};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Integer,
-    /// Exact up to [`DECIMAL_DIGITS_MAX`] digits.
+    /// Exact up to 15 digits.
     Decimal,
     /// A day, as `YYYY-MM-DD`.
     Date,
