@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use super::cancel::StopReason;
 use super::choice::why::StrategyWhy;
-use super::event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, InputInfo, Split};
+use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Split};
 use super::goal::BandInfo;
 use super::limits;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
-use super::parked::{Answer, Approval, Question, RequiredAction};
+use super::parked::{Approval, Question, RequiredAction};
 use super::plan::{Plan, Task};
 use super::request::StrategyName;
 pub use replans::Replan;
