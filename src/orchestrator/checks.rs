@@ -289,7 +289,7 @@ pub(crate) fn request_in(reply: &str) -> Option<String> {
                     && (three[2] == "please" || VERBS.contains(&three[2].as_str()))
             })
     };
-    let is_request = words(reply).len() <= REQUEST_WORDS_MAX && sentences(reply).iter().any(|one| asks(&one));
+    let is_request = words(reply).len() <= REQUEST_WORDS_MAX && sentences(reply).iter().any(|one| asks(one));
     is_request.then(|| reply.to_owned())
 }
 
