@@ -96,6 +96,18 @@ fn free() -> Sample {
     }
 }
 
+/// Sections that the goal names.
+fn named_parts() -> Sample {
+    Sample {
+        facts: Facts {
+            named_aspects: vec!["sheep".to_owned(), "wool".to_owned()],
+            speaks_of_parts: true,
+            ..Facts::default()
+        },
+        ..Sample::new("parallel-named", StrategyName::Parallel, "Write a section on each of: sheep, wool.")
+    }
+}
+
 fn samples() -> Vec<Sample> {
     use StrategyName::{Direct, Parallel, Sequence, Vote};
     let steps = json!({"steps": ["Find out which farm keeps the most sheep.", "Say who owns the farm."]});
@@ -116,14 +128,7 @@ fn samples() -> Vec<Sample> {
             .plan(outline)
             .with_inputs()
             .in_conversation(),
-        Sample {
-            facts: Facts {
-                named_aspects: vec!["sheep".to_owned(), "wool".to_owned()],
-                speaks_of_parts: true,
-                ..Facts::default()
-            },
-            ..Sample::new("parallel-named", Parallel, "Write a section on each of: sheep, wool.")
-        },
+        named_parts(),
         Sample::new("sequence", Sequence, then).plan(steps.clone()),
         Sample {
             asks: true,

@@ -140,23 +140,9 @@ impl Audit {
                 assert!(asked <= 2, "{task} asks {asked} questions");
             }
             EventKind::TaskAnswered { task, .. } => self.answer(task),
-            EventKind::TaskPartial { task, attempt, .. } => {
-                assert!(!self.is_stopped, "a part of {task} comes after the run was stopped");
-                let of = (task.clone(), *attempt);
-                assert!(self.in_flight.contains(&of), "a part of {task}, of which no call is being made");
-            }
+            EventKind::TaskPartial { task, attempt, .. } => self.partial(task, *attempt),
             EventKind::ReplanStarted { kept, dropped, .. } => self.replan(kept, dropped),
-            EventKind::TaskFailed { task, attempt, class, .. } => {
-                let known = self.known(task);
-                let last = known.attempts.len();
-                let made = known.attempts.last_mut().expect("it was begun");
-                assert_eq!(*attempt as usize, last, "the last attempt of {task} fails");
-                assert!(
-                    made.end.is_some() && made.failure.is_none(),
-                    "attempt {attempt} of {task} has ended once"
-                );
-                made.failure = Some(*class);
-            }
+            EventKind::TaskFailed { task, attempt, class, .. } => self.fail(task, *attempt, *class),
             EventKind::TaskFinished { task, status, output, cut, .. } => {
                 self.finish(task, *status, output);
                 self.known(task).cut = *cut;
@@ -361,6 +347,21 @@ impl Audit {
         assert!(status != Status::Failed || was_tried, "{task} fails although nobody has tried it");
         (known.status, known.output) = (Some(status), output.to_owned());
         self.in_flight.retain(|(id, _)| id != task);
+    }
+
+    fn partial(&self, task: &str, attempt: u32) {
+        assert!(!self.is_stopped, "a part of {task} comes after the run was stopped");
+        let of = (task.to_owned(), attempt);
+        assert!(self.in_flight.contains(&of), "a part of {task}, of which no call is being made");
+    }
+
+    fn fail(&mut self, task: &str, attempt: u32, class: FailureClass) {
+        let known = self.known(task);
+        let last = known.attempts.len();
+        let made = known.attempts.last_mut().expect("it was begun");
+        assert_eq!(attempt as usize, last, "the last attempt of {task} fails");
+        assert!(made.end.is_some() && made.failure.is_none(), "attempt {attempt} of {task} has ended once");
+        made.failure = Some(class);
     }
 
     /// The planner is asked again: what has a result stays, and the rest has ended.
