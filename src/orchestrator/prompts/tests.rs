@@ -17,6 +17,7 @@ use crate::outcome::{Status, TokenUsage};
 use crate::request::{Input, RunRequest, StrategyName};
 use crate::state::RunState;
 use crate::template::Template;
+use StrategyName::{Direct, Parallel, Sequence, Vote};
 
 /// A goal, and what the planner makes of it.
 struct Sample {
@@ -109,7 +110,6 @@ fn named_parts() -> Sample {
 }
 
 fn samples() -> Vec<Sample> {
-    use StrategyName::{Direct, Parallel, Sequence, Vote};
     let steps = json!({"steps": ["Find out which farm keeps the most sheep.", "Say who owns the farm."]});
     let section = |title: &str, about: &str| json!({"title": title, "instruction": about});
     let outline =
