@@ -332,7 +332,7 @@ pub(crate) async fn answer(
 /// Ends a run that waits for an answer.
 async fn decline(journal: &AsyncJournal, run: RunStart) -> Result<Run, ApiError> {
     let id = orchestrator::decline(run, journal).await?.id;
-    Ok(Run { object: "run", resumes: Some(id.clone()), state: state(journal, id).await? })
+    Ok(Run::new(Some(id.clone()), state(journal, id).await?))
 }
 
 /// Resumes a run that ended before it was done. Tasks with an accepted result are not done again.
