@@ -176,13 +176,13 @@ fn a_record_shows_the_failure_modes_of_its_run() {
 fn a_run_whose_record_is_locked_is_answered_and_recorded_when_it_can_be() {
     let folder = tempfile::tempdir().unwrap();
     drop(Journal::open(&record(&folder)).unwrap());
-    let other = rusqlite::Connection::open(record(&folder)).unwrap();
+    let other = std::sync::Mutex::new(rusqlite::Connection::open(record(&folder)).unwrap());
     let (planner, mut locked) = (obedient_planner(), false);
     let band = Band { planner: planner as Arc<dyn Llm>, workers: Vec::new(), embed: None };
     let journal = AsyncJournal::open(&record(&folder)).unwrap();
     let mut observer = |event: &bandmaster::orchestrator::RunEvent| {
         if event.seq == 2 && !std::mem::replace(&mut locked, true) {
-            other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+            other.lock().unwrap().execute_batch("BEGIN EXCLUSIVE").unwrap();
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -190,7 +190,7 @@ fn a_run_whose_record_is_locked_is_answered_and_recorded_when_it_can_be() {
     let outcome: Outcome = runtime.block_on(run).unwrap();
     assert_eq!(outcome.status, Status::Completed);
     assert!(outcome.warnings.iter().any(|warning| warning.contains("locked")), "{:?}", outcome.warnings);
-    other.execute_batch("COMMIT").unwrap();
+    other.lock().unwrap().execute_batch("COMMIT").unwrap();
     let began = std::time::Instant::now();
     loop {
         let recorded = state(&Journal::open(&record(&folder)).unwrap(), &outcome.id).unwrap();
@@ -231,7 +231,7 @@ impl Strategy for Drops {
     }
 
     fn prompt(&self, task: &Task, goal: &Goal, _: &RunState) -> Prompt {
-        Prompt { messages: goal.messages(task.id.clone()), schema: None }
+        Prompt::new(task.id.clone()).after(&goal.conversation)
     }
 
     fn check(&self, _: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {
