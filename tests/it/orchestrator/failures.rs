@@ -186,7 +186,8 @@ fn a_run_whose_record_is_locked_is_answered_and_recorded_when_it_can_be() {
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let run = run_with(None, &band, RunStart::new(map_request(1)), &journal, &mut observer, &Cancel::new());
+    let cancel = Cancel::new();
+    let run = run_with(None, &band, RunStart::new(map_request(1)), &journal, &mut observer, &cancel);
     let outcome: Outcome = runtime.block_on(run).unwrap();
     assert_eq!(outcome.status, Status::Completed);
     assert!(outcome.warnings.iter().any(|warning| warning.contains("locked")), "{:?}", outcome.warnings);
@@ -231,7 +232,7 @@ impl Strategy for Drops {
     }
 
     fn prompt(&self, task: &Task, goal: &Goal, _: &RunState) -> Prompt {
-        Prompt::new(task.id.clone()).after(&goal.conversation)
+        Prompt::new(goal.messages(task.id.clone()))
     }
 
     fn check(&self, _: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {
