@@ -96,7 +96,7 @@ pub fn read_plan(path: &Path) -> Result<Value, CliError> {
 /// Whether somebody sits at this terminal who can be asked.
 #[must_use]
 pub fn can_ask() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
+    io::stdin().is_terminal() && terminal::err_is_terminal()
 }
 
 /// Checks an answer. Gives the run that goes on with it.

@@ -37,6 +37,12 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// Whether stderr is a terminal.
+#[must_use]
+pub fn err_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
 fn escaped_if(text: &str, is_terminal: bool) -> Cow<'_, str> {
     if is_terminal { escaped(text) } else { Cow::Borrowed(text) }
 }

@@ -12,28 +12,19 @@ const NO_LIMIT: &str = "none";
 const NAMES: &str =
     "seed, goal, budget-tokens, budget-seconds, budget-tasks, budget-depth, strategy, output.TASK";
 
-/// Sets one setting of a fork. `state` is the state that the two runs share; its first task was added by event
-/// `planned`, if it has tasks.
+/// Sets one setting of a fork. `state` is the state that the two runs share.
 ///
 /// # Errors
 /// Why the setting can't be changed at this event.
 pub(crate) fn set(
     request: &mut RunRequest,
     state: &RunState,
-    planned: Option<u64>,
     (name, value): (&str, &str),
 ) -> Result<(), String> {
     match (name, name.strip_prefix("output.")) {
         ("goal", _) if value.trim().is_empty() => return Err("the goal is empty".to_owned()),
-        ("goal", _) => match planned {
-            None => value.clone_into(&mut request.goal),
-            Some(at) => {
-                return Err(format!(
-                    "the tasks from event {at} on follow from the old goal: fork at event {} or before",
-                    at - 1
-                ));
-            }
-        },
+        // Tasks that are there already stay. What is left is done for the new goal.
+        ("goal", _) => value.clone_into(&mut request.goal),
         ("seed", _) => request.seed = value.parse().map_err(|_| "give a whole number".to_owned())?,
         ("budget-tokens" | "budget-seconds" | "budget-tasks" | "budget-depth", _) => {
             set_limit(&mut request.budget, name, value)?;

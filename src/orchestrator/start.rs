@@ -302,11 +302,9 @@ pub fn fork(
     run.events.retain(|event| event.seq <= at);
     let mut forked =
         from_record(journal, &run, StartKind::Forked { from: id.to_owned(), at, set: set.clone() })?;
-    let adds = |kind: &str| matches!(kind, "tasks.added" | "plan.accepted");
-    let planned = run.events.iter().find(|event| adds(&event.kind)).map(|event| event.seq);
     for (name, value) in set {
         let RunStart { request, state, .. } = &mut forked;
-        fork_settings::set(request, state, planned, (&name, &value)).map_err(|why| StartError::Setting {
+        fork_settings::set(request, state, (&name, &value)).map_err(|why| StartError::Setting {
             name,
             value,
             why,
@@ -456,13 +454,11 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_can_be_changed_until_a_task_follows_from_it() {
-        assert_eq!(forked(false, "goal", "another").unwrap().goal, "another");
-        let refused = forked(true, "goal", "another").unwrap_err();
-        assert!(
-            refused.contains("from event 3 on") && refused.contains("fork at event 2 or before"),
-            "{refused}"
-        );
+    fn a_goal_can_be_changed_at_any_event_and_is_not_empty() {
+        for planned in [false, true] {
+            assert_eq!(forked(planned, "goal", "another").unwrap().goal, "another");
+            assert!(forked(planned, "goal", " ").unwrap_err().contains("the goal is empty"));
+        }
     }
 
     #[test]

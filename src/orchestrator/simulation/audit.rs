@@ -129,16 +129,7 @@ impl Audit {
             EventKind::TaskOutput { task, attempt, end, usage, .. } => {
                 self.output(task, *attempt, end, *usage)
             }
-            EventKind::TaskAsked { task, attempt, .. } => {
-                let known = self.known(task);
-                let made = known.attempts.last_mut().expect("it was begun");
-                assert!(made.end.is_some() && made.failure.is_none() && !made.asked, "{task} asks once");
-                made.asked = true;
-                known.asks = true;
-                assert_eq!(*attempt as usize, known.attempts.len(), "the last attempt of {task} asks");
-                let asked = known.attempts.iter().filter(|made| made.asked).count();
-                assert!(asked <= 2, "{task} asks {asked} questions");
-            }
+            EventKind::TaskAsked { task, attempt, .. } => self.ask(task, *attempt),
             EventKind::TaskAnswered { task, .. } => self.answer(task),
             EventKind::TaskPartial { task, attempt, .. } => self.partial(task, *attempt),
             EventKind::ReplanStarted { kept, dropped, .. } => self.replan(kept, dropped),
@@ -153,22 +144,7 @@ impl Audit {
                 self.by_user = !self.is_stopped;
                 self.is_stopped = true;
             }
-            EventKind::RunResumed { answer, band, .. } => {
-                self.band = band.clone();
-                let was_parked =
-                    self.outcome.as_ref().is_some_and(|end| end.status == Status::RequiresAction);
-                assert!(answer.is_none() || was_parked, "nobody asked for {answer:?}");
-                self.take_up(self.outcome.is_some() && !was_parked);
-                match answer {
-                    Some(Answer::Task { task, .. }) => self.answer(task),
-                    Some(Answer::Approval { approve: false }) => {
-                        (self.is_stopped, self.by_user) = (true, true)
-                    }
-                    Some(Answer::Plan { plan }) => self.edit(plan),
-                    Some(_) => self.unapproved = false,
-                    None => {}
-                }
-            }
+            EventKind::RunResumed { answer, band, .. } => self.resume(answer.as_ref(), band),
             // A fork goes on from the middle of the other run, even if that had ended.
             EventKind::RunForked { set, band, .. } => {
                 self.band = band.clone();
@@ -179,6 +155,31 @@ impl Audit {
             EventKind::RunFinished { outcome } => self.end(outcome),
             _ => {}
         }
+    }
+
+    fn resume(&mut self, answer: Option<&Answer>, band: &BandInfo) {
+        self.band = band.clone();
+        let was_parked = self.outcome.as_ref().is_some_and(|end| end.status == Status::RequiresAction);
+        assert!(answer.is_none() || was_parked, "nobody asked for {answer:?}");
+        self.take_up(self.outcome.is_some() && !was_parked);
+        match answer {
+            Some(Answer::Task { task, .. }) => self.answer(task),
+            Some(Answer::Approval { approve: false }) => (self.is_stopped, self.by_user) = (true, true),
+            Some(Answer::Plan { plan }) => self.edit(plan),
+            Some(_) => self.unapproved = false,
+            None => {}
+        }
+    }
+
+    fn ask(&mut self, task: &str, attempt: u32) {
+        let known = self.known(task);
+        let made = known.attempts.last_mut().expect("it was begun");
+        assert!(made.end.is_some() && made.failure.is_none() && !made.asked, "{task} asks once");
+        made.asked = true;
+        known.asks = true;
+        assert_eq!(attempt as usize, known.attempts.len(), "the last attempt of {task} asks");
+        let asked = known.attempts.iter().filter(|made| made.asked).count();
+        assert!(asked <= 2, "{task} asks {asked} questions");
     }
 
     fn known(&mut self, task: &str) -> &mut Known {

@@ -88,3 +88,53 @@ impl RunState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bandmaster_journal::Event;
+    use serde_json::json;
+
+    use crate::outcome::Status;
+    use crate::state::RunState;
+
+    #[test]
+    fn a_damaged_end_or_resumption_counts_as_what_it_was() {
+        let event = |seq: u64, kind: &str, body: serde_json::Value| Event {
+            seq,
+            ms: seq,
+            kind: kind.to_owned(),
+            body,
+        };
+        let lost = |seq: u64, kind: &str| {
+            event(seq, bandmaster_journal::DAMAGED, json!({"event": kind, "why": "w"}))
+        };
+        let task = json!({"id": "t1", "worker": "w", "instruction": "", "needs": [], "output": "text", "tokens_max": 1,
+                          "job": {"kind": "step"}});
+        let mut events = vec![
+            event(1, "run.started", json!({"goal": "g"})),
+            event(2, "tasks.added", json!({"tasks": [task]})),
+            event(3, "task.finished", json!({"task": "t1", "status": "failed"})),
+        ];
+        // A run that was killed: its failed task stays as it is. One that had ended: the task is tried again.
+        let resumed = || event(5, "run.resumed", json!({"band": crate::goal::BandInfo::default()}));
+        for (end, tried_again) in [
+            (event(4, "budget.reached", json!({})), false),
+            (lost(4, "run.finished"), true),
+            (event(4, "run.finished", json!({"answer": "a"})), true),
+        ] {
+            events.truncate(3);
+            events.push(end);
+            let state = RunState::fold("r", 0, &events);
+            assert_eq!(state.has_ended(), tried_again);
+            events.push(resumed());
+            let state = RunState::fold("r", 0, &events);
+            assert_eq!(state.task("t1").unwrap().has_ended(), !tried_again, "{:?}", state.damaged);
+            // A resumption that can't be read: the run goes on all the same.
+            events.pop();
+            events.push(lost(5, "run.resumed"));
+            let state = RunState::fold("r", 0, &events);
+            assert_eq!((state.status, state.has_ended()), (Status::InProgress, false));
+            assert_eq!(state.task("t1").unwrap().has_ended(), !tried_again);
+        }
+    }
+}

@@ -1,6 +1,9 @@
 //! Texts that no model has room for, although they were cut to fit: they are read again in smaller parts, and the parts'
 //! findings are merged as those of any long input are.
 
+#[cfg(test)]
+mod tests;
+
 use super::slots::Slots;
 use super::split::parts;
 use super::tasks::{figures_task, reading};
@@ -56,10 +59,10 @@ pub(super) fn tasks(goal: &Goal, state: &RunState, slots: &Slots) -> Vec<Task> {
 
 fn had_no_room(task: &TaskState) -> bool {
     let mut classes = task.attempts_now().iter().filter_map(|attempt| Some(attempt.failure.as_ref()?.class));
-    let no_room = |class| matches!(class, FailureClass::Resource | FailureClass::Transient);
     task.status == Status::Failed
         && classes.clone().any(|class| class == FailureClass::Resource)
-        && classes.all(no_room)
+        // A model that replied had room for the text.
+        && classes.all(|class| class != FailureClass::Content)
 }
 
 /// The text in parts of at most half its length; nothing if it is too short for that.
