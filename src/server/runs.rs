@@ -401,7 +401,8 @@ mod tests {
     fn no_text_is_sent_after_the_end() {
         let text = |text: &str| Progress { text: text.to_owned(), ..Progress::default() };
         let (progress, followed) = watch::channel(text("Seven"));
-        let mut follower = RunFollower { progress: followed, sent: (0, 0) };
+        let mut follower =
+            RunFollower { progress: followed, sent: (0, 0), sources: SharedSources::default() };
         assert_eq!(follower.new_text(3).unwrap()["text"], "Seven");
         progress.send_modify(|progress| *progress = text("Seven sheep"));
         follower.skip_text();
@@ -415,6 +416,7 @@ mod tests {
             after_seq,
             cancel: Cancel::new(),
             progress: watch::channel(Progress::default()).1,
+            sources: SharedSources::default(),
         };
         let first = Entry::new(&runs, "r", active(0));
         let second = Entry::new(&runs, "r", active(7));

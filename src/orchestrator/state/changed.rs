@@ -61,6 +61,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::RunState;
+    use crate::goal::BandInfo;
 
     #[test]
     fn what_was_planned_again_is_forgotten_with_the_first_plan() {
@@ -74,7 +75,7 @@ mod tests {
         let ended = |task: &str, status: &str| {
             ("task.finished", json!({"task": task, "status": status, "output": task}))
         };
-        let band: Value = json!({"planner": {"worker": "planner", "model": "p"}, "workers": []});
+        let band = BandInfo::default();
         let changed = json!([{"input": 0, "name": "x", "tokens": 9, "text": "longer"}]);
         let events = [
             ("run.started", json!({"goal": "g", "inputs": [{"name": "x", "tokens": 1}]})),
