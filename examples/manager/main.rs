@@ -21,7 +21,7 @@ fn main() -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file)?;
     let request = RunRequest {
         inputs: vec![Input { name: file.clone(), text }],
-        budget: Budget { tokens: Some(tokens.parse()?), time: None },
+        budget: Budget { tokens: Some(tokens.parse()?), ..Budget::default() },
         ..RunRequest::new(goal)
     };
     let outcome = common::run(Arc::new(manager::Manager), &loaded.band, request)?;

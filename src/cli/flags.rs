@@ -122,6 +122,14 @@ pub struct RunFlags {
     /// Stop after this many seconds and give the best answer so far [default: no limit]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub budget_seconds: Option<f64>,
+    /// Begin at most this many tasks of the plan, skip the others and answer from what there is. The planner's own calls
+    /// and calculations don't count [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub budget_tasks: Option<u64>,
+    /// Begin at most this many tasks in a row, each of which needs the one before it, and skip what would come after
+    /// them [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub budget_depth: Option<u64>,
     /// Seed for sampling. The same seed and the same models give the same answer
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
@@ -295,7 +303,8 @@ pub enum RunsCommand {
         /// Number of the last event that the two runs share, as `runs show ID --events` lists them
         #[arg(long, value_name = "EVENT")]
         at: u64,
-        /// Setting that differs: seed, goal, budget-tokens, budget-seconds, strategy (before one was chosen), or
+        /// Setting that differs: seed, goal (before the first task), budget-tokens, budget-seconds, budget-tasks,
+        /// budget-depth (a number, or none for no limit), strategy (before one was chosen), or
         /// output.TASK for the result of a finished task. Can be given several times
         #[arg(long, value_name = "K=V")]
         set: Vec<String>,

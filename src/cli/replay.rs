@@ -14,8 +14,8 @@ use super::{load, one_line, print, print_json, table};
 use crate::band::limits_for_band;
 use crate::journal::Journal;
 use crate::orchestrator::{
-    ChangedPrompt, Difference, EventKind, Replayed, RunState, StrategyName, Verified, recorded,
-    replay as replay_run, verify,
+    Asked, ChangedPrompt, Difference, EventKind, Replayed, RunState, StrategyName, Verified, limit_in_words,
+    recorded, replay as replay_run, verify,
 };
 
 /// Characters of a value in a table.
@@ -170,8 +170,18 @@ fn fields(a: &RunState, b: &RunState) -> Vec<Field> {
             fields.push(Field { name, a, b });
         }
     };
-    let budget =
-        |run: &RunState| format!("{:?} tokens, {:?} s", run.asked.budget_tokens, run.asked.budget_seconds);
+    let budget = |run: &RunState| {
+        let Asked { budget_tokens, budget_seconds, budget_tasks, budget_depth, .. } = run.asked;
+        let whole = |limit: Option<u64>| limit.map(|limit| limit as f64);
+        let limits = [
+            ("tokens", whole(budget_tokens)),
+            ("seconds", budget_seconds),
+            ("tasks", whole(budget_tasks)),
+            ("depth", whole(budget_depth)),
+        ];
+        let told = limits.into_iter().filter_map(|(which, limit)| Some(limit_in_words(which, limit?)));
+        told.collect::<Vec<_>>().join(", ")
+    };
     let band = |run: &RunState| serde_json::to_string(&run.band).unwrap_or_default();
     let strategy = |run: &RunState| run.strategy.map_or("", StrategyName::name).to_owned();
     compare("goal".to_owned(), a.goal.clone(), b.goal.clone());

@@ -253,7 +253,12 @@ fn request(flags: &RunFlags) -> Result<(RunRequest, Vec<LeftOut>), CliError> {
         inputs: found.inputs,
         paths: found.paths,
         strategy,
-        budget: Budget { tokens: flags.budget_tokens, time },
+        budget: Budget {
+            tokens: flags.budget_tokens,
+            time,
+            tasks: flags.budget_tasks,
+            depth: flags.budget_depth,
+        },
         approve: flags.approve,
         seed: flags.seed,
         ..RunRequest::new(flags.goal.trim())

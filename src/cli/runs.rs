@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::config::Config;
@@ -20,8 +21,8 @@ use crate::bench::workflow::trace_of_run;
 use crate::client::HomeServer;
 use crate::journal::{AsyncJournal, Event, Journal, Pruned, TaskCount};
 use crate::orchestrator::{
-    Answer, RunStart, RunState, StartKind, Status, StrategyName, TaskState, answer, decline, fork, resume,
-    state, states,
+    Answer, Label, RunStart, RunState, StartKind, Status, StrategyName, TaskState, answer, decline, fork,
+    labels, resume, state, states,
 };
 
 /// How long to wait for deleted text to be erased from the file.
@@ -236,9 +237,19 @@ fn warn_of_damage<'a>(run: &str, damaged: impl IntoIterator<Item = &'a String>) 
     }
 }
 
+/// The object that `runs show --json` prints.
+#[derive(Serialize)]
+struct ShownRun<'a> {
+    #[serde(flatten)]
+    run: &'a RunState,
+    /// Known failure modes that rules find in the record.
+    labels: &'a [Label],
+}
+
 fn show_run(run: &RunState, json: bool) -> Result<ExitCode, CliError> {
+    let labels = labels(run);
     if json {
-        return print_json(run);
+        return print_json(&ShownRun { run, labels: &labels });
     }
     let mut text = format!("{} · {} · {} ago\n", run.id, run.status, age(run.created_ms));
     let mut line = |name: &str, value: &str| {
@@ -254,6 +265,9 @@ fn show_run(run: &RunState, json: bool) -> Result<ExitCode, CliError> {
     line("because", run.strategy_why.as_ref().map_or("", |why| &why.because));
     for missing in &run.missing {
         line("missing", missing);
+    }
+    for Label { mode, task, why } in &labels {
+        line("label", &format!("{} in {task}: {why}", mode.name()));
     }
     text.push('\n');
     let mut rows =

@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::error::CliError;
 use super::{one_line, terminal};
-use crate::orchestrator::{EventKind, Plan, RunEvent, Status};
+use crate::orchestrator::{EventKind, Plan, RunEvent, Status, limit_in_words};
 
 /// Rows of the plan that are drawn, because a terminal has few lines. The head line counts all tasks.
 const ROWS_MAX: usize = 20;
@@ -351,7 +351,7 @@ fn lines(event: &RunEvent) -> Vec<String> {
             line(format!("{task} ends {mark}: {}", one_line(output, TEXT_CHARS)).replace(" :", ":"))
         }
         EventKind::BudgetReached { which, limit } => {
-            line(format!("the budget of {limit} {which} is used up"))
+            line(format!("the budget of {} is used up", limit_in_words(which, *limit)))
         }
         _ => Vec::new(),
     }

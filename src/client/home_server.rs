@@ -199,6 +199,9 @@ fn body(request: &RunRequest) -> Value {
     json!({
         "goal": request.goal, "strategy": strategy, "seed": request.seed, "files": files.collect::<Vec<_>>(),
         "approve": request.approve,
-        "budget": {"tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64())},
+        "budget": {
+            "tokens": request.budget.tokens, "seconds": request.budget.time.map(|time| time.as_secs_f64()),
+            "tasks": request.budget.tasks, "depth": request.budget.depth,
+        },
     })
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::approval::{self, PlanRefused};
 use super::band::{Call, CallUsage, Finish, Reply};
+use super::budget::Allowed;
 use super::clarify;
 use super::event::{CallEnd, EventKind, FailureClass};
 use super::goal::{Goal, RULE};
@@ -91,23 +92,32 @@ impl Core {
 
     fn of_tasks(&self) -> Vec<EventKind> {
         let tasks = &self.state.tasks;
+        let mut allowed = Allowed::of(&self.state);
+        if let Some(event) = allowed.reached(&self.state).filter(|_| !self.state.is_stopped()) {
+            return vec![event];
+        }
         let mut room =
             IN_FLIGHT_MAX.saturating_sub(tasks.iter().filter(|task| task.running().is_some()).count());
         let mut events = Vec::new();
         for task in tasks.iter().filter(|task| !task.has_ended() && task.running().is_none()) {
-            events.extend(match unjudged(task) {
-                Some(attempt) => self.judge(task, attempt),
-                None if self.state.is_stopped() => vec![self.cancelled(task)],
-                None if task.status == Status::RequiresAction => self.clarify(task).into_iter().collect(),
-                None if self.answers_nobody(task) => {
-                    let why = Some("nobody waits for the answer any more".to_owned());
-                    vec![finished(task, Status::Skipped, String::new(), why, false)]
+            events.extend(match (unjudged(task), allowed.why_not(task)) {
+                (Some(attempt), _) => self.judge(task, attempt),
+                (None, _) if self.state.is_stopped() => vec![self.cancelled(task)],
+                (None, _) if task.status == Status::RequiresAction => {
+                    self.clarify(task).into_iter().collect()
                 }
-                None if !task.ready => self.make_ready(task).into_iter().collect(),
-                None if task.task.job == Job::Calculate => self.calculate(task),
-                None => match self.continue_task(task, room > 0) {
+                (None, _) if self.answers_nobody(task) => {
+                    vec![skipped(task, "nobody waits for the answer any more".to_owned())]
+                }
+                (None, Some(why)) => vec![skipped(task, why)],
+                (None, None) if !task.ready => self.make_ready(task).into_iter().collect(),
+                (None, None) if task.task.job == Job::Calculate => self.calculate(task),
+                (None, None) => match self.continue_task(task, room > 0 && allowed.has_room_for(task)) {
                     Some(event) => {
-                        room -= usize::from(!matches!(event, EventKind::TaskFinished { .. }));
+                        if !matches!(event, EventKind::TaskFinished { .. }) {
+                            room -= 1;
+                            allowed.begin(task);
+                        }
                         vec![event]
                     }
                     None => Vec::new(),
@@ -145,7 +155,7 @@ impl Core {
         match needs().find(|need| need.accepted().is_none()).filter(|_| !task.task.with_gaps) {
             Some(need) => {
                 let why = format!("{} has no result", need.id);
-                Some(finished(task, Status::Skipped, String::new(), Some(why), false))
+                Some(skipped(task, why))
             }
             None => Some(EventKind::TaskReady { task: task.id.clone() }),
         }
@@ -163,7 +173,7 @@ impl Core {
     }
 
     fn begin(&self, task: &TaskState, rung: usize, wait_ms: u64) -> EventKind {
-        let worker = task.task.ladder[rung].clone();
+        let worker = ladder::worker_at(&task.task, &self.goal.band, rung).unwrap_or_default().to_owned();
         let model = self.goal.band.get(&worker).map_or_else(String::new, |info| info.model.clone());
         let (id, attempt) = (task.id.clone(), task.attempts.len() as u32 + 1);
         match attempt {
@@ -254,11 +264,14 @@ impl Core {
                 Ok(vec![EventKind::RunFinished { outcome }])
             }
             Move::Answer(ended) => Ok(vec![self.end(ended, ms)]),
-            Move::Split(asked) => Err(Waits::ForSplits(asked)),
             // While the run is being stopped, the results that a plan would follow from are missing.
-            Move::Add { .. } | Move::Replan { .. } if self.state.is_stopped() => {
+            Move::Add { .. } | Move::Replan { .. } | Move::Split(_) if self.state.is_stopped() => {
                 Ok(vec![self.end(Ended::default(), ms)])
             }
+            Move::Split(asked) => match asked.iter().find(|one| one.input >= self.goal.inputs.len()) {
+                Some(SplitAsked { input, .. }) => Ok(vec![self.end(no_such_input(*input, &self.goal), ms)]),
+                None => Err(Waits::ForSplits(asked)),
+            },
             Move::Add { tasks, proposed } if self.needs_approval(&tasks) => {
                 self.propose(&tasks, proposed, ms)
             }
@@ -429,7 +442,11 @@ impl Core {
     fn plan_call(&self, task: &TaskState, attempt: &Attempt, critical_path_tokens: u32) -> Option<Planned> {
         let mut prompt = self.prompt(task)?;
         clarify::add_answers(&mut prompt.messages, &task.questions);
-        let sampled = ladder::sampled(task, self.goal.seed);
+        let tokens = match (&task.task.job, &self.strategy) {
+            (Job::Clarify { .. }, _) | (_, None) => task.task.tokens(),
+            (_, Some(strategy)) => strategy.tokens(&task.task, &self.goal, &self.state),
+        };
+        let sampled = ladder::sampled(task, self.goal.seed, tokens.max);
         Some(Planned {
             task: task.id.clone(),
             attempt: attempt.attempt,
@@ -442,7 +459,7 @@ impl Core {
                 messages: prompt.messages,
                 schema: prompt.schema,
                 tokens_max: sampled.tokens_max,
-                tokens_min: task.task.tokens_min,
+                tokens_min: tokens.min,
                 temperature: sampled.temperature,
                 seed: sampled.seed,
                 run: 0,
@@ -451,6 +468,13 @@ impl Core {
             },
         })
     }
+}
+
+fn no_such_input(input: usize, goal: &Goal) -> Ended {
+    let count = goal.inputs.len();
+    let error =
+        format!("the strategy asks where to cut input {input}, but the run has {count}: this is a bug in it");
+    Ended { error: Some(error), ..Ended::default() }
 }
 
 /// The last attempt, if its call has ended and nothing was decided about it yet.
@@ -482,6 +506,10 @@ fn finished(task: &TaskState, status: Status, output: String, error: Option<Stri
         error,
         cut,
     }
+}
+
+fn skipped(task: &TaskState, why: String) -> EventKind {
+    finished(task, Status::Skipped, String::new(), Some(why), false)
 }
 
 fn finished_after(

@@ -57,7 +57,7 @@ impl Meter {
     }
 
     fn spend(&self, tokens: u64, cancel: &Cancel) {
-        let spent = self.spent.fetch_add(tokens, Ordering::Relaxed) + tokens;
+        let spent = self.spent.fetch_add(tokens, Ordering::Relaxed).saturating_add(tokens);
         if self.limit.is_some_and(|limit| spent >= limit) {
             cancel.stop(StopReason::TokensSpent);
         }

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::band::{Finish, Message};
 use super::choice::why::StrategyWhy;
 use super::goal::BandInfo;
+use super::limits;
 use super::outcome::{Outcome, Status, TokenUsage};
 use super::parked::Answer;
 use super::plan::{Plan, Task};
@@ -225,13 +226,14 @@ pub enum EventKind {
         #[serde(default)]
         text: String,
     },
-    /// A budget is used up. The run ends with what it has.
+    /// A budget is used up. At a limit of tokens or seconds, the run ends with what it has. At a limit of tasks or depth,
+    /// the tasks beyond it are skipped.
     #[serde(rename = "budget.reached")]
     BudgetReached {
         #[serde(default)]
         which: Cow<'static, str>,
-        #[serde(default)]
-        limit: u64,
+        #[serde(default, serialize_with = "as_short_as_possible")]
+        limit: f64,
     },
     /// The user ends the run.
     #[serde(rename = "run.cancelled")]
@@ -281,18 +283,18 @@ impl EventKind {
     /// Whether the event says what happened from outside, as opposed to what follows from the state of the run.
     #[must_use]
     pub fn is_external(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::RunStarted { .. }
-                | Self::StrategyChosen { .. }
-                | Self::InputsSplit { .. }
-                | Self::TaskPartial { .. }
-                | Self::TaskOutput { .. }
-                | Self::BudgetReached { .. }
-                | Self::RunCancelled
-                | Self::RunResumed { .. }
-                | Self::RunForked { .. }
-        )
+            | Self::StrategyChosen { .. }
+            | Self::InputsSplit { .. }
+            | Self::TaskPartial { .. }
+            | Self::TaskOutput { .. }
+            | Self::RunCancelled
+            | Self::RunResumed { .. }
+            | Self::RunForked { .. } => true,
+            Self::BudgetReached { which, .. } => !matches!(which.as_ref(), limits::TASKS | limits::DEPTH),
+            _ => false,
+        }
     }
 
     /// The task that the event is about, if it is about one.
@@ -363,6 +365,18 @@ fn first() -> u32 {
     1
 }
 
+/// Writes a whole number without a decimal point.
+fn as_short_as_possible<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
+    if number.fract() == 0.0 && (0.0..=MAX_SAFE).contains(number) {
+        to.serialize_u64(*number as u64)
+    } else {
+        to.serialize_f64(*number)
+    }
+}
+
+/// Up to this, every whole number is exact.
+const MAX_SAFE: f64 = 9_007_199_254_740_992.0;
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -403,6 +417,10 @@ pub struct Asked {
     pub seed: u64,
     pub budget_tokens: Option<u64>,
     pub budget_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_tasks: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_depth: Option<u64>,
     /// Whether the plan is carried out only after the user has approved it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub approve: bool,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::band::{Band, Message, Role, Skill, Worker, WorkerKind};
 use super::choice::why::Facts;
+use super::plan::Slice;
 use super::request::{Input, RunRequest};
 use super::topic::Topic;
 
@@ -54,6 +55,13 @@ impl Goal {
     #[must_use]
     pub fn inputs_under(&self, heading: &str) -> String {
         inputs_under(heading, &self.inputs)
+    }
+
+    /// The text of an input, or of a part of one; empty if there is no such input.
+    #[must_use]
+    pub fn part(&self, slice: &Slice) -> &str {
+        let text = self.inputs.get(slice.index).and_then(|input| input.text.get(slice.bytes.clone()));
+        text.unwrap_or_default()
     }
 
     /// What a plan for the goal may be about. It is computed once, which takes a while for long inputs. `examples_own`

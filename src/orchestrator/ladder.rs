@@ -1,16 +1,23 @@
 //! Who tries a task next, as a function of the attempts so far. After trouble that may pass, the same call is made
-//! again. After a reply that was not accepted, the next worker on the ladder draws afresh. When nobody is left, the best
-//! result so far is used, or the task fails.
+//! again. After a reply that was not accepted, the next worker on the ladder draws afresh. Where the models on the ladder
+//! had no room or did not reply, and for a plan, another model of the band stands in. When nobody is left, the best result
+//! so far is used, or the task fails.
 
+use super::band::Skill;
 use super::event::{CallEnd, FailureClass};
-use super::goal::BandInfo;
-use super::plan::{Draw, Task};
+use super::goal::{BandInfo, WorkerInfo};
+use super::plan::{Draw, Job, Task};
 use super::state::{Attempt, TaskState};
 
 /// How often the same call is made again after trouble that may pass.
 const TRANSIENT_RETRIES: u32 = 3;
 /// How long to wait before the first of these; each time twice as long.
 const TRANSIENT_WAIT_MS: u64 = 250;
+
+/// A model that stalls so often at a task is not asked again.
+const STALLS_MAX: usize = 2;
+/// Most models that stand in for those on the ladder.
+const STAND_INS_MAX: usize = 3;
 
 /// Temperature where something other than the most likely answer is wanted, as in ballots and later attempts.
 const VARIED_TEMPERATURE: f32 = 0.6;
@@ -41,44 +48,131 @@ pub(crate) struct Sampled {
     pub tokens_max: u32,
 }
 
+/// What the attempts at a task have shown.
+#[derive(Default)]
+struct Past<'a> {
+    /// The place to go on from.
+    rung: usize,
+    /// How often the call there was made again after trouble that may pass.
+    repeats: u32,
+    /// The last result that may be wrong.
+    doubtful: Option<&'a String>,
+    /// Models that had no room.
+    without_room: Vec<&'a str>,
+    /// Models that made no progress, once for each time.
+    stalled: Vec<&'a str>,
+    last: Option<FailureClass>,
+}
+
+impl<'a> Past<'a> {
+    fn of(attempts: &'a [Attempt]) -> Self {
+        let mut past = Self::default();
+        for attempt in attempts {
+            let Some(failure) = &attempt.failure else {
+                // It asked a question, and the same worker goes on with the answer.
+                past.repeats = 0;
+                continue;
+            };
+            past.last = Some(failure.class);
+            match failure.class {
+                FailureClass::Transient if past.repeats < TRANSIENT_RETRIES => {
+                    past.repeats += 1;
+                    past.rung = attempt.rung;
+                    continue;
+                }
+                FailureClass::Resource => past.without_room.push(&attempt.model),
+                FailureClass::Stalled => past.stalled.push(&attempt.model),
+                FailureClass::Transient | FailureClass::Content => {}
+            }
+            (past.rung, past.repeats) = (attempt.rung + 1, 0);
+            if failure.doubtful {
+                past.doubtful = failure.kept.as_ref();
+            }
+        }
+        past
+    }
+
+    /// Whether a model can't do the task: it had no room, or it stalled twice.
+    fn rules_out(&self, model: &str) -> bool {
+        let stalls = self.stalled.iter().filter(|stalled| **stalled == model).count();
+        self.without_room.contains(&model) || stalls >= STALLS_MAX
+    }
+}
+
 /// The next step of a task. Every attempt since the run was resumed has failed; none is running.
 #[must_use]
 pub(crate) fn next(task: &TaskState, band: &BandInfo) -> Next {
     let attempts = task.attempts_now();
-    let mut rung = 0;
-    let (mut repeats, mut doubtful) = (0, None);
-    let mut without_room: Vec<&str> = Vec::new();
-    for attempt in attempts {
-        let Some(failure) = &attempt.failure else {
-            // It asked a question, and the same worker goes on with the answer.
-            repeats = 0;
-            continue;
-        };
-        match failure.class {
-            FailureClass::Transient if repeats < TRANSIENT_RETRIES => {
-                repeats += 1;
-                rung = attempt.rung;
-                continue;
-            }
-            FailureClass::Resource => without_room.push(&attempt.model),
-            _ => {}
-        }
-        (rung, repeats) = (attempt.rung + 1, 0);
-        if failure.doubtful {
-            doubtful = failure.kept.as_ref();
-        }
-    }
-    let wait_ms = if repeats == 0 { 0 } else { TRANSIENT_WAIT_MS << (repeats - 1) };
-    let model = |rung: usize| band.get(&task.task.ladder[rung]).map_or("", |info| info.model.as_str());
-    let top = task.task.ladder.len().checked_sub(1).map(&model);
+    let past = Past::of(attempts);
+    let ladder = &task.task.ladder;
+    let wait_ms = if past.repeats == 0 { 0 } else { TRANSIENT_WAIT_MS << (past.repeats - 1) };
+    let model = |rung: usize| band.get(&ladder[rung]).map_or("", |info| info.model.as_str());
+    let top = ladder.len().checked_sub(1).map(&model);
     // A doubtful result is left to the last model on the ladder, which forms its own opinion.
     let skipped = |rung: usize| {
-        (doubtful.is_some() && Some(model(rung)) != top)
-            || (repeats == 0 && without_room.contains(&model(rung)))
+        (past.doubtful.is_some() && Some(model(rung)) != top)
+            || (past.repeats == 0 && past.rules_out(model(rung)))
     };
-    match (rung..task.task.ladder.len()).find(|rung| !skipped(*rung)) {
+    let on_ladder = (past.rung..ladder.len()).find(|rung| !skipped(*rung));
+    match on_ladder.or_else(|| stand_in(task, band, &past)) {
         Some(rung) => Next::Try { rung, wait_ms },
-        None => at_the_end(attempts, doubtful),
+        None => at_the_end(attempts, past.doubtful),
+    }
+}
+
+/// The place of the next model that stands in for those on the ladder, if there is nothing to use and it may help.
+fn stand_in(task: &TaskState, band: &BandInfo, past: &Past<'_>) -> Option<usize> {
+    let has_result = past.doubtful.is_some() || best_kept(task.attempts_now()).is_some();
+    let may_help =
+        task.task.job == Job::Plan || past.last.is_some_and(|class| class != FailureClass::Content);
+    if has_result || !may_help {
+        return None;
+    }
+    let context = |model: &&str| {
+        let info = std::iter::once(&band.planner).chain(&band.workers).find(|info| info.model == **model);
+        info.map_or(0, |info| info.context_tokens)
+    };
+    let context_min = past.without_room.iter().map(context).max();
+    let has_room = |info: &WorkerInfo| context_min.is_none_or(|least| info.context_tokens > least);
+    let first = task.task.ladder.len();
+    let stand_ins = stand_ins(&task.task, band);
+    (past.rung.max(first)..first + stand_ins.len()).find(|rung| {
+        let info = stand_ins[rung - first];
+        past.repeats > 0 || (has_room(info) && !past.rules_out(&info.model))
+    })
+}
+
+/// The models of the band that are not on a task's ladder and can do such a task, largest first, each once.
+fn stand_ins<'a>(task: &Task, band: &'a BandInfo) -> Vec<&'a WorkerInfo> {
+    let on_ladder = |info: &WorkerInfo| {
+        task.ladder.iter().filter_map(|worker| band.get(worker)).any(|on| on.model == info.model)
+    };
+    let can = |info: &WorkerInfo| {
+        let finds = task.job == Job::Read && info.skills.contains(&Skill::Find);
+        finds || info.skills.contains(&Skill::Read) || info.skills.contains(&Skill::Write)
+    };
+    let mut found: Vec<&WorkerInfo> = Vec::new();
+    let workers = band.workers.iter().filter(|info| !info.is_calculator() && can(info));
+    for info in std::iter::once(&band.planner).chain(workers) {
+        if !on_ladder(info) && !found.iter().any(|other| other.model == info.model) {
+            found.push(info);
+        }
+    }
+    let is_planner = |info: &WorkerInfo| info.worker == band.planner.worker;
+    found.sort_by_key(|info| {
+        let size = (is_planner(info), info.skills.contains(&Skill::Read), info.context_tokens);
+        std::cmp::Reverse(size)
+    });
+    found.truncate(STAND_INS_MAX);
+    found
+}
+
+/// The worker at a place of a task's ladder. Those that stand in come after it.
+#[must_use]
+pub(crate) fn worker_at<'a>(task: &'a Task, band: &'a BandInfo, rung: usize) -> Option<&'a str> {
+    match rung.checked_sub(task.ladder.len()) {
+        None => Some(&task.ladder[rung]),
+        Some(place) => stand_ins(task, band).get(place).map(|info| info.worker.as_str()),
     }
 }
 
@@ -113,6 +207,9 @@ pub(crate) fn is_cut(attempt: &Attempt) -> bool {
 /// Whether the model at this place of the ladder is the last that may decide.
 #[must_use]
 pub(crate) fn is_top(task: &Task, band: &BandInfo, rung: usize) -> bool {
+    if rung >= task.ladder.len() {
+        return true;
+    }
     let model = |worker: Option<&String>| worker.and_then(|worker| band.get(worker)).map(|info| &info.model);
     model(task.ladder.get(rung)) == model(task.ladder.last())
 }
@@ -120,7 +217,7 @@ pub(crate) fn is_top(task: &Task, band: &BandInfo, rung: usize) -> bool {
 /// How the attempt that is being made is sampled. It is a function of the run's seed, the task and its earlier attempts;
 /// a call that is made again after trouble is the same call.
 #[must_use]
-pub(crate) fn sampled(task: &TaskState, seed: u64) -> Sampled {
+pub(crate) fn sampled(task: &TaskState, seed: u64, tokens_max: u32) -> Sampled {
     let before = &task.attempts[..task.attempts.len().saturating_sub(1)];
     let same_call = |attempt: &&Attempt| {
         attempt.failure.as_ref().is_none_or(|failure| failure.class == FailureClass::Transient)
@@ -132,10 +229,13 @@ pub(crate) fn sampled(task: &TaskState, seed: u64) -> Sampled {
         Draw::Varied(ballot) => (true, ballot),
     };
     let was_cut = before.iter().any(|attempt| attempt.failure.is_some() && is_cut(attempt));
-    let tokens_max = if was_cut { task.task.tokens_max.saturating_mul(2) } else { task.task.tokens_max };
+    let tokens_max = if was_cut { tokens_max.saturating_mul(2) } else { tokens_max };
     Sampled {
         temperature: if varied { VARIED_TEMPERATURE } else { 0.0 },
         seed: seed.wrapping_add(draws).wrapping_add(ballot << 8),
         tokens_max,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,10 +69,19 @@ pub struct PromptTokensDetails {
 }
 
 impl TokenUsage {
+    /// Tokens that were generated, and those of prompts that were not in the cache.
+    #[must_use]
+    pub fn computed(&self) -> u64 {
+        let cached = self.prompt_tokens_details.cached_tokens;
+        self.prompt_tokens.saturating_sub(cached).saturating_add(self.completion_tokens)
+    }
+
     pub fn add(&mut self, other: Self) {
-        self.prompt_tokens += other.prompt_tokens;
-        self.completion_tokens += other.completion_tokens;
-        self.prompt_tokens_details.cached_tokens += other.prompt_tokens_details.cached_tokens;
+        // The numbers of a damaged record may be anything.
+        let add = |mine: &mut u64, theirs: u64| *mine = mine.saturating_add(theirs);
+        add(&mut self.prompt_tokens, other.prompt_tokens);
+        add(&mut self.completion_tokens, other.completion_tokens);
+        add(&mut self.prompt_tokens_details.cached_tokens, other.prompt_tokens_details.cached_tokens);
     }
 }
 

@@ -68,13 +68,34 @@ pub struct Task {
     pub streams_answer: bool,
 }
 
+/// How long a reply may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenLimits {
+    /// Most tokens to generate.
+    pub max: u32,
+    /// The call fails if the model has room for fewer.
+    pub min: u32,
+}
+
 impl Task {
+    /// The limits that were set when the task was added.
+    #[must_use]
+    pub fn tokens(&self) -> TokenLimits {
+        TokenLimits { max: self.tokens_max, min: self.tokens_min }
+    }
+
     /// A task for models, with at most 512 tokens for its result. `ladder` names the workers that try it, in order.
     #[must_use]
     pub fn new(id: impl Into<String>, job: Job, ladder: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let ladder: Vec<String> = ladder.into_iter().map(Into::into).collect();
         let worker = ladder.first().cloned().unwrap_or_default();
         Self { id: id.into(), job, worker, ladder, tokens_max: 512, ..Self::default() }
+    }
+
+    /// Whether it counts against the budgets of tasks and depth: those of the plan that a model works on.
+    #[must_use]
+    pub(super) fn counts(&self) -> bool {
+        !self.job.is_planners() && self.job != Job::Calculate
     }
 
     /// Whether the text of an input is part of the task's prompt.
@@ -161,6 +182,15 @@ pub struct Slice {
     pub parts: usize,
     /// Byte range of the part in the input's text.
     pub bytes: std::ops::Range<usize>,
+}
+
+impl Slice {
+    /// Whether it is a shorter part of the text that another one covers.
+    #[must_use]
+    pub fn is_part_of(&self, whole: &Self) -> bool {
+        let within = whole.bytes.start <= self.bytes.start && self.bytes.end <= whole.bytes.end;
+        self.index == whole.index && within && self.bytes != whole.bytes
+    }
 }
 
 /// What a task's result looks like.

@@ -134,8 +134,7 @@ impl Replay<'_> {
     /// Computes what follows from the state and compares it with the events that are recorded there.
     fn follow(&mut self, place: Range<usize>) {
         let recorded = &self.fold.events[place.clone()];
-        // The last events of a process that was killed may not be recorded.
-        let cut = self.fold.events.get(place.end).is_none_or(|(_, _, event)| takes_up(event));
+        let cut = self.fold.events.get(place.end).is_none_or(|(_, _, event)| cuts(event));
         let ms = recorded.last().map_or(self.core.state.wall_ms, |(_, ms, _)| *ms);
         let first = self.core.state.last_seq + 1;
         let (computed, _) = self.core.advance(ms);
@@ -214,9 +213,15 @@ fn typed(events: &[Event]) -> Vec<Timed> {
     events.iter().filter_map(read).collect()
 }
 
-/// Whether a process took up the run with this event, so that the one before may have been killed.
+/// Whether a process took up the run with this event.
 fn takes_up(event: &EventKind) -> bool {
     matches!(event, EventKind::RunResumed { .. } | EventKind::RunForked { .. })
+}
+
+/// Whether what follows from the events before this one may not be recorded. A process that takes up the run may follow
+/// one that was killed, and a run is stopped before anything else begins.
+fn cuts(event: &EventKind) -> bool {
+    takes_up(event) || matches!(event, EventKind::BudgetReached { .. } | EventKind::RunCancelled)
 }
 
 /// Whether an event changes what [`Goal`] says.

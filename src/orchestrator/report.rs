@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::cancel::StopReason;
+use super::limits::limit_in_words;
 use super::outcome::{Outcome, RunUsage, Status, TaskReport};
 use super::request::StrategyName;
 use super::state::{Attempt, RunState, Stopped, TaskState};
@@ -33,6 +34,10 @@ fn conclude_with(state: &RunState, mut ended: Ended, unfinished: bool, wall_ms: 
     let stopped = state.stopped.filter(|_| unfinished || ended.answer.is_empty());
     if let Some(limit) = stopped.and_then(limit_reached) {
         ended.missing.push(limit);
+    }
+    for (which, limit) in &state.budgets_reached {
+        ended.missing.push(format!("the budget of {} was reached", limit_in_words(which, *limit)));
+        ended.failed_tasks = ended.failed_tasks.max(1);
     }
     if stopped.is_some() {
         // Whatever the strategy says of it, there is no answer because the run was stopped.
@@ -72,11 +77,12 @@ fn conclude_with(state: &RunState, mut ended: Ended, unfinished: bool, wall_ms: 
 }
 
 fn limit_reached(Stopped { reason, limit }: Stopped) -> Option<String> {
-    match reason {
-        StopReason::TokensSpent => Some(format!("the budget of {limit} tokens was reached")),
-        StopReason::TimeSpent => Some(format!("the budget of {limit} seconds was reached")),
-        StopReason::Interrupted => None,
-    }
+    let which = match reason {
+        StopReason::TokensSpent => "tokens",
+        StopReason::TimeSpent => "seconds",
+        StopReason::Interrupted => return None,
+    };
+    Some(format!("the budget of {} was reached", limit_in_words(which, limit)))
 }
 
 fn report(task: &TaskState) -> TaskReport {

@@ -129,6 +129,10 @@ pub struct Budget {
     pub tokens: Option<u64>,
     /// Time from the start to the answer.
     pub time: Option<Duration>,
+    /// Tasks of the plan that a model works on. The planner's own calls and calculations don't count.
+    pub tasks: Option<u64>,
+    /// Tasks in a row, each of which needs the one before it.
+    pub depth: Option<u64>,
 }
 
 /// The model files of a run and how they are loaded, so that the run can go on with the same ones.

@@ -23,7 +23,7 @@ use super::goal::{BandInfo, Goal, Models};
 use super::inputs;
 use super::outcome::{Outcome, TokenUsage};
 use super::parked::Answer;
-use super::request::{RunRequest, StrategyName};
+use super::request::{Budget, RunRequest, StrategyName};
 use super::start::{RunStart, StartKind};
 use super::state::RunState;
 use super::strategies::map::split::parts;
@@ -168,7 +168,8 @@ struct Worker<'a> {
     in_flight: HashMap<tokio::task::Id, (Planned, AbortHandle)>,
     /// A call that has ended, of which not everything that it reported is taken yet.
     ended: Option<Ended>,
-    time_budget: Option<Duration>,
+    /// What is left of the time budget when this process takes the run up.
+    time_left: Option<Duration>,
     number: u64,
 }
 
@@ -181,15 +182,10 @@ impl<'a> Worker<'a> {
         cancel: &Cancel,
     ) -> Self {
         let (events, receiver) = mpsc::unbounded_channel();
-        let RunStart { request, state, kind, .. } = start;
-        // A run that had ended gets its budget anew. One that was parked or killed has what is left.
-        let had_ended = state.has_ended() && !state.is_parked();
-        let goes_on = !had_ended && !matches!(kind, StartKind::Forked { .. });
-        let spent = if goes_on { state.computed_tokens() } else { 0 };
-        let elapsed = if goes_on { Duration::from_millis(state.wall_ms) } else { Duration::ZERO };
+        let RunStart { request, state, .. } = start;
         let context = Context {
             cancel: cancel.clone(),
-            meter: Arc::new(Meter::new(request.budget.tokens, spent)),
+            meter: Arc::new(Meter::new(None, 0)),
             events,
             started: Instant::now(),
             stall_after: request.stall_after,
@@ -211,7 +207,7 @@ impl<'a> Worker<'a> {
             calls: JoinSet::new(),
             in_flight: HashMap::new(),
             ended: None,
-            time_budget: request.budget.time.map(|time| time.saturating_sub(elapsed)),
+            time_left: None,
             number: RUNS.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -231,6 +227,7 @@ impl<'a> Worker<'a> {
             kind => first_event(kind, &run, band.clone(), changed),
         };
         self.note_at(ms, &mut state, event).await;
+        self.begin_budget(request.budget, &state);
         let facts = match &state.strategy_why {
             Some(why) => why.facts.clone(),
             None => {
@@ -245,6 +242,16 @@ impl<'a> Worker<'a> {
         self.follow(core, &counts).await
     }
 
+    /// Begins to count what the run uses, from what its present budget has left.
+    fn begin_budget(&mut self, budget: Budget, state: &RunState) {
+        let used = state.used();
+        self.context.meter = Arc::new(Meter::new(budget.tokens, used.tokens));
+        self.time_left = budget.time.map(|time| time.saturating_sub(Duration::from_millis(used.ms)));
+        if self.context.meter.left() == Some(0) {
+            self.context.cancel.stop(StopReason::TokensSpent);
+        }
+    }
+
     /// Takes an event into the state, the record and the observer's view.
     async fn note(&mut self, state: &mut RunState, event: EventKind) {
         self.note_at(self.context.now_ms(), state, event).await;
@@ -256,9 +263,10 @@ impl<'a> Worker<'a> {
     }
 
     async fn follow(mut self, mut core: Core, counts: &Arc<Counts>) -> Outcome {
-        let clock = clock(self.time_budget, self.context.clone());
+        let clock = clock(self.time_left, self.context.clone());
         tokio::pin!(clock);
         loop {
+            self.note_stop(&mut core.state).await;
             let waits;
             (core, waits) = self.advance(core).await;
             match waits {
@@ -280,10 +288,9 @@ impl<'a> Worker<'a> {
                 }
                 tokio::select! {
                     biased;
-                    reason = self.context.cancel.stopped(), if !stopped => {
-                        let event = stop_event(reason, &core.state);
-                        self.note(&mut core.state, event).await;
-                        has_happened = true;
+                    // What the end of a call means depends on whether the run is being stopped.
+                    _ = self.context.cancel.stopped(), if !stopped => {
+                        has_happened = self.note_stop(&mut core.state).await;
                     }
                     () = std::future::ready(()), if self.ended.is_some() => {
                         if let Some(ended) = self.ended.take() {
@@ -301,6 +308,14 @@ impl<'a> Worker<'a> {
                 }
             }
         }
+    }
+
+    /// Records that the run is being stopped, if it is and this was not recorded yet. Returns whether it did.
+    async fn note_stop(&mut self, state: &mut RunState) -> bool {
+        let Some(reason) = self.context.cancel.reason().filter(|_| !state.is_stopped()) else { return false };
+        let event = stop_event(reason, state);
+        self.note(state, event).await;
+        true
     }
 
     /// Takes what a call reports. Returns whether something may follow from it. Nothing follows from progress.
@@ -440,11 +455,11 @@ fn stop_event(reason: StopReason, state: &RunState) -> EventKind {
         StopReason::Interrupted => EventKind::RunCancelled,
         StopReason::TokensSpent => EventKind::BudgetReached {
             which: "tokens".into(),
-            limit: state.asked.budget_tokens.unwrap_or_default(),
+            limit: state.asked.budget_tokens.unwrap_or_default() as f64,
         },
         StopReason::TimeSpent => EventKind::BudgetReached {
             which: "seconds".into(),
-            limit: state.asked.budget_seconds.unwrap_or_default() as u64,
+            limit: state.asked.budget_seconds.unwrap_or_default(),
         },
     }
 }
@@ -473,6 +488,8 @@ fn started(request: &RunRequest, counts: &Counts, band: &BandInfo, run: String) 
             seed: request.seed,
             budget_tokens: request.budget.tokens,
             budget_seconds: request.budget.time.map(|time| time.as_secs_f64()),
+            budget_tasks: request.budget.tasks,
+            budget_depth: request.budget.depth,
             approve: request.approve,
             conversation: request.conversation.clone(),
             models: request.models.clone(),

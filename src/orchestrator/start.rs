@@ -11,11 +11,12 @@ use serde_json::Value;
 use super::advance::Core;
 use super::approval::PlanRefused;
 use super::event::Asked;
+use super::fork_settings;
 use super::goal::Goal;
 use super::inputs::{Texts, sha256};
 use super::outcome::Status;
 use super::parked::{ActionKind, Answer, RequiredAction};
-use super::request::{Budget, Input, RunRequest, StrategyError, StrategyName};
+use super::request::{Budget, Input, RunRequest, StrategyName};
 use super::state::RunState;
 use super::strategy::Strategy;
 
@@ -284,7 +285,8 @@ fn fitting(id: &str, action: &RequiredAction, answer: Answer) -> Result<Answer, 
 }
 
 /// A new run that begins with the events of another one up to event `at`, with other settings: `seed`, `goal`,
-/// `budget-tokens`, `budget-seconds`, `strategy`, or `output.TASK` for the result of a finished task.
+/// `budget-tokens`, `budget-seconds`, `budget-tasks`, `budget-depth`, `strategy`, or `output.TASK` for the result of a
+/// finished task.
 ///
 /// # Errors
 /// When there is no such event, a setting can't be changed there, or the run can't be read.
@@ -302,45 +304,17 @@ pub fn fork(
     run.events.retain(|event| event.seq <= at);
     let mut forked =
         from_record(journal, &run, StartKind::Forked { from: id.to_owned(), at, set: set.clone() })?;
-    for (name, value) in &set {
-        set_one(&mut forked, name, value)?;
+    let adds = |kind: &str| matches!(kind, "tasks.added" | "plan.accepted");
+    let planned = run.events.iter().find(|event| adds(&event.kind)).map(|event| event.seq);
+    for (name, value) in set {
+        let RunStart { request, state, .. } = &mut forked;
+        fork_settings::set(request, state, planned, (&name, &value)).map_err(|why| StartError::Setting {
+            name,
+            value,
+            why,
+        })?;
     }
     Ok(forked)
-}
-
-fn set_one(start: &mut RunStart, name: &str, value: &str) -> Result<(), StartError> {
-    let wrong = |why: &str| StartError::Setting {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        why: why.to_owned(),
-    };
-    let RunStart { request, state, .. } = start;
-    match (name, name.strip_prefix("output.")) {
-        ("goal", _) if !value.trim().is_empty() => value.clone_into(&mut request.goal),
-        ("goal", _) => return Err(wrong("the goal is empty")),
-        ("seed", _) => request.seed = value.parse().map_err(|_| wrong("give a whole number"))?,
-        ("budget-tokens", _) => {
-            let tokens: u64 = value.parse().map_err(|_| wrong("give a whole number"))?;
-            request.budget.tokens = Some(tokens).filter(|tokens| *tokens > 0);
-        }
-        ("budget-seconds", _) => {
-            let seconds: f64 = value.parse().map_err(|_| wrong("give seconds above 0"))?;
-            let time = Duration::try_from_secs_f64(seconds).map_err(|_| wrong("give seconds above 0"))?;
-            request.budget.time = Some(time);
-        }
-        ("strategy", _) if state.strategy.is_none() => {
-            request.strategy = Some(value.parse().map_err(|error: StrategyError| wrong(&error.to_string()))?);
-        }
-        ("strategy", _) => return Err(wrong("the strategy was chosen before: fork at event 1")),
-        (_, Some(task)) if state.result(task).is_some() => {}
-        (_, Some(_)) => return Err(wrong("no task of this name has a result at this event")),
-        _ => {
-            return Err(wrong(
-                "the settings are seed, goal, budget-tokens, budget-seconds, strategy, output.TASK",
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn from_record(journal: &Journal, run: &RecordedRun, kind: StartKind) -> Result<RunStart, StartError> {
@@ -379,7 +353,12 @@ fn from_record(journal: &Journal, run: &RecordedRun, kind: StartKind) -> Result<
         conversation: asked.conversation,
         strategy,
         seed: asked.seed,
-        budget: Budget { tokens: asked.budget_tokens, time },
+        budget: Budget {
+            tokens: asked.budget_tokens,
+            time,
+            tasks: asked.budget_tasks,
+            depth: asked.budget_depth,
+        },
         approve: asked.approve,
         models: asked.models,
         ..RunRequest::new(state.goal.clone())
@@ -438,7 +417,11 @@ mod tests {
                 conversation: vec![Message::new(Role::User, "Hi.")],
                 strategy: Some(StrategyName::Map),
                 seed: 7,
-                budget: Budget { tokens: Some(9), time: Some(Duration::from_millis(1500)) },
+                budget: Budget {
+                    tokens: Some(9),
+                    time: Some(Duration::from_millis(1500)),
+                    ..Budget::default()
+                },
                 ..RunRequest::new("g")
             };
             let start = resume(&journal, &run).unwrap();
@@ -452,6 +435,58 @@ mod tests {
             let (journal, run) = recorded(Some("requires_action"), strategy);
             let request = answer(&journal, &run, Answer::Text("blue".to_owned())).unwrap().request;
             assert_eq!((request.inputs[1].text.as_str(), request.strategy), ("blue", expected));
+        }
+    }
+
+    /// A run that has chosen its strategy and, with `planned`, a plan.
+    fn forkable(planned: bool) -> (Journal, String) {
+        let (journal, run) = recorded(None, "map");
+        journal.append(&run, "strategy.chosen", 1, &json!({"strategy": "map"})).unwrap();
+        if planned {
+            let task = json!({"id": "t1", "worker": "w", "instruction": "i", "needs": [], "output": "text",
+                "tokens_max": 9});
+            journal.append(&run, "tasks.added", 2, &json!({"tasks": [task]})).unwrap();
+        }
+        (journal, run)
+    }
+
+    fn forked(planned: bool, name: &str, value: &str) -> Result<RunRequest, String> {
+        let (journal, run) = forkable(planned);
+        let set = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let forked = fork(&journal, &run, if planned { 3 } else { 2 }, set);
+        forked.map(|forked| forked.request).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_goal_can_be_changed_until_a_task_follows_from_it() {
+        assert_eq!(forked(false, "goal", "another").unwrap().goal, "another");
+        let refused = forked(true, "goal", "another").unwrap_err();
+        assert!(
+            refused.contains("from event 3 on") && refused.contains("fork at event 2 or before"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_limit_of_a_fork_is_above_zero_or_lifted() {
+        let budget = |name: &str, value: &str| forked(true, name, value).map(|request| request.budget);
+        assert_eq!(budget("budget-tokens", "60").unwrap().tokens, Some(60));
+        assert_eq!(budget("budget-tokens", "none").unwrap().tokens, None);
+        assert_eq!(budget("budget-seconds", "0.5").unwrap().time, Some(Duration::from_millis(500)));
+        assert_eq!(budget("budget-seconds", "none").unwrap().time, None);
+        assert_eq!(budget("budget-tasks", "3").unwrap().tasks, Some(3));
+        assert_eq!(budget("budget-depth", "2").unwrap().depth, Some(2));
+        for (name, value) in [
+            ("budget-tokens", "0"),
+            ("budget-tokens", "1.5"),
+            ("budget-seconds", "0"),
+            ("budget-seconds", "-1"),
+            ("budget-seconds", "NaN"),
+            ("budget-tasks", "0"),
+            ("budget-depth", "few"),
+        ] {
+            let refused = budget(name, value).unwrap_err();
+            assert!(refused.contains(name) && refused.contains("or none for no limit"), "{refused}");
         }
     }
 

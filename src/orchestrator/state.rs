@@ -4,6 +4,7 @@
 mod changed;
 mod damaged;
 mod replans;
+mod resume;
 mod waiting;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,11 +14,12 @@ use serde_json::Value;
 
 use super::cancel::StopReason;
 use super::choice::why::StrategyWhy;
-use super::event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, InputInfo, Split};
+use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Split};
 use super::goal::BandInfo;
+use super::limits;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
-use super::parked::{Answer, Approval, Question, RequiredAction};
-use super::plan::{Job, Plan, Task};
+use super::parked::{Approval, Question, RequiredAction};
+use super::plan::{Plan, Task};
 use super::request::StrategyName;
 pub use replans::Replan;
 
@@ -72,6 +74,12 @@ pub struct RunState {
     /// Why the run is being stopped.
     #[serde(skip)]
     pub stopped: Option<Stopped>,
+    /// Budgets that were reached and don't stop the run, by their names, with their limits.
+    #[serde(skip)]
+    pub budgets_reached: Vec<(String, f64)>,
+    /// What the run had used when its present budget began.
+    #[serde(skip)]
+    pub budget_from: Used,
     /// The times that the planner was asked again, in order.
     #[serde(skip)]
     pub replans: Vec<Replan>,
@@ -90,11 +98,22 @@ pub struct RunState {
 }
 
 /// Why and by which limit a run is being stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stopped {
     pub reason: StopReason,
     /// The limit that was reached, in tokens or seconds; 0 if the user stopped the run.
-    pub limit: u64,
+    pub limit: f64,
+}
+
+/// What a run has used of its budget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Tokens that were generated, and those of prompts that were not in the cache.
+    pub tokens: u64,
+    /// Time in which a process worked on it.
+    pub ms: u64,
+    /// Tasks of the plan that a model has begun.
+    pub tasks: u64,
 }
 
 /// The state of a task.
@@ -291,6 +310,8 @@ impl RunState {
             splits: Vec::new(),
             texts: BTreeMap::new(),
             stopped: None,
+            budgets_reached: Vec::new(),
+            budget_from: Used::default(),
             replans: Vec::new(),
             answers: Vec::new(),
             approval: Approval::default(),
@@ -325,33 +346,6 @@ impl RunState {
         self.task(task)?.accepted()
     }
 
-    /// Changes a setting of a fork, which was checked when the fork was made.
-    fn set(&mut self, name: &str, value: &str) {
-        match (name, name.strip_prefix("output.")) {
-            ("goal", _) => value.clone_into(&mut self.goal),
-            ("seed", _) => self.asked.seed = value.parse().unwrap_or(self.asked.seed),
-            ("budget-tokens", _) => self.asked.budget_tokens = value.parse().ok(),
-            ("budget-seconds", _) => self.asked.budget_seconds = value.parse().ok(),
-            ("strategy", _) => self.asked.strategy = value.parse().ok(),
-            (_, Some(task)) => {
-                if let Some(task) = self.task_mut(task) {
-                    value.clone_into(&mut task.output);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Tokens that were generated, and those of prompts that were not in the cache.
-    #[must_use]
-    pub fn computed_tokens(&self) -> u64 {
-        let of = |task: &TaskState| {
-            let TokenUsage { prompt_tokens, completion_tokens, prompt_tokens_details } = task.usage;
-            prompt_tokens.saturating_sub(prompt_tokens_details.cached_tokens) + completion_tokens
-        };
-        self.tasks.iter().map(of).sum()
-    }
-
     /// Whether the run has ended since it was last taken up.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -382,21 +376,12 @@ impl RunState {
             EventKind::TasksAdded { tasks } => self.extend(tasks),
             // Text of an answer was recorded by earlier versions only. What was rejected is not part of it.
             EventKind::AnswerDelta { text } => self.answer.push_str(text),
-            EventKind::BudgetReached { which, limit } => {
-                let tokens = which == "tokens";
-                let reason = if tokens { StopReason::TokensSpent } else { StopReason::TimeSpent };
-                self.stopped.get_or_insert(Stopped { reason, limit: *limit });
-            }
+            EventKind::BudgetReached { which, limit } => self.reach(which, *limit),
             EventKind::RunCancelled => {
-                self.stopped.get_or_insert(Stopped { reason: StopReason::Interrupted, limit: 0 });
+                self.stopped.get_or_insert(Stopped { reason: StopReason::Interrupted, limit: 0.0 });
             }
             EventKind::RunResumed { answer, band, changed } => self.resume(answer.as_ref(), band, changed),
-            EventKind::RunForked { run, set, band, .. } => {
-                self.id.clone_from(run);
-                (self.outcome, self.lost_outcome) = (None, false);
-                self.resume(None, band, &[]);
-                set.iter().for_each(|(name, value)| self.set(name, value));
-            }
+            EventKind::RunForked { run, set, band, .. } => self.fork(run, set, band),
             EventKind::RunFinished { outcome } => {
                 self.status = outcome.status;
                 self.strategy = Some(outcome.strategy);
@@ -411,6 +396,15 @@ impl RunState {
             EventKind::TaskProgress { .. } => {}
             of_task => self.apply_to_task(ms, of_task),
         }
+    }
+
+    fn reach(&mut self, which: &str, limit: f64) {
+        let reason = match which {
+            limits::TASKS | limits::DEPTH => return self.budgets_reached.push((which.to_owned(), limit)),
+            "tokens" => StopReason::TokensSpent,
+            _ => StopReason::TimeSpent,
+        };
+        self.stopped.get_or_insert(Stopped { reason, limit });
     }
 
     /// Tasks that the run already has stay as they are.
@@ -447,61 +441,6 @@ impl RunState {
         if let Some(task) = self.task_mut(id) {
             task.apply(ms, event);
         }
-    }
-
-    /// Takes up a run. What has an accepted result stays, unless it read an input that has changed or needs what is done
-    /// again. A task that failed is tried again if the run had ended; if its process was killed, the run goes on as if
-    /// that had not happened.
-    fn resume(&mut self, answer: Option<&Answer>, band: &BandInfo, changed: &[ChangedInput]) {
-        (self.stopped, self.approval.declined) = (None, None);
-        // A run that was parked goes on as if it had not ended.
-        let had_ended = self.has_ended() && !self.is_parked();
-        if let Some(answer) = answer {
-            self.take_answer(answer);
-        }
-        let changed_at = self.take_changed(changed);
-        if self.tasks.iter().any(|task| task.task.job == Job::Unrecorded) {
-            // Recorded by an earlier version, which didn't record what the tasks are. The run begins anew.
-            self.tasks.clear();
-            self.places.clear();
-            self.plan = None;
-        }
-        let mut again: Vec<String> = Vec::new();
-        let last_planned = self.tasks.iter().rposition(|task| !is_planners(task));
-        let dropped: Vec<&String> = self.replans.iter().flat_map(|replan| &replan.dropped).collect();
-        for (at, task) in self.tasks.iter_mut().enumerate() {
-            if dropped.contains(&&task.id) {
-                continue;
-            }
-            let open = match task.status {
-                // The tasks that are there followed from it.
-                Status::Completed | Status::Failed | Status::Skipped
-                    if task.task.job == Job::Plan && last_planned > Some(at) =>
-                {
-                    false
-                }
-                // What was cut off at its limit may get further in another attempt.
-                Status::Completed => had_ended && task.cut,
-                Status::Failed | Status::Skipped => had_ended,
-                Status::RequiresAction => false,
-                _ => true,
-            };
-            let changes = changed_at.iter().any(|at| task.task.reads(*at))
-                || task.task.needs.iter().any(|need| again.contains(need));
-            if open || changes {
-                // Nothing has begun yet that needs the result of a task which had none.
-                if matches!(task.status, Status::Completed | Status::Failed | Status::Skipped) {
-                    again.push(task.id.clone());
-                }
-                task.reset(changes);
-            }
-        }
-        self.band = Some(band.clone());
-        self.status = Status::InProgress;
-        self.answer.clear();
-        self.missing.clear();
-        self.required_action = None;
-        (self.outcome, self.usage, self.lost_outcome) = (None, None, false);
     }
 }
 

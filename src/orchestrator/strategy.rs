@@ -8,7 +8,7 @@ use super::band::{Message, Reply};
 use super::checks::{check_text, check_whole};
 use super::goal::Goal;
 use super::outcome::Status;
-use super::plan::Task;
+use super::plan::{Task, TokenLimits};
 use super::request::StrategyName;
 use super::state::RunState;
 
@@ -25,6 +25,12 @@ pub trait Strategy: Send + Sync {
 
     /// What a model is asked for a task of this strategy.
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt;
+
+    /// How long a reply to a task may be. Where this depends on the results that the task needs, it is asked for each
+    /// attempt.
+    fn tokens(&self, task: &Task, _goal: &Goal, _state: &RunState) -> TokenLimits {
+        task.tokens()
+    }
 
     /// Whether a model's reply is a result of the task. Without a check of its own, a strategy accepts each text that is
     /// not empty and does not repeat itself. Where the prompt has a schema, the reply must be JSON that was not cut off.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bandmaster_orchestrator::{
-    EventKind, Llm, Outcome, RunEvent, RunRequest, RunStart, Status, StrategyName, choose,
+    EventKind, Llm, Outcome, RunEvent, RunRequest, RunStart, Status, StrategyName, choose, limit_in_words,
 };
 use bandmaster_text::{Message, Part, Role, StopFilter};
 use futures_util::stream::{self, StreamExt};
@@ -216,7 +216,7 @@ fn progress(event: &EventKind) -> Option<String> {
         EventKind::TaskAnswered { task, answer } => Some(format!("The planner answers {task}: {answer}")),
         EventKind::ReplanStarted { why, .. } => Some(format!("Planning again: {why}")),
         EventKind::BudgetReached { which, limit } => {
-            Some(format!("The budget of {limit} {which} is reached."))
+            Some(format!("The budget of {} is reached.", limit_in_words(which, *limit)))
         }
         _ => None,
     }

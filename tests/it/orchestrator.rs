@@ -2,6 +2,7 @@
 
 mod answered;
 mod best;
+mod failures;
 mod free;
 mod free_plans;
 mod outside;

@@ -100,7 +100,7 @@ pub(super) async fn solve(
     let request = RunRequest {
         inputs: item.inputs.clone(),
         strategy,
-        budget: Budget { tokens, time: None },
+        budget: Budget { tokens, ..Budget::default() },
         seed,
         ..RunRequest::new(item.goal.trim())
     };

@@ -6,14 +6,18 @@ use bandmaster_journal::Event;
 use serde_json::Value;
 
 use crate::event::{CallEnd, EventKind, FailureClass};
+use crate::goal::BandInfo;
 use crate::outcome::{Outcome, Status, TokenUsage};
 use crate::parked::Answer;
 use crate::plan::{Job, Task};
+use crate::request::Budget;
 
 /// Most calls of a run at a time.
 const IN_FLIGHT_MAX: usize = 64;
 /// How often a call is made again after trouble that may pass.
 const REPEATS_MAX: usize = 3;
+/// Most models that stand in for those on a ladder.
+const STAND_INS_MAX: usize = 3;
 
 /// What the record says of a task.
 struct Known {
@@ -44,9 +48,18 @@ struct Audit {
     tasks: Vec<Known>,
     places: HashMap<String, usize>,
     has_plan: bool,
+    band: BandInfo,
     /// Tasks and attempts whose calls are being made.
     in_flight: HashSet<(String, u32)>,
+    /// Whether a budget or the user stops the run, and whether it was the user.
     is_stopped: bool,
+    by_user: bool,
+    budget: Budget,
+    /// What was used since the budget began.
+    used_tokens: u64,
+    begun: HashSet<String>,
+    /// Tasks that had been begun before.
+    begun_before: HashSet<String>,
     /// Whether the user wants to approve the plan, and has not yet.
     unapproved: bool,
     outcome: Option<Outcome>,
@@ -89,7 +102,16 @@ impl Audit {
         let takes_up = matches!(event, EventKind::RunResumed { .. } | EventKind::RunForked { .. });
         assert!(takes_up || self.outcome.is_none(), "something happens after the end: {event:?}");
         match event {
-            EventKind::RunStarted { asked, .. } => self.unapproved = asked.approve,
+            EventKind::RunStarted { asked, band, .. } => {
+                self.unapproved = asked.approve;
+                self.band = band.clone().unwrap_or_default();
+                self.budget = Budget {
+                    tokens: asked.budget_tokens,
+                    tasks: asked.budget_tasks,
+                    depth: asked.budget_depth,
+                    time: None,
+                };
+            }
             EventKind::PlanAccepted { plan } => {
                 assert!(!self.unapproved, "the plan is carried out although nobody has approved it");
                 self.has_plan = true;
@@ -125,28 +147,34 @@ impl Audit {
                 self.finish(task, *status, output);
                 self.known(task).cut = *cut;
             }
-            EventKind::BudgetReached { .. } | EventKind::RunCancelled => self.is_stopped = true,
-            EventKind::RunResumed { answer, .. } => {
+            EventKind::BudgetReached { which, .. } if matches!(which.as_ref(), "tasks" | "depth") => {}
+            EventKind::BudgetReached { .. } => self.is_stopped = true,
+            EventKind::RunCancelled => {
+                self.by_user = !self.is_stopped;
+                self.is_stopped = true;
+            }
+            EventKind::RunResumed { answer, band, .. } => {
+                self.band = band.clone();
                 let was_parked =
                     self.outcome.as_ref().is_some_and(|end| end.status == Status::RequiresAction);
                 assert!(answer.is_none() || was_parked, "nobody asked for {answer:?}");
                 self.take_up(self.outcome.is_some() && !was_parked);
                 match answer {
                     Some(Answer::Task { task, .. }) => self.answer(task),
-                    Some(Answer::Approval { approve: false }) => self.is_stopped = true,
+                    Some(Answer::Approval { approve: false }) => {
+                        (self.is_stopped, self.by_user) = (true, true)
+                    }
                     Some(Answer::Plan { plan }) => self.edit(plan),
                     Some(_) => self.unapproved = false,
                     None => {}
                 }
             }
             // A fork goes on from the middle of the other run, even if that had ended.
-            EventKind::RunForked { set, .. } => {
+            EventKind::RunForked { set, band, .. } => {
+                self.band = band.clone();
                 self.take_up(false);
-                for (name, value) in set {
-                    if let Some(task) = name.strip_prefix("output.") {
-                        self.known(task).output.clone_from(value);
-                    }
-                }
+                self.begin_budget();
+                set.iter().for_each(|(name, value)| self.set(name, value));
             }
             EventKind::RunFinished { outcome } => self.end(outcome),
             _ => {}
@@ -156,6 +184,53 @@ impl Audit {
     fn known(&mut self, task: &str) -> &mut Known {
         let place = self.places.get(task).unwrap_or_else(|| panic!("nobody added {task}"));
         &mut self.tasks[*place]
+    }
+
+    fn begin_budget(&mut self) {
+        (self.is_stopped, self.used_tokens) = (false, 0);
+        self.begun_before.extend(self.begun.drain());
+        for known in &self.tasks {
+            // What was cut short is begun as if for the first time.
+            if known.attempts.is_empty() {
+                self.begun_before.remove(&known.task.id);
+            }
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        match (name, name.strip_prefix("output.")) {
+            ("budget-tokens", _) => self.budget.tokens = value.parse().ok(),
+            ("budget-tasks", _) => self.budget.tasks = value.parse().ok(),
+            (_, Some(task)) => {
+                self.known(task).output.clone_from(&value.to_owned());
+                let mut changed = HashSet::from([task.to_owned()]);
+                for known in &mut self.tasks {
+                    if known.task.needs.iter().any(|need| changed.contains(need)) {
+                        changed.insert(known.task.id.clone());
+                        self.kept.remove(&known.task.id);
+                        (known.status, known.earlier) = (None, known.attempts.len());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// No call begins beyond a budget.
+    fn check_budget(&mut self, task: &str) {
+        assert!(self.budget.tokens.is_none_or(|max| self.used_tokens < max), "{task} begins without tokens");
+        if self.known(task).task.job.is_planners() || self.begun_before.contains(task) {
+            return;
+        }
+        self.begun.insert(task.to_owned());
+        assert!(self.budget.tasks.is_none_or(|max| self.begun.len() as u64 <= max), "{task} is one too many");
+        assert!(self.budget.depth.is_none_or(|max| self.depth(task) <= max), "{task} is too deep");
+    }
+
+    fn depth(&self, task: &str) -> u64 {
+        let task = &self.tasks[self.places[task]].task;
+        let counts = !task.job.is_planners() && task.job != Job::Calculate;
+        task.needs.iter().map(|need| self.depth(need)).max().unwrap_or(0) + u64::from(counts)
     }
 
     fn add(&mut self, task: &Task) {
@@ -201,23 +276,55 @@ impl Audit {
         self.check_needs(task);
         assert!(!self.is_stopped, "{task} begins although the run was stopped");
         assert!(!self.kept.contains(task), "{task} begins again although it was completed before a kill");
+        self.check_worker(task, worker, rung);
         let known = self.known(task);
         assert!(known.status.is_none(), "{task} begins although it has ended");
         assert!(!known.asks, "{task} begins although its question is open");
         assert_eq!(attempt as usize, known.attempts.len() + 1, "the number of an attempt of {task}");
         let by_rule = known.task.job == Job::Calculate;
-        let expected = if by_rule { Some(&known.task.worker) } else { known.task.ladder.get(rung) };
-        assert_eq!(Some(worker), expected.map(String::as_str), "the worker on rung {rung} of {task}");
         let now = &known.attempts[known.earlier..];
         check_rung(task, now, rung);
         let has_no_room = |made: &Made| made.failure == Some(FailureClass::Resource) && made.model == model;
         let again_without_room = now.iter().any(has_no_room);
         assert!(!again_without_room, "{model} is asked again for {task}, for which it has no room");
-        assert!(now.len() < (3 + REPEATS_MAX) * known.task.ladder.len().max(1), "{task} never ends");
+        let stalls = |made: &&Made| made.failure == Some(FailureClass::Stalled) && made.model == model;
+        let is_dead = now.iter().filter(stalls).count() >= 2;
+        assert!(!is_dead || repeats(now), "{model} is asked for {task} although it stalled twice");
+        let tries_max = (3 + REPEATS_MAX) * (known.task.ladder.len() + STAND_INS_MAX);
+        assert!(now.len() < tries_max, "{task} never ends");
         known.attempts.push(Made { model: model.to_owned(), rung, end: None, failure: None, asked: false });
         if !by_rule {
+            self.check_budget(task);
             self.in_flight.insert((task.to_owned(), attempt));
             assert!(self.in_flight.len() <= IN_FLIGHT_MAX, "{} calls in flight", self.in_flight.len());
+        }
+    }
+
+    /// A task is tried by those on its ladder. Then models stand in for them that are not on it: for a plan, for models
+    /// that did not reply, and with more room for models that had too little.
+    fn check_worker(&mut self, task: &str, worker: &str, rung: usize) {
+        let band = self.band.clone();
+        let known = self.known(task);
+        let by_rule = known.task.job == Job::Calculate;
+        let expected = if by_rule { Some(&known.task.worker) } else { known.task.ladder.get(rung) };
+        if let Some(expected) = expected {
+            return assert_eq!(worker, expected, "the worker on rung {rung} of {task}");
+        }
+        let info = band.get(worker).unwrap_or_else(|| panic!("there is no {worker} to stand in for {task}"));
+        let on_ladder =
+            known.task.ladder.iter().filter_map(|on| band.get(on)).any(|on| on.model == info.model);
+        assert!(!on_ladder && !info.is_calculator(), "{worker} stands in for itself in {task}");
+        let now = &known.attempts[known.earlier..];
+        let last = now.last().and_then(|made| made.failure);
+        assert!(
+            known.task.job == Job::Plan || last != Some(FailureClass::Content),
+            "{worker} stands in for models whose replies to {task} were bad"
+        );
+        for made in now.iter().filter(|made| made.failure == Some(FailureClass::Resource)) {
+            let other =
+                std::iter::once(&band.planner).chain(&band.workers).find(|other| other.model == made.model);
+            let less = other.is_none_or(|other| other.context_tokens < info.context_tokens);
+            assert!(less || repeats(now), "{worker} has no more room for {task} than {}", made.model);
         }
     }
 
@@ -226,6 +333,7 @@ impl Audit {
         let begun = self.in_flight.remove(&(task.to_owned(), attempt));
         assert!(begun, "attempt {attempt} of {task} ends and was not begun");
         self.tokens.add(usage);
+        self.used_tokens += usage.computed();
         let made = self.known(task).attempts.last_mut().expect("it was begun");
         made.end = Some(end.clone());
     }
@@ -317,7 +425,13 @@ impl Audit {
             known.status = None;
         }
         self.in_flight.clear();
-        (self.is_stopped, self.outcome) = (false, None);
+        self.outcome = None;
+        if had_ended {
+            self.begin_budget();
+        } else if self.by_user {
+            self.is_stopped = false;
+        }
+        self.by_user = false;
     }
 
     fn end(&mut self, outcome: &Outcome) {
@@ -354,6 +468,11 @@ impl Audit {
         }
         self.outcome = Some(outcome.clone());
     }
+}
+
+/// Whether the last call is made again after trouble that may pass.
+fn repeats(before: &[Made]) -> bool {
+    before.last().is_some_and(|made| made.failure == Some(FailureClass::Transient))
 }
 
 /// The same worker repeats a call after trouble that may pass, and else the next one on the ladder tries.

@@ -20,7 +20,7 @@ use crate::partial::Parts;
 use crate::replay::{Replayed, replay};
 use crate::request::RunRequest;
 use crate::start::{RunStart, StartKind};
-use crate::state::RunState;
+use crate::state::{RunState, TaskState};
 use crate::strategies::map::split::parts;
 use crate::strategy::SplitAsked;
 
@@ -45,6 +45,9 @@ pub(super) struct Disturbed {
     pub other_bands: bool,
     /// Whether the whole record is folded after each event, and not only its last event.
     pub folds_all: bool,
+    /// How often the record's file can't be written for a while, because the disk is full or another process has locked
+    /// it. A process that is killed meanwhile loses all of it.
+    pub stuck_records: usize,
     /// Whether the record is not replayed, which takes longer than the run.
     pub skips_replay: bool,
 }
@@ -65,6 +68,8 @@ pub(super) struct Driver<'a> {
     calls: u64,
     /// Tokens that count against the budget.
     spent: u64,
+    /// How much of the record is in its file, while that can't be written.
+    written: Option<usize>,
     /// Forks that were made; the id of a run has their number.
     forked: usize,
     /// Number of each kind of disturbance that happened.
@@ -77,6 +82,7 @@ pub(super) struct Happened {
     pub forks: usize,
     pub stops: usize,
     pub resumes: usize,
+    pub stuck: usize,
     /// Plans that were approved.
     pub approved: usize,
     /// Plans that were edited.
@@ -131,6 +137,7 @@ impl<'a> Driver<'a> {
             ms: 0,
             calls: 0,
             spent: 0,
+            written: None,
             forked: 0,
             happened: Happened::default(),
         }
@@ -153,7 +160,12 @@ impl<'a> Driver<'a> {
     fn work(&mut self) -> Outcome {
         loop {
             assert!(self.record.len() < EVENTS_MAX, "the run does not end");
+            // What stops a run is recorded before anything that follows from it.
+            if let Some(event) = self.budget_spent() {
+                self.note(event);
+            }
             let waits = self.advance();
+            self.stick();
             if self.is_cut_off(waits == Waits::Over) {
                 continue;
             }
@@ -181,11 +193,8 @@ impl<'a> Driver<'a> {
     fn take_up(&mut self, how: TakeUp) {
         let before = RunState::fold(&id(self.forked), 0, &self.record);
         assert!(before.damaged.is_empty(), "{:?}", before.damaged);
-        (self.ms, self.in_flight) = (before.wall_ms, Vec::new());
+        (self.ms, self.in_flight, self.written) = (before.wall_ms, Vec::new(), None);
         self.half_said.clear();
-        let had_ended = before.outcome.is_some() && !before.is_parked();
-        let goes_on = !had_ended && !matches!(how, TakeUp::Fork);
-        self.spent = if goes_on { before.computed_tokens() } else { 0 };
         let other_band = self.left.other_bands && self.random.one_in(3);
         let band = match how {
             TakeUp::Start => self.world.band.clone(),
@@ -203,6 +212,7 @@ impl<'a> Driver<'a> {
         self.folded = before.clone();
         self.core.state = before;
         self.note(event);
+        self.spent = self.state().used().tokens;
         if self.state().strategy_why.is_none() {
             self.note(self.world.chosen());
         }
@@ -214,11 +224,15 @@ impl<'a> Driver<'a> {
     fn forked_event(&mut self, before: &RunState, band: crate::goal::BandInfo) -> EventKind {
         let from = id(self.forked);
         self.forked += 1;
-        let result = before.tasks.iter().find(|task| task.accepted().is_some());
-        let set = match (self.random.below(4), result) {
+        let settable: Vec<&TaskState> =
+            before.tasks.iter().filter(|task| before.can_set_output(&task.id).is_ok()).collect();
+        let result = (!settable.is_empty()).then(|| settable[self.random.below(settable.len())]);
+        let set = match (self.random.below(6), result) {
             _ if !self.left.other_bands => None,
             (0, _) => Some(("seed".to_owned(), self.random.below(50).to_string())),
-            (1, Some(task)) => Some((format!("output.{}", task.id), "something else".to_owned())),
+            (1, _) => Some(("budget-tokens".to_owned(), (1 + self.random.below(4000)).to_string())),
+            (2, _) => Some(("budget-tasks".to_owned(), (1 + self.random.below(9)).to_string())),
+            (3, Some(task)) => Some((format!("output.{}", task.id), "something else".to_owned())),
             _ => None,
         };
         EventKind::RunForked {
@@ -328,20 +342,19 @@ impl<'a> Driver<'a> {
         self.note(event);
     }
 
+    fn budget_spent(&self) -> Option<EventKind> {
+        let limit = self.state().asked.budget_tokens.filter(|limit| self.spent >= *limit)?;
+        let event = EventKind::BudgetReached { which: "tokens".into(), limit: limit as f64 };
+        (!self.state().is_stopped()).then_some(event)
+    }
+
     fn stop(&mut self) -> Option<EventKind> {
-        if self.state().is_stopped() {
-            return None;
-        }
-        let limit = self.world.request.budget.tokens;
-        if let Some(limit) = limit.filter(|limit| self.spent >= *limit) {
-            return Some(EventKind::BudgetReached { which: "tokens".into(), limit });
-        }
-        if self.left.stops == 0 || !self.random.one_in(6) {
+        if self.state().is_stopped() || self.left.stops == 0 || !self.random.one_in(6) {
             return None;
         }
         self.left.stops -= 1;
         let by_user = self.random.one_in(2);
-        let spent = EventKind::BudgetReached { which: "seconds".into(), limit: 3 };
+        let spent = EventKind::BudgetReached { which: "seconds".into(), limit: 0.3 };
         Some(if by_user { EventKind::RunCancelled } else { spent })
     }
 
@@ -374,6 +387,19 @@ impl<'a> Driver<'a> {
         EventKind::InputsSplit { splits: asked.into_iter().map(split).collect() }
     }
 
+    /// The record's file may become one that can't be written, or that can be written again.
+    fn stick(&mut self) {
+        if self.written.is_some() {
+            if self.random.one_in(6) {
+                self.written = None;
+            }
+        } else if self.left.stuck_records > 0 && self.random.one_in(8) {
+            (self.left.stuck_records, self.happened.stuck) =
+                (self.left.stuck_records - 1, self.happened.stuck + 1);
+            self.written = Some(self.record.len());
+        }
+    }
+
     /// Kills the process or forks the run, if it is time for that. What is lost of the record never happened.
     fn is_cut_off(&mut self, is_over: bool) -> bool {
         let kills = self.left.kills > 0 && self.random.one_in(if is_over { 2 } else { 10 });
@@ -390,7 +416,11 @@ impl<'a> Driver<'a> {
             if self.random.one_in(2) { self.random.below(length) } else { self.random.below(8.min(length)) };
         // A run whose end is recorded was not killed.
         let lost = if kills && is_over { lost.max(1) } else { lost };
-        let kept = (length - lost).max(1);
+        // What is not in the file is lost with the process. Whoever forks the run has it from this process.
+        let kept = match self.written {
+            Some(written) if kills => written.min(length - usize::from(is_over)),
+            _ => (length - lost).max(1),
+        };
         if kills && RunState::fold("", 0, &self.record[..kept]).outcome.is_some() {
             return false;
         }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::advance::{Core, Planned, Waits};
-use crate::band::{Finish, Reply};
-use crate::event::{CallEnd, EventKind};
+use super::play::{play, says};
+use crate::advance::Core;
+use crate::band::Reply;
+use crate::event::EventKind;
 use crate::goal::{Goal, PLANNER, plain_goal};
 use crate::outcome::{Outcome, Status};
 use crate::plan::{Job, Task};
 use crate::state::RunState;
-use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
+use crate::strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
 
 /// A strategy of which only the moves matter. Every reply is good.
 struct Moves(fn(&RunState) -> Move);
@@ -48,32 +49,9 @@ fn core(state: RunState, moves: fn(&RunState) -> Move) -> Core {
     Core::new(Arc::new(plain_goal("a goal")), state, Some(Arc::new(Moves(moves))))
 }
 
-/// Works until the run ends, and returns all events.
-fn work(mut core: Core) -> (Vec<EventKind>, Outcome) {
-    let mut record = Vec::new();
-    loop {
-        let (events, waits) = core.advance(0);
-        record.extend(events);
-        if waits == Waits::Over {
-            return (record, *core.state.outcome.expect("the run has ended"));
-        }
-        let Planned { task, attempt, worker, .. } = core.calls(&|_, _| false).swap_remove(0);
-        let event = EventKind::TaskOutput {
-            task,
-            attempt,
-            worker,
-            model: String::new(),
-            prompt: String::new(),
-            prompt_template: None,
-            sampling: serde_json::Value::Null,
-            output: "a result".to_owned(),
-            usage: Default::default(),
-            end: CallEnd::Reply(Finish::Stop),
-            steps: [0, 0],
-        };
-        core.take(0, &event);
-        record.push(event);
-    }
+fn work(core: Core) -> (Vec<EventKind>, Outcome) {
+    let (record, state) = play(core, |_| says("a result"));
+    (record, *state.outcome.expect("the run has ended"))
 }
 
 /// Runs to the end, and again with a kill after each event.
@@ -122,4 +100,21 @@ fn a_task_of_the_plan_may_need_a_call_of_the_planner() {
         _ => Move::Wait,
     };
     check(moves, &["a", "plan"]);
+}
+
+#[test]
+fn a_strategy_that_asks_where_to_cut_an_input_that_is_not_there_fails_and_says_so() {
+    let asked =
+        |_: &RunState| Move::Split(vec![SplitAsked { input: 7, worker: PLANNER.to_owned(), tokens_max: 9 }]);
+    let error = work(core(RunState::new("r", 0), asked)).1.error.unwrap_or_default();
+    assert!(error.contains("input 7, but the run has 0"), "{error}");
+}
+
+#[test]
+fn nothing_is_cut_in_a_run_that_is_being_stopped() {
+    let mut state = RunState::new("r", 0);
+    state.apply(1, 0, &EventKind::RunCancelled);
+    let moves =
+        |_: &RunState| Move::Split(vec![SplitAsked { input: 0, worker: PLANNER.to_owned(), tokens_max: 9 }]);
+    assert_eq!(work(core(state, moves)).1.status, Status::Cancelled);
 }

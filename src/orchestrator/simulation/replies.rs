@@ -38,6 +38,10 @@ pub(super) fn reply(world: &World, band: &BandInfo, planned: &Planned, calls: u6
     let (output, end) = match info {
         None => failed(FailureClass::Resource, "there is no such worker"),
         Some(_) if !room => failed(FailureClass::Resource, "the prompt is too long"),
+        Some(info) if world.is_dead(&info.model) => {
+            failed(FailureClass::Stalled, "the model made no progress")
+        }
+        Some(info) if world.talks_nonsense(&info.model) => nonsense(&mut random),
         Some(_) if bad => trouble(&good, &mut random),
         Some(_) => (good.clone(), CallEnd::Reply(Finish::Stop)),
     };
@@ -68,6 +72,18 @@ fn failed(class: FailureClass, error: &str) -> (String, CallEnd) {
     (String::new(), CallEnd::Failed { class, error: error.to_owned() })
 }
 
+fn nonsense(random: &mut Random) -> (String, CallEnd) {
+    let text = match random.below(5) {
+        0 => "{\"nothing\": [of, this]".to_owned(),
+        1 => String::new(),
+        2 => "\u{0}\u{fffd} \u{202e}}}}{{ \"\\ \n\t".to_owned(),
+        // Numbers that fit into nothing.
+        3 => format!("{{\"subject\": \"\", \"answer\": {}}}", "9".repeat(60)),
+        _ => "Answer: 1e999, or 99999999999999999999999999999999999999999".to_owned(),
+    };
+    (text, CallEnd::Reply(Finish::Stop))
+}
+
 fn half(text: &str) -> String {
     text[..text.floor_char_boundary(text.len() / 2)].to_owned()
 }
@@ -75,9 +91,9 @@ fn half(text: &str) -> String {
 fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
     let half = half(good);
     let replied = |text: String, finish| (text, CallEnd::Reply(finish));
-    match random.below(11) {
-        0 => replied("{\"nothing\": [of, this]".to_owned(), Finish::Stop),
-        1 => replied(String::new(), Finish::Stop),
+    let died = |class, error: &str| (half.clone(), CallEnd::Failed { class, error: error.to_owned() });
+    match random.below(13) {
+        0 | 1 => nonsense(random),
         2 => replied(half, Finish::Length),
         // The grammar closed the JSON, or the text ended just at the limit.
         3 => replied(good.to_owned(), Finish::Length),
@@ -86,6 +102,9 @@ fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
         7 => failed(FailureClass::Resource, "the prompt does not fit"),
         8 => failed(FailureClass::Stalled, "the model made no progress"),
         9 => replied("and on it goes as ever ".repeat(20), Finish::Length),
+        // In the middle of the reply.
+        10 => died(FailureClass::Stalled, "the model stopped unexpectedly"),
+        11 => died(FailureClass::Transient, "the engine cancelled the call"),
         _ => replied(json!({"subject": "", "answer": null}).to_string(), Finish::Stop),
     }
 }

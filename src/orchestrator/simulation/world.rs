@@ -9,7 +9,7 @@ use crate::band::Skill;
 use crate::choice::why::{Facts, StrategyWhy};
 use crate::event::{Asked, EventKind, InputInfo};
 use crate::goal::{BandInfo, PLANNER, RULE, WorkerInfo};
-use crate::request::{Input, RunRequest, StrategyName};
+use crate::request::{Budget, Input, RunRequest, StrategyName};
 use crate::strategy::Strategy;
 
 /// Goals of a map, with the slots that a good planner fills in.
@@ -50,6 +50,9 @@ pub(super) struct World {
     pub band: BandInfo,
     /// How many of 100 replies of each model are bad in some way.
     pub moods: Vec<(String, u64)>,
+    /// Models of which every call stalls, and those that never say anything of use.
+    pub dead: Vec<String>,
+    pub nonsense: Vec<String>,
     /// Whether a reply is a function of the task, the attempt's number, the prompt and the seed.
     pub is_pure: bool,
 }
@@ -142,6 +145,8 @@ impl World {
         request.seed = random.pick(&[0, 7, u64::MAX, random.clone().number()]);
         request.strategy = (strategy != StrategyName::Other).then_some(strategy);
         request.budget.tokens = random.one_in(4).then(|| 1 + random.below(6000) as u64);
+        request.budget.tasks = random.one_in(6).then(|| 1 + random.below(8) as u64);
+        request.budget.depth = random.one_in(8).then(|| 1 + random.below(3) as u64);
         let names_parts = strategy == StrategyName::Parallel && random.one_in(2);
         let aspects = if random.one_in(2) { &ASPECTS[..] } else { &[] };
         let facts = Facts {
@@ -159,7 +164,47 @@ impl World {
         let models = std::iter::once(&band.planner).chain(&band.workers).map(|info| info.model.clone());
         let mood = |model| (model, if random.one_in(3) { random.pick(&[0, 50, 100]) } else { trouble });
         let moods = models.map(mood).collect();
-        Self { seed, request, strategy, facts, band, moods, is_pure: true }
+        let mut world = Self {
+            seed,
+            request,
+            strategy,
+            facts,
+            band,
+            moods,
+            dead: Vec::new(),
+            nonsense: Vec::new(),
+            is_pure: true,
+        };
+        world.break_models(random);
+        world
+    }
+
+    /// The planner or a worker may be dead or talk nonsense all the time.
+    fn break_models(&mut self, random: &mut Random) {
+        let planner = self.band.planner.model.clone();
+        let place = random.below(self.band.workers.len());
+        let worker = self.band.workers[place].model.clone();
+        let broken = if random.one_in(2) { planner } else { worker };
+        match random.below(12) {
+            0 => self.dead.push(broken),
+            1 => self.nonsense.push(broken),
+            _ => {}
+        }
+    }
+
+    /// The same with models that always work and reply.
+    pub(super) fn without_trouble(mut self) -> Self {
+        self.moods.iter_mut().for_each(|(_, trouble)| *trouble = 0);
+        (self.dead, self.nonsense) = (Vec::new(), Vec::new());
+        self
+    }
+
+    pub(super) fn is_dead(&self, model: &str) -> bool {
+        self.dead.iter().any(|dead| dead == model)
+    }
+
+    pub(super) fn talks_nonsense(&self, model: &str) -> bool {
+        self.nonsense.iter().any(|other| other == model)
     }
 
     /// A map of twelve tasks: eleven inputs and the calculator.
@@ -167,10 +212,11 @@ impl World {
         let mut random = Random::new(hash(seed, &["twelve"], &[]));
         let mut world = Self::of(StrategyName::Map, &mut random, seed);
         world.request.goal = MAPS[0].0.to_owned();
-        world.request.budget.tokens = None;
+        world.request.budget = Budget::default();
         world.request.inputs = (0..11).map(|number| farm(number, 0, &mut random)).collect();
         world.facts.inputs = 11;
         world.band.planner.context_tokens = 8192;
+        world = world.without_trouble();
         world.moods.iter_mut().for_each(|(_, trouble)| *trouble = 10);
         world
     }
@@ -180,13 +226,14 @@ impl World {
         let seed = (0..).find(|seed| tasks_of(*seed) > 64).unwrap_or_default();
         let mut world = Self::of(StrategyName::Other, &mut Random::new(seed), seed).without_budget();
         world.request.inputs.clear();
+        world = world.without_trouble();
         world.moods.iter_mut().for_each(|(_, trouble)| *trouble = 10);
         world
     }
 
     /// The same without anything that stops the run.
     pub(super) fn without_budget(mut self) -> Self {
-        self.request.budget.tokens = None;
+        self.request.budget = Budget::default();
         self
     }
 
@@ -237,6 +284,8 @@ impl World {
                 seed: request.seed,
                 budget_tokens: request.budget.tokens,
                 budget_seconds: Some(0.1 + self.seed as f64),
+                budget_tasks: request.budget.tasks,
+                budget_depth: request.budget.depth,
                 approve: request.approve,
                 ..Asked::default()
             },

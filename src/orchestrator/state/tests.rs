@@ -1,7 +1,10 @@
+mod resume;
+
 use bandmaster_journal::{DAMAGED, Event};
 use serde_json::json;
 
 use super::super::band::Finish;
+use super::super::plan::Job;
 use super::*;
 
 /// Events as a record has them, numbered from 1, the first at 0 ms and each a millisecond after the one before it.
@@ -367,7 +370,7 @@ fn a_call_that_has_not_ended_is_running() {
     assert_eq!(run.tasks[0].running().map(|attempt| (attempt.attempt, attempt.wait_ms)), Some((2, 250)));
     events.push(of_task("task.output", output(2, replied())));
     let run = folded(&events);
-    assert_eq!(run.computed_tokens(), 26, "of all attempts");
+    assert_eq!(run.used().tokens, 26, "of all attempts");
     assert_eq!((run.tasks[0].usage.prompt_tokens, run.tasks[0].usage.completion_tokens), (20, 6));
 }
 
@@ -379,9 +382,12 @@ fn a_stopped_run_says_why_and_the_first_reason_stays() {
     let stopped =
         |events: &[(&str, Value)]| folded(events).stopped.map(|stopped| (stopped.reason, stopped.limit));
     assert_eq!(stopped(&[started()]), None);
-    assert_eq!(stopped(&[started(), spent.clone(), cancelled.clone()]), Some((StopReason::TokensSpent, 60)));
-    assert_eq!(stopped(&[started(), late, spent]), Some((StopReason::TimeSpent, 3)));
-    assert_eq!(stopped(&[started(), cancelled]), Some((StopReason::Interrupted, 0)));
+    assert_eq!(
+        stopped(&[started(), spent.clone(), cancelled.clone()]),
+        Some((StopReason::TokensSpent, 60.0))
+    );
+    assert_eq!(stopped(&[started(), late, spent]), Some((StopReason::TimeSpent, 3.0)));
+    assert_eq!(stopped(&[started(), cancelled]), Some((StopReason::Interrupted, 0.0)));
 }
 
 fn band() -> Value {

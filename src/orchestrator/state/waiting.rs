@@ -77,7 +77,7 @@ impl RunState {
                 if !approve {
                     let asked = self.required_action.as_ref().map(RequiredAction::declined);
                     self.approval.declined = Some(asked.unwrap_or_default());
-                    self.stopped = Some(Stopped { reason: StopReason::Interrupted, limit: 0 });
+                    self.stopped = Some(Stopped { reason: StopReason::Interrupted, limit: 0.0 });
                 }
             }
             Answer::Plan { plan } => self.take_plan(plan),

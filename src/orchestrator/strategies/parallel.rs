@@ -69,7 +69,7 @@ impl Strategy for Parallel {
         match &task.job {
             Job::Write { title, about } => prompts::PARALLEL_SECTION.prompt(&[
                 ("inputs", &goal.inputs_under("Text")),
-                ("titles", &titles(state)),
+                ("titles", &state.plan_tasks().map(self::title).collect::<Vec<_>>().join(", ")),
                 ("goal", &goal.text),
                 ("title", title),
                 ("about", about),
@@ -109,9 +109,6 @@ fn plan_task() -> Task {
 }
 
 fn add_sections(goal: &Goal, sections: Vec<Section>) -> Move {
-    if sections.is_empty() {
-        return Move::refuse("the planner could not name the parts of the answer; try --strategy direct");
-    }
     let task = |(at, section): (usize, &Section)| {
         let worker = goal.band.assign(Skill::Write, at);
         Task {
@@ -137,10 +134,6 @@ fn title(section: &TaskState) -> &str {
     }
 }
 
-fn titles(state: &RunState) -> String {
-    state.plan_tasks().map(title).collect::<Vec<_>>().join(", ")
-}
-
 fn join(done: &[&TaskState]) -> Ended {
     let mut ended = Ended::default();
     let mut parts = Vec::new();
@@ -148,7 +141,9 @@ fn join(done: &[&TaskState]) -> Ended {
         let title = title(section);
         match section.accepted() {
             Some(text) => {
-                parts.push(format!("## {}\n\n{}", heading(title), body(text, title)));
+                let heading =
+                    if done.len() > 1 { format!("## {}\n\n", heading(title)) } else { String::new() };
+                parts.push(heading + body(text, title));
                 if section.cut {
                     ended.missing.push(format!("the section \"{title}\" was cut off at its limit"));
                 }
@@ -218,9 +213,13 @@ fn outline_schema(sections_max: usize) -> Value {
     })
 }
 
+/// The sections that the goal names, or else the whole answer as one.
 fn sections_named(aspects: &[String]) -> Vec<Section> {
-    let section = |aspect: &String| Section { title: aspect.clone(), instruction: format!("about {aspect}") };
-    aspects.iter().map(section).collect()
+    let section = |aspect: &str| Section { title: aspect.to_owned(), instruction: format!("about {aspect}") };
+    match aspects {
+        [] | [_] => vec![section("the whole answer")],
+        named => named.iter().map(|aspect| section(aspect)).collect(),
+    }
 }
 
 /// An outline must have two sections or more, each only once, and all of `named`, which the goal asks for.

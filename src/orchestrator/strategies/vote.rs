@@ -83,7 +83,8 @@ fn count(ballots: &[&TaskState]) -> Ended {
     // Ballots that failed don't matter as long as most were cast.
     let without = |stopped: bool| {
         let none = ballots.iter().filter(|ballot| ballot.accepted().is_none());
-        none.filter(|ballot| (ballot.status == Status::Cancelled) == stopped).collect::<Vec<_>>()
+        let not_tried = |status| matches!(status, Status::Cancelled | Status::Skipped);
+        none.filter(|ballot| not_tried(ballot.status) == stopped).collect::<Vec<_>>()
     };
     let (failed, not_cast) = (without(false), without(true));
     if 2 * (failed.len() + not_cast.len()) >= BALLOTS {

@@ -79,7 +79,7 @@ async fn start(app: &Arc<App>, context: RequestContext, mut run: RunStart) -> Re
     let resumes = run.recorded_id().map(str::to_owned);
     let (id, mut handle) = app.runs.begin(&owner, band, run, listener).await?;
     handle.detach();
-    Ok(Run { object: "run", resumes, state: state(&journal, id).await? })
+    Ok(Run::new(resumes, state(&journal, id).await?))
 }
 
 /// Lists the runs, newest first, in pages.
@@ -127,7 +127,7 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Body<Run>, ApiError> {
     let journal = app.runs.journal(&context.viewer());
-    Ok(Body(Run { object: "run", resumes: None, state: state(&journal, id).await? }))
+    Ok(Body(Run::new(None, state(&journal, id).await?)))
 }
 
 /// Deletes a run and everything that is recorded of it.
@@ -274,7 +274,7 @@ pub(crate) async fn cancel(
     };
     // The channel closes when the run has ended.
     let _ = tokio::time::timeout(END_TIME_MAX, active.ended()).await;
-    Ok(Body(Run { object: "run", resumes: None, state: state(&journal, id).await? }))
+    Ok(Body(Run::new(None, state(&journal, id).await?)))
 }
 
 async fn find(journal: &AsyncJournal, id: String) -> Result<String, ApiError> {
@@ -337,7 +337,7 @@ pub(crate) async fn answer(
 /// Ends a run that waits for an answer.
 async fn decline(journal: &AsyncJournal, run: RunStart) -> Result<Run, ApiError> {
     let id = orchestrator::decline(run, journal).await?.id;
-    Ok(Run { object: "run", resumes: Some(id.clone()), state: state(journal, id).await? })
+    Ok(Run::new(Some(id.clone()), state(journal, id).await?))
 }
 
 /// Resumes a run that ended before it was done. Tasks with an accepted result are not done again.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bandmaster_journal::Event;
-use bandmaster_orchestrator::{Answer, Budget, Input, RunRequest, RunState, StrategyName};
+use bandmaster_orchestrator::{Answer, Budget, Input, Label, RunRequest, RunState, StrategyName, labels};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -72,6 +72,13 @@ pub(crate) struct RunBudget {
     /// Maximum time to the answer, in seconds.
     #[schema(exclusive_minimum = 0)]
     pub seconds: Option<f64>,
+    /// Maximum number of tasks of the plan that a model begins. The others are skipped, and the answer is made from what
+    /// there is.
+    #[schema(minimum = 1)]
+    pub tasks: Option<u64>,
+    /// Maximum number of tasks in a row, each of which needs the one before it.
+    #[schema(minimum = 1)]
+    pub depth: Option<u64>,
 }
 
 /// An answer to what a run requires. One of `text`, `approve` and `plan` is given.
@@ -119,8 +126,9 @@ impl RunAnswer {
 pub(crate) struct ForkRun {
     /// Number of the last event that the two runs share.
     pub at: u64,
-    /// Settings that differ: `seed`, `goal`, `budget-tokens`, `budget-seconds`, `strategy` (before one was chosen), or
-    /// `output.TASK` for the result of a finished task.
+    /// Settings that differ: `seed`, `goal` (before the first task), `budget-tokens`, `budget-seconds`, `budget-tasks`,
+    /// `budget-depth` (a number, or `none` for no limit), `strategy` (before one was chosen), or `output.TASK` for the
+    /// result of a finished task.
     #[serde(default)]
     pub set: BTreeMap<String, String>,
 }
@@ -157,8 +165,11 @@ impl CreateRun {
 
 impl RunBudget {
     fn read(self) -> Result<Budget, ApiError> {
-        if self.tokens == Some(0) {
-            return Err(ApiError::invalid("budget.tokens", "budget.tokens is 0: give at least 1"));
+        for (name, limit) in [("tokens", self.tokens), ("tasks", self.tasks), ("depth", self.depth)] {
+            if limit == Some(0) {
+                let field = format!("budget.{name}");
+                return Err(ApiError::invalid(&field, format!("{field} is 0: give at least 1")));
+            }
         }
         let seconds = |seconds: f64| {
             let time = std::time::Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
@@ -169,7 +180,8 @@ impl RunBudget {
                 )
             })
         };
-        Ok(Budget { tokens: self.tokens, time: self.seconds.map(seconds).transpose()? })
+        let time = self.seconds.map(seconds).transpose()?;
+        Ok(Budget { tokens: self.tokens, time, tasks: self.tasks, depth: self.depth })
     }
 }
 
@@ -188,6 +200,15 @@ pub(crate) struct Run {
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub state: RunState,
+    /// Known failure modes that rules find in the record of the run.
+    #[schema(value_type = Vec<Object>)]
+    pub labels: Vec<Label>,
+}
+
+impl Run {
+    pub(crate) fn new(resumes: Option<String>, state: RunState) -> Self {
+        Self { object: "run", resumes, labels: labels(&state), state }
+    }
 }
 
 /// Runs in a list by default.

@@ -50,7 +50,7 @@ fn a_run_that_is_killed_after_it_was_given_an_answer_does_not_ask_again() {
 #[test]
 fn the_record_says_how_many_tokens_a_budget_left_for_a_call() {
     let planner = scripted("big", |_, _| Act::Babble);
-    let budget = Budget { tokens: Some(60), time: None };
+    let budget = Budget { tokens: Some(60), ..Budget::default() };
     let ran = play(&planner, &[], &RunRequest { budget, ..RunRequest::new("Who was here?") });
     let made = planner.seen.lock().unwrap()[0].tokens_max;
     let state = state(&ran.journal, &ran.outcome.id).unwrap();

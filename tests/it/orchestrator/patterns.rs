@@ -134,7 +134,7 @@ fn a_manager_hands_out_tasks_until_it_has_enough_also_if_it_is_killed() {
 fn a_manager_ends_at_its_budget_with_the_results_there_are() {
     let mut outside = outside(manager::Manager, managed_band, MANAGED);
     // Words of the first orders and of both tasks, and not those of the second orders.
-    outside.request.budget = Budget { tokens: Some(400), time: None };
+    outside.request.budget = Budget { tokens: Some(400), ..Budget::default() };
     let outcome = ran(&outside);
     assert_eq!(outcome.status, Status::Incomplete, "{outcome:?}");
     assert!(outcome.answer.contains("Result of: Say when the museum was founded."), "{}", outcome.answer);

@@ -435,7 +435,7 @@ fn files_a_budget_left_unread_are_not_said_to_lack_anything() {
         None => say("unusable"),
     });
     let mut request = map_request(3);
-    request.budget = Budget { tokens: None, time: Some(Duration::from_millis(300)) };
+    request.budget = Budget { time: Some(Duration::from_millis(300)), ..Budget::default() };
     let ran = play(&planner, &[worker], &request);
     let outcome = &ran.outcome;
     assert_eq!(outcome.status, Status::Incomplete);
@@ -453,7 +453,7 @@ fn files_a_budget_left_unread_are_not_said_to_lack_anything() {
 fn a_run_stopped_before_anything_was_read_says_so() {
     let planner = scripted("big", |_, _| Act::Stall);
     let mut request = map_request(3);
-    request.budget = Budget { tokens: None, time: Some(Duration::from_millis(100)) };
+    request.budget = Budget { time: Some(Duration::from_millis(100)), ..Budget::default() };
     let ran = play(&planner, &[scripted("small", |_, _| Act::Stall)], &request);
     assert!(!ran.outcome.answer.contains("gives the"), "{}", ran.outcome.answer);
     for name in ["farm0.md", "farm1.md", "farm2.md"] {
@@ -497,7 +497,7 @@ fn ballots_that_were_never_cast_did_not_fail() {
     let planner = scripted("big", |_, number| if number == 0 { say("Answer: 7") } else { Act::Stall });
     let mut request = RunRequest::new("Out of 5 rows of 3, 2 fall: how many stand?");
     request.strategy = Some(StrategyName::Vote);
-    request.budget = Budget { tokens: None, time: Some(Duration::from_millis(200)) };
+    request.budget = Budget { time: Some(Duration::from_millis(200)), ..Budget::default() };
     let ran = play(&planner, &[], &request);
     assert!(ran.outcome.missing.iter().any(|one| one.contains("not started")), "{:?}", ran.outcome.missing);
     assert!(!ran.outcome.missing.iter().any(|one| one.contains("failed")), "{:?}", ran.outcome.missing);

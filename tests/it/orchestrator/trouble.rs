@@ -75,7 +75,7 @@ fn a_section_that_runs_in_circles_is_written_again() {
 fn a_token_budget_ends_the_run_with_the_best_answer() {
     let planner = scripted("big", |_, _| Act::Babble);
     let mut request = RunRequest::new("Tell me a long story.");
-    request.budget = Budget { tokens: Some(60), time: None };
+    request.budget = Budget { tokens: Some(60), ..Budget::default() };
     let ran = play(&planner, &[], &request);
     assert_eq!((ran.outcome.status, ran.outcome.exit_code()), (Status::Incomplete, 3));
     assert!(ran.outcome.answer.starts_with("word0 word1"), "{}", ran.outcome.answer);
@@ -87,7 +87,7 @@ fn a_token_budget_ends_the_run_with_the_best_answer() {
 fn a_time_budget_keeps_what_is_finished() {
     let worker = scripted("small", |call, _| if sheep(call) == 30 { Act::Stall } else { reading(call) });
     let mut request = map_request(3);
-    request.budget = Budget { tokens: None, time: Some(Duration::from_millis(300)) };
+    request.budget = Budget { time: Some(Duration::from_millis(300)), ..Budget::default() };
     let started = Instant::now();
     let ran = play(&obedient_planner(), &[worker], &request);
     assert!(started.elapsed() < Duration::from_secs(5));

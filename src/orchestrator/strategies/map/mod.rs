@@ -7,36 +7,28 @@ mod orders;
 mod reduce;
 mod settle;
 mod slots;
+mod smaller;
 pub(crate) mod split;
 mod synthesis;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
-
-use crate::band::{Reply, Skill};
+use crate::band::Reply;
 use crate::cancel::StopReason;
-use crate::goal::{Goal, WorkerInfo};
+use crate::goal::Goal;
 use crate::missing::with_missing;
 use crate::outcome::Status;
-use crate::plan::{AnswerIs, Job, Shape, Slice, Task};
+use crate::plan::{Job, Slice, Task, TokenLimits};
 use crate::prompts;
 use crate::request::{Input, StrategyName};
 use crate::state::{RunState, TaskState};
-use crate::strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
+use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 
 use finding::{Answer, Finding};
 use reduce::{Figures, Source};
 use slots::Slots;
 use synthesis::FactSheet;
-
-/// Most tokens of one finding, which is a subject and an answer. This is more than either needs, so a finding that
-/// comes near it was cut off.
-const FINDING_TOKENS_MAX: u32 = 160;
-/// The same if the answer is a text or a list. A reading that is cut off is repeated with twice as many.
-const LONG_FINDING_TOKENS_MAX: u32 = 480;
-/// Tokens of a worker's context kept free for the question, the chat template and the reason of a rejection.
-const FRAME_TOKENS: usize = 700;
 
 pub(crate) struct Map;
 
@@ -58,13 +50,17 @@ impl Strategy for Map {
             return match (&state.stopped, fill::misfit(&slots)) {
                 (Some(stopped), _) => Move::Answer(nothing_read(goal, &slots, stopped.reason)),
                 (None, Some(why)) if state.approval.edited.is_some() => Move::refuse(why),
-                (None, _) => read(goal, state, &slots),
+                (None, _) => tasks::read(goal, state, &slots),
             };
         }
         if state.plan_tasks().any(|task| !task.has_ended()) {
             return Move::Wait;
         }
         let answer = state.task("synthesis");
+        let smaller = smaller::tasks(goal, state, &slots);
+        if !smaller.is_empty() && answer.is_none() && !state.is_stopped() {
+            return Move::Add { tasks: smaller, proposed: None };
+        }
         if answer.is_some_and(|answer| !answer.has_ended()) {
             return Move::Wait;
         }
@@ -83,8 +79,7 @@ impl Strategy for Map {
         match (&task.job, &task.input) {
             (Job::Read, Some(slice)) => {
                 let slots = slots();
-                finding::prompt(&slots, slice, text_of(goal, slice))
-                    .with_schema(finding::schema(slots.answer_is))
+                finding::prompt(&slots, slice, goal.part(slice)).with_schema(finding::schema(slots.answer_is))
             }
             (Job::Synthesis, _) => {
                 let facts = Facts::gather(goal, state, slots());
@@ -94,9 +89,17 @@ impl Strategy for Map {
         }
     }
 
+    /// The answer has room for the facts that there are now. When the run was planned there may have been fewer.
+    fn tokens(&self, task: &Task, goal: &Goal, state: &RunState) -> TokenLimits {
+        match task.job {
+            Job::Synthesis => synthesis::tokens(&Facts::gather(goal, state, planned(goal, state)).sheet()),
+            _ => task.tokens(),
+        }
+    }
+
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match (&task.job, &task.input) {
-            (Job::Read, Some(slice)) => finding::check(&planned(goal, state), text_of(goal, slice), reply),
+            (Job::Read, Some(slice)) => finding::check(&planned(goal, state), goal.part(slice), reply),
             (Job::Synthesis, _) => {
                 let facts = Facts::gather(goal, state, planned(goal, state));
                 synthesis::check(&goal.text, &facts.sheet(), reply)
@@ -122,102 +125,17 @@ fn planned(goal: &Goal, state: &RunState) -> Slots {
     plan.unwrap_or_else(|| Slots::fallback(&goal.text))
 }
 
-fn text_of<'a>(goal: &'a Goal, slice: &Slice) -> &'a str {
-    goal.inputs.get(slice.index).and_then(|input| input.text.get(slice.bytes.clone())).unwrap_or_default()
-}
-
-/// Adds one task for each input or part of one, and one for the calculator over all of them if figures are wanted.
-fn read(goal: &Goal, state: &RunState, slots: &Slots) -> Move {
-    let mut unsplit = Vec::new();
-    let mut tasks = Vec::new();
-    for (index, input) in goal.inputs.iter().enumerate() {
-        let worker = goal.band.assign(skill(slots), index);
-        let tokens_max = worker
-            .context_tokens
-            .saturating_sub(FRAME_TOKENS + 2 * answer_tokens_max(slots) as usize)
-            .max(64);
-        match parts(state, index, worker, tokens_max, input.text.len()) {
-            Some(parts) => {
-                let count = parts.len();
-                for (part, bytes) in parts.into_iter().enumerate() {
-                    let slice = Slice { index, name: input.name.clone(), part, parts: count, bytes };
-                    tasks.push(reading(goal, slots, worker, slice, tasks.len()));
-                }
-            }
-            None => unsplit.push(SplitAsked { input: index, worker: worker.worker.clone(), tokens_max }),
-        }
-    }
-    if !unsplit.is_empty() {
-        return Move::Split(unsplit);
-    }
-    if slots.wants_figures() {
-        tasks.push(figures_task(goal, slots, &tasks));
-    }
-    Move::Add { tasks, proposed: serde_json::to_value(slots).ok() }
-}
-
-/// The parts of an input for a worker. A text is never longer in tokens than in bytes, so a short one is not measured.
-fn parts(
-    state: &RunState,
-    input: usize,
-    worker: &WorkerInfo,
-    tokens_max: usize,
-    bytes: usize,
-) -> Option<Vec<Range<usize>>> {
-    if bytes <= tokens_max {
-        return Some(std::iter::once(0..bytes).collect());
-    }
-    let found = state.splits.iter().find(|split| {
-        split.input == input && split.worker == worker.worker && split.tokens_max == tokens_max
-    });
-    found.map(|split| split.parts.clone())
-}
-
-fn reading(goal: &Goal, slots: &Slots, worker: &WorkerInfo, slice: Slice, place: usize) -> Task {
-    Task {
-        id: format!("t{}", place + 1),
-        job: Job::Read,
-        worker: worker.worker.clone(),
-        ladder: goal.band.ladder(worker, skill(slots)),
-        instruction: slots.find.clone(),
-        input: Some(slice),
-        output: Shape::Finding(slots.answer_is),
-        tokens_max: answer_tokens_max(slots),
-        ..Task::default()
-    }
-}
-
-fn figures_task(goal: &Goal, slots: &Slots, readings: &[Task]) -> Task {
-    Task {
-        id: format!("t{}", readings.len() + 1),
-        job: Job::Calculate,
-        worker: goal.band.calculator().to_owned(),
-        instruction: slots.aggregates_named().join(", "),
-        needs: readings.iter().map(|task| task.id.clone()).collect(),
-        output: Shape::Figures,
-        with_gaps: true,
-        ..Task::default()
-    }
-}
-
-/// A number can be checked against the text. What can't be checked needs a model that reads well.
-fn skill(slots: &Slots) -> Skill {
-    if slots.answer_is == AnswerIs::Number { Skill::Find } else { Skill::Read }
-}
-
-fn answer_tokens_max(slots: &Slots) -> u32 {
-    if slots.is_long() { LONG_FINDING_TOKENS_MAX } else { FINDING_TOKENS_MAX }
-}
-
-fn readings(state: &RunState) -> impl Iterator<Item = (&Slice, &TaskState)> {
-    state.plan_tasks().filter_map(|task| Some((task.task.input.as_ref()?, task)))
-}
-
 /// One finding for each input.
 fn merged(goal: &Goal, state: &RunState, slots: &Slots) -> Vec<Finding> {
     let sources: Vec<Source> = goal.inputs.iter().map(Source::of).collect();
-    let outputs = readings(state).map(|(slice, task)| (slice, task.accepted().map(str::to_owned)));
+    let outputs =
+        smaller::readings(state).into_iter().map(|(slice, task)| (slice, task.accepted().map(str::to_owned)));
     reduce::merge(slots.answer_is, &sources, outputs)
+}
+
+/// The last calculation, which is over all that was read.
+fn calculated(state: &RunState) -> Option<&TaskState> {
+    state.plan_tasks().filter(|task| task.task.job == Job::Calculate).last()
 }
 
 /// What the readings found and the calculator made of it.
@@ -229,8 +147,7 @@ struct Facts {
 
 impl Facts {
     fn gather(goal: &Goal, state: &RunState, slots: Slots) -> Self {
-        let calculated = state.plan_tasks().find(|task| task.task.job == Job::Calculate);
-        let figures = calculated.and_then(TaskState::accepted);
+        let figures = calculated(state).and_then(TaskState::accepted);
         let figures = figures.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
         Self { findings: merged(goal, state, &slots), figures, slots }
     }
@@ -246,7 +163,8 @@ impl Facts {
     fn end(&self, goal: &Goal, state: &RunState, answer: Option<&TaskState>) -> Ended {
         let missing = self.missing(goal, state);
         let without_result = |task: &&TaskState| task.accepted().is_none() || task.cut;
-        let failed_tasks = state.plan_tasks().filter(without_result).count();
+        let counted = smaller::readings(state).into_iter().map(|(_, task)| task).chain(calculated(state));
+        let failed_tasks = counted.filter(without_result).count();
         let answer = if self.has_answer() {
             let worded = answer.and_then(TaskState::accepted).map(str::to_owned);
             with_missing(worded.unwrap_or_else(|| synthesis::plain(&self.sheet())), &missing)
@@ -260,8 +178,10 @@ impl Facts {
     /// What is missing. An input that was not read is reported differently from one that was read and does not contain
     /// the answer.
     fn missing(&self, goal: &Goal, state: &RunState) -> Vec<String> {
-        let mut missing: Vec<String> =
-            readings(state).filter_map(|(slice, task)| missing_of(slice, task)).collect();
+        let mut missing: Vec<String> = smaller::readings(state)
+            .into_iter()
+            .filter_map(|(slice, task)| missing_of(slice, task))
+            .collect();
         for finding in &self.findings {
             if finding.answer == Answer::NotStated && !finding.failed {
                 missing.push(format!("{} does not say", goal.inputs[finding.input].name));
@@ -284,7 +204,7 @@ fn nothing_read(goal: &Goal, slots: &Slots, reason: StopReason) -> Ended {
 fn missing_of(Slice { name, part, parts, .. }: &Slice, task: &TaskState) -> Option<String> {
     let part = if *parts > 1 { format!(", part {} of {parts}", part + 1) } else { String::new() };
     match (task.accepted(), &task.error) {
-        (None, Some(why)) if task.status == Status::Cancelled => {
+        (None, Some(why)) if matches!(task.status, Status::Cancelled | Status::Skipped) => {
             Some(format!("{name}{part} was not read: {why}"))
         }
         (None, Some(error)) => Some(format!("{name}{part} could not be read: {error}")),

@@ -4,7 +4,14 @@
 use bandmaster_tools::calculator::Aggregate;
 use serde::{Deserialize, Serialize};
 
+use crate::band::Skill;
 use crate::plan::AnswerIs;
+
+/// Most tokens of one finding, which is a subject and an answer. This is more than either needs, so a finding that
+/// comes near it was cut off.
+const FINDING_TOKENS_MAX: u32 = 160;
+/// The same if the answer is a text or a list. A reading that is cut off is repeated with twice as many.
+const LONG_FINDING_TOKENS_MAX: u32 = 480;
 
 /// How the answers are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,6 +45,17 @@ impl Slots {
     #[must_use]
     pub(super) fn is_long(&self) -> bool {
         matches!(self.answer_is, AnswerIs::Text | AnswerIs::List)
+    }
+
+    #[must_use]
+    pub(super) fn answer_tokens_max(&self) -> u32 {
+        if self.is_long() { LONG_FINDING_TOKENS_MAX } else { FINDING_TOKENS_MAX }
+    }
+
+    /// A number can be checked against the text. What can't be checked needs a model that reads well.
+    #[must_use]
+    pub(super) fn skill(&self) -> Skill {
+        if self.answer_is == AnswerIs::Number { Skill::Find } else { Skill::Read }
     }
 
     pub(super) fn aggregates(&self) -> impl Iterator<Item = Aggregate> + '_ {

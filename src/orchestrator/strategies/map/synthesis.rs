@@ -12,7 +12,7 @@ use crate::band::Reply;
 use crate::checks::{check_text, check_whole, mostly_in, numbers_in, words, written_numbers};
 use crate::goal::PLANNER;
 use crate::missing::sentences;
-use crate::plan::{AnswerIs, Job, Task};
+use crate::plan::{AnswerIs, Job, Task, TokenLimits};
 use crate::prompts;
 use crate::strategy::{Prompt, Verdict};
 
@@ -29,8 +29,7 @@ pub(super) struct FactSheet<'a> {
 
 /// The planner's call that words the answer. Without room for a whole answer, it fails before it begins.
 pub(super) fn task(needs: Vec<String>, facts: &FactSheet<'_>) -> Task {
-    let facts_bytes = u32::try_from(plain(facts).len()).unwrap_or(u32::MAX / 4);
-    let tokens_max = ANSWER_TOKENS_MAX + facts_bytes;
+    let TokenLimits { max, min } = tokens(facts);
     Task {
         id: "synthesis".to_owned(),
         job: Job::Synthesis,
@@ -38,11 +37,17 @@ pub(super) fn task(needs: Vec<String>, facts: &FactSheet<'_>) -> Task {
         ladder: vec![PLANNER.to_owned(); 2],
         instruction: "answer the goal from the results".to_owned(),
         needs,
-        tokens_max,
-        tokens_min: tokens_max / 2,
+        tokens_max: max,
+        tokens_min: min,
         with_gaps: true,
         ..Task::default()
     }
+}
+
+pub(super) fn tokens(facts: &FactSheet<'_>) -> TokenLimits {
+    let facts_bytes = u32::try_from(plain(facts).len()).unwrap_or(u32::MAX / 4);
+    let max = ANSWER_TOKENS_MAX + facts_bytes;
+    TokenLimits { max, min: max / 2 }
 }
 
 pub(super) fn check(goal: &str, facts: &FactSheet<'_>, reply: &Reply) -> Verdict {

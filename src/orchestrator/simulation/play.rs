@@ -1,0 +1,48 @@
+//! Works on a run whose calls are answered by a function, for tests of one rule.
+
+use crate::advance::{Core, Planned, Waits};
+use crate::band::Finish;
+use crate::event::{CallEnd, EventKind};
+use crate::state::RunState;
+
+/// A good reply.
+pub(crate) fn says(text: impl Into<String>) -> (String, CallEnd) {
+    (text.into(), CallEnd::Reply(Finish::Stop))
+}
+
+/// The end of a call, as it is recorded.
+pub(crate) fn output(planned: Planned, (output, end): (String, CallEnd)) -> EventKind {
+    EventKind::TaskOutput {
+        task: planned.task,
+        attempt: planned.attempt,
+        worker: planned.worker,
+        model: String::new(),
+        prompt: String::new(),
+        prompt_template: None,
+        sampling: serde_json::json!({"schema": planned.call.schema}),
+        output,
+        usage: Default::default(),
+        end,
+        steps: [0, 0],
+    }
+}
+
+/// Works until the run ends, and returns all events and the state.
+pub(crate) fn play(
+    mut core: Core,
+    mut reply: impl FnMut(&Planned) -> (String, CallEnd),
+) -> (Vec<EventKind>, RunState) {
+    let mut record = Vec::new();
+    loop {
+        let (events, waits) = core.advance(0);
+        record.extend(events);
+        if waits == Waits::Over {
+            return (record, core.state);
+        }
+        let planned = core.calls(&|_, _| false).swap_remove(0);
+        let replied = reply(&planned);
+        let event = output(planned, replied);
+        core.take(0, &event);
+        record.push(event);
+    }
+}

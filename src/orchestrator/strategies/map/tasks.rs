@@ -1,0 +1,87 @@
+//! The tasks of a map: a reading of each input or part of one, and the calculation over all.
+
+use std::ops::Range;
+
+use super::slots::Slots;
+use crate::goal::{Goal, WorkerInfo};
+use crate::plan::{Job, Shape, Slice, Task};
+use crate::state::RunState;
+use crate::strategy::{Move, SplitAsked};
+
+/// Tokens of a worker's context kept free for the question, the chat template and the reason of a rejection.
+const FRAME_TOKENS: usize = 700;
+
+/// Adds one task for each input or part of one, and one for the calculator over all of them if figures are wanted.
+pub(super) fn read(goal: &Goal, state: &RunState, slots: &Slots) -> Move {
+    let mut unsplit = Vec::new();
+    let mut tasks = Vec::new();
+    for (index, input) in goal.inputs.iter().enumerate() {
+        let worker = goal.band.assign(slots.skill(), index);
+        let tokens_max = worker
+            .context_tokens
+            .saturating_sub(FRAME_TOKENS + 2 * slots.answer_tokens_max() as usize)
+            .max(64);
+        match parts(state, index, worker, tokens_max, input.text.len()) {
+            Some(parts) => {
+                let count = parts.len();
+                for (part, bytes) in parts.into_iter().enumerate() {
+                    let slice = Slice { index, name: input.name.clone(), part, parts: count, bytes };
+                    tasks.push(reading(goal, slots, worker, slice, tasks.len()));
+                }
+            }
+            None => unsplit.push(SplitAsked { input: index, worker: worker.worker.clone(), tokens_max }),
+        }
+    }
+    if !unsplit.is_empty() {
+        return Move::Split(unsplit);
+    }
+    if slots.wants_figures() {
+        let needs = tasks.iter().map(|task| task.id.clone()).collect();
+        tasks.push(figures_task(goal, slots, tasks.len(), needs));
+    }
+    Move::Add { tasks, proposed: serde_json::to_value(slots).ok() }
+}
+
+/// The parts of an input for a worker. A text is never longer in tokens than in bytes, so a short one is not measured.
+fn parts(
+    state: &RunState,
+    input: usize,
+    worker: &WorkerInfo,
+    tokens_max: usize,
+    bytes: usize,
+) -> Option<Vec<Range<usize>>> {
+    if bytes <= tokens_max {
+        return Some(std::iter::once(0..bytes).collect());
+    }
+    let found = state.splits.iter().find(|split| {
+        split.input == input && split.worker == worker.worker && split.tokens_max == tokens_max
+    });
+    found.map(|split| split.parts.clone())
+}
+
+pub(super) fn reading(goal: &Goal, slots: &Slots, worker: &WorkerInfo, slice: Slice, place: usize) -> Task {
+    Task {
+        id: format!("t{}", place + 1),
+        job: Job::Read,
+        worker: worker.worker.clone(),
+        ladder: goal.band.ladder(worker, slots.skill()),
+        instruction: slots.find.clone(),
+        input: Some(slice),
+        output: Shape::Finding(slots.answer_is),
+        tokens_max: slots.answer_tokens_max(),
+        ..Task::default()
+    }
+}
+
+pub(super) fn figures_task(goal: &Goal, slots: &Slots, place: usize, needs: Vec<String>) -> Task {
+    Task {
+        id: format!("t{}", place + 1),
+        job: Job::Calculate,
+        worker: goal.band.calculator().to_owned(),
+        instruction: slots.aggregates_named().join(", "),
+        needs,
+        output: Shape::Figures,
+        with_gaps: true,
+        ..Task::default()
+    }
+}
