@@ -1,9 +1,10 @@
 //! The model files of a band.
 
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use bandmaster_hub::{Band as BandNames, Hub, HubError, LocalModel, Role};
-use bandmaster_orchestrator::{BandInfo, ModelFiles};
+use bandmaster_orchestrator::{BandInfo, FileStamp, ModelFiles};
 
 /// The model files of a band.
 #[derive(Debug, Clone)]
@@ -39,7 +40,33 @@ impl BandFiles {
             workers_named: self.workers_named,
             context_tokens,
             kv_type: kv_type.to_owned(),
+            stamps: self
+                .writers()
+                .iter()
+                .filter_map(|model| Some((path(model), stamp(&model.path)?)))
+                .collect(),
         }
+    }
+
+    /// Says which of these files, found for a recorded run, are others than the run began with.
+    #[must_use]
+    pub fn changed_since(&self, run: &ModelFiles) -> Vec<String> {
+        let recorded = std::iter::once(&run.planner).chain(&run.workers);
+        let found = std::iter::once(&self.planner).chain(&self.workers);
+        let changed = |(path, file): (&String, &LocalModel)| {
+            let (then, now) = (run.stamps.get(path)?, stamp(&file.path)?);
+            let how = match (then.bytes, now.bytes) {
+                (then, now) if then != now => format!("it had {then} bytes and has {now}"),
+                _ if then.modified_ms != now.modified_ms => "it was written since".to_owned(),
+                _ => return None,
+            };
+            let name = file.path.file_name().unwrap_or_default().display();
+            Some(format!("the model file {name} may be another one than when the run began: {how}"))
+        };
+        let mut changed: Vec<String> = recorded.zip(found).filter_map(changed).collect();
+        changed.sort_unstable();
+        changed.dedup();
+        changed
     }
 
     /// The same files under the names that the record of a run has for them. Its tasks refer to their workers by name,
@@ -55,6 +82,13 @@ impl BandFiles {
         }
         self
     }
+}
+
+/// `None` for what is not a file.
+fn stamp(path: &Path) -> Option<FileStamp> {
+    let file = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let modified = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(FileStamp { bytes: file.len(), modified_ms: u64::try_from(modified.as_millis()).ok()? })
 }
 
 fn without_repeats<'a>(models: impl Iterator<Item = &'a LocalModel>) -> Vec<&'a LocalModel> {
@@ -193,6 +227,30 @@ mod tests {
             ["big-q4", "small-q4"],
             "another band's names mean nothing"
         );
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_since_a_run_began_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let [big, small] = ["big.gguf", "small.gguf"].map(|name| dir.path().join(name));
+        for path in [&big, &small] {
+            std::fs::write(path, "model").unwrap();
+        }
+        let workers = vec![found(&small), found(&small)];
+        let files = BandFiles { planner: found(&big), workers, embeddings: None, workers_named: true };
+        let run = files.recorded(4096, "f16");
+        assert_eq!((run.stamps.len(), files.changed_since(&run)), (2, Vec::new()));
+        std::fs::write(&small, "another").unwrap();
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(9);
+        std::fs::File::options().write(true).open(&big).unwrap().set_modified(later).unwrap();
+        let may_be = |name: &str, how: &str| {
+            format!("the model file {name} may be another one than when the run began: {how}")
+        };
+        let expected =
+            [may_be("big.gguf", "it was written since"), may_be("small.gguf", "it had 5 bytes and has 7")];
+        assert_eq!(files.changed_since(&run), expected);
+        let earlier = ModelFiles { stamps: Default::default(), ..run };
+        assert_eq!(files.changed_since(&earlier), Vec::<String>::new(), "earlier versions did not record it");
     }
 
     #[test]

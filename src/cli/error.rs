@@ -100,6 +100,7 @@ impl From<JournalError> for CliError {
             JournalError::UnknownRun { .. }
             | JournalError::Ambiguous { .. }
             | JournalError::GoesOn { .. }
+            | JournalError::InProgress { .. }
             | JournalError::HasGoneOn { .. } => Self::Usage(error.to_string()),
             other => Self::Failed(other.into()),
         }

@@ -52,7 +52,12 @@ pub fn execute(
     let hub = config.hub();
     let (config, files) = match band.are_given() {
         true => (config.clone(), load::find(config, &hub, flags.quiet)?),
-        false => load::find_of_run(config, start.state(), &hub, flags.quiet)?,
+        false => {
+            let (config, files) = load::find_of_run(config, start.state(), &hub, flags.quiet)?;
+            let changed = start.state().asked.models.as_ref().map(|models| files.changed_since(models));
+            start.warnings.extend(changed.unwrap_or_default());
+            (config, files)
+        }
     };
     let config = &config;
     if start.kind == StartKind::New {

@@ -293,13 +293,20 @@ impl AsyncJournal {
         self.take_up(move |journal| journal.reopen(&id)).await
     }
 
-    /// Begins a run with the events of another one up to event `at`, which it shares with it.
+    /// Begins a run with the events of another one up to event `at`, which it shares with it, and an event of its own,
+    /// `ms` milliseconds into the run. `first` gives the type and body of that event for the id of the new run.
     ///
     /// # Errors
-    /// When there is no such run, or the record can't be written.
-    pub async fn fork(&self, run: &str, at: u64) -> Result<Recording, JournalError> {
+    /// When there is no such run or event, or the record can't be written.
+    pub async fn fork(
+        &self,
+        run: &str,
+        at: u64,
+        ms: u64,
+        first: impl FnOnce(&str) -> (String, Value) + Send + 'static,
+    ) -> Result<Recording, JournalError> {
         let parent = run.to_owned();
-        self.take_up(move |journal| journal.fork(&parent, at)).await
+        self.take_up(move |journal| journal.fork(&parent, at, ms, first)).await
     }
 
     async fn take_up(

@@ -57,6 +57,11 @@ pub enum JournalError {
         "run {id} is in progress in {holder}: end it there, or with `bandmaster runs cancel {id}` if it runs in this home's server; then it can be removed"
     )]
     GoesOn { id: String, holder: Holder },
+    /// A run can't be taken up while it is in progress.
+    #[error(
+        "run {id} is in progress in {holder}: wait for its end, or end it there, or with `bandmaster runs cancel {id}` if it runs in this home's server"
+    )]
+    InProgress { id: String, holder: Holder },
     #[error("run {id} has gone on in the meantime: look at its state, and try again")]
     HasGoneOn { id: String },
     /// Something that was recorded can no longer be read.

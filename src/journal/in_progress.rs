@@ -63,8 +63,12 @@ impl Journal {
 
     /// Locks a run that is not in progress. It stays its owner's, whoever takes it up.
     pub(super) fn reopen(&self, run: &str) -> Result<TakenUp, JournalError> {
-        self.check_not_held(run)?;
-        let hold = self.hold_alone(run)?;
+        let refuse = |error| match error {
+            JournalError::GoesOn { id, holder } => JournalError::InProgress { id, holder },
+            other => other,
+        };
+        self.check_not_held(run).map_err(refuse)?;
+        let hold = self.hold_alone(run).map_err(refuse)?;
         // Read after it is locked: before that, others may add events or remove the run.
         let unknown = || JournalError::UnknownRun { id: run.to_owned() };
         let last_seq = self.read(run, |reader| reader.last_seq())?.ok_or_else(unknown)?;

@@ -36,6 +36,7 @@ pub use conversations::{History, StoredConversation, StoredItem, StoredResponse}
 pub use error::JournalError;
 pub use hold::{Holder, OpenRun};
 pub use list::{Listed, TaskCount};
+pub use read::Sources;
 pub use remove::Pruned;
 pub use viewer::Viewer;
 
@@ -367,6 +368,10 @@ fn up_to_date(db: &Transaction<'_>, run: &str, index: Option<Index>) -> rusqlite
     let last_seq = reader.last_seq()?;
     match index {
         Some(index) if index.last_seq == last_seq => Ok(index),
+        Some(mut index) if index.is_left_out() => {
+            index.last_seq = last_seq;
+            Ok(index)
+        }
         _ => {
             let mut index = Index::default();
             index.last_seq = last_seq;

@@ -24,13 +24,42 @@ struct Part {
     upto: u64,
 }
 
+/// Texts that packed bodies of one run referred to. Whoever reads a run's events bit by bit keeps them, so that its
+/// inputs are not read again for each event.
+#[derive(Debug, Default)]
+pub struct Sources {
+    texts: HashMap<Source, Vec<u8>>,
+    bytes: usize,
+}
+
+/// Most bytes of [`Sources`] that are kept from one reading to the next.
+const SOURCES_BYTES_MAX: usize = 32 << 20;
+
+impl Sources {
+    fn put(&mut self, source: Source, text: Vec<u8>) {
+        self.bytes += text.len();
+        self.texts.insert(source, text);
+    }
+
+    /// Drops what is too much, the texts of events first: those of inputs are referred to most.
+    fn trim(&mut self) {
+        for is_input in [false, true] {
+            while self.bytes > SOURCES_BYTES_MAX
+                && let Some(source) =
+                    self.texts.keys().copied().find(|source| matches!(source, Source::Input(_)) == is_input)
+            {
+                self.bytes -= self.texts.remove(&source).map_or(0, |text| text.len());
+            }
+        }
+    }
+}
+
 /// Reads one run.
 pub(super) struct Reader<'a> {
     db: &'a Connection,
     /// Where its events are stored, the first ones first.
     parts: Vec<Part>,
-    /// Texts that packed bodies referred to.
-    sources: HashMap<Source, Vec<u8>>,
+    sources: Sources,
 }
 
 impl<'a> Reader<'a> {
@@ -54,7 +83,7 @@ impl<'a> Reader<'a> {
         };
         let mut parts: Vec<Part> = ups.into_iter().map(part).collect();
         parts.reverse();
-        Ok((!parts.is_empty()).then(|| Self { db, parts, sources: HashMap::new() }))
+        Ok((!parts.is_empty()).then(|| Self { db, parts, sources: Sources::default() }))
     }
 
     /// The run whose inputs the run has: itself, or the first of those that it was forked from.
@@ -156,11 +185,11 @@ impl<'a> Reader<'a> {
     }
 
     fn source(&mut self, source: Source) -> Result<&[u8], String> {
-        let text = match self.sources.remove(&source) {
-            Some(text) => text,
-            None => self.load(source)?,
-        };
-        Ok(self.sources.entry(source).or_insert(text))
+        if !self.sources.texts.contains_key(&source) {
+            let text = self.load(source)?;
+            self.sources.put(source, text);
+        }
+        Ok(&self.sources.texts[&source])
     }
 
     fn load(&self, source: Source) -> Result<Vec<u8>, String> {
@@ -248,9 +277,29 @@ impl Journal {
     /// # Errors
     /// When the record cannot be read.
     pub fn events(&self, run: &str, after_seq: u64) -> Result<Vec<Event>, JournalError> {
+        self.events_with(run, after_seq, &mut Sources::default())
+    }
+
+    /// The same for whoever reads the events of one run again and again as they are added, and keeps `sources`.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn events_with(
+        &self,
+        run: &str,
+        after_seq: u64,
+        sources: &mut Sources,
+    ) -> Result<Vec<Event>, JournalError> {
         // Read before the file: an event that is written in between is found there, so none is missed.
         let waiting = self.file.unwritten.lines(run, after_seq, &self.viewer);
-        let mut events = self.read(run, |reader| reader.events(after_seq, "true"))?.unwrap_or_default();
+        let read = self.read(run, |reader| {
+            reader.sources = std::mem::take(sources);
+            let events = reader.events(after_seq, "true");
+            *sources = std::mem::take(&mut reader.sources);
+            events
+        });
+        sources.trim();
+        let mut events = read?.unwrap_or_default();
         let written = events.last().map_or(after_seq, |event| event.seq);
         let waiting = waiting.into_iter().filter(|line| line.seq > written);
         events.extend(waiting.map(|line| Event::read(line.seq, line.ms, line.kind, &line.body)));

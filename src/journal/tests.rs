@@ -252,7 +252,7 @@ fn a_run_without_events_is_reopened_at_its_beginning() {
 fn a_run_in_progress_is_not_reopened() {
     let (_folder, path, journal, run) = killed(1);
     let refused = |journal: &Journal, run: &str| match journal.reopen(run) {
-        Err(JournalError::GoesOn { id, holder }) => {
+        Err(JournalError::InProgress { id, holder }) => {
             assert_eq!((id.as_str(), holder.pid), (run, Some(std::process::id())))
         }
         other => panic!("{:?}", other.err()),
@@ -306,7 +306,8 @@ fn of_many_that_reopen_a_run_at_the_same_moment_one_gets_it() {
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let got = reopened.iter().filter(|one| matches!(one, Ok(2))).count();
-        let refused = reopened.iter().filter(|one| matches!(one, Err(JournalError::GoesOn { .. }))).count();
+        let refused =
+            reopened.iter().filter(|one| matches!(one, Err(JournalError::InProgress { .. }))).count();
         assert_eq!((got, refused), (1, OTHERS - 1), "{round}: {reopened:?}");
     }
 }
@@ -452,6 +453,36 @@ fn a_list_says_what_is_true_now_of_a_run_that_ended_before() {
     }
     let ended = ["run.started", "strategy.chosen", "run.resumed", "strategy.chosen", "run.finished"];
     assert_eq!(kinds(&journal), ended);
-    journal.fork(&run, 6).unwrap();
-    assert_eq!(kinds(&journal), resumed, "a fork is listed as it is at its beginning");
+    fork(&journal, &run, 6);
+    let forked = ["run.started", "strategy.chosen", "run.finished", "run.resumed", "run.forked"];
+    assert_eq!(kinds(&journal), forked, "a fork is listed as it is at its beginning");
+}
+
+/// Forks a run at event `at`. The fork has the event `run.forked`, which says its id.
+pub(super) fn fork(journal: &Journal, run: &str, at: u64) -> String {
+    journal.fork(run, at, 7, |id| ("run.forked".to_owned(), json!({"run": id}))).unwrap().id
+}
+
+#[test]
+fn a_fork_is_recorded_with_its_first_event_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs.sqlite");
+    let journal = Journal::open(&path).unwrap();
+    let run = journal.create_run().unwrap().id;
+    (1..=3).for_each(|_| say(&journal, &run, "task.output"));
+    // What another process sees as soon as the fork is there, which is what a kill leaves.
+    let other = Journal::open(&path).unwrap();
+    let forked = fork(&journal, &run, 2);
+    let events = other.events(&forked, 1).unwrap();
+    assert_eq!(
+        events.iter().map(|event| (event.seq, event.kind.as_str())).collect::<Vec<_>>(),
+        [(2, "task.output"), (3, "run.forked")]
+    );
+    assert_eq!((events[1].ms, &events[1].body), (7, &json!({"run": forked})));
+    // An event that is missing was not written for lack of room.
+    journal.with(|db| db.execute("DELETE FROM events WHERE run = ?1 AND seq = 2", [&run])).unwrap();
+    for at in [2, 4] {
+        assert!(journal.fork(&run, at, 0, |_| ("run.forked".to_owned(), json!({}))).is_err(), "{at}");
+    }
+    assert_eq!(other.runs().unwrap().len(), 2);
 }

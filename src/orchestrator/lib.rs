@@ -55,7 +55,7 @@ pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, To
 pub use parked::{ActionKind, Answer, Approval, Question, RequiredAction, TaskQuestion};
 pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task, TokenLimits};
 pub use replay::{ChangedPrompt, Difference, OutputDifference, Replayed, Verified, replay, verify};
-pub use request::{Budget, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
+pub use request::{Budget, FileStamp, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
 pub use run::{Observer, choose, decline, run, run_with};
 pub use start::{
     RunStart, StartError, StartKind, answer, answer_with, fork, recorded, resume, state, states,

@@ -1,5 +1,6 @@
 //! What a run is asked to do, and its limits.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -144,6 +145,17 @@ pub struct ModelFiles {
     pub context_tokens: usize,
     /// Type of the KV cache.
     pub kv_type: String,
+    /// What told each file apart when the run began, by its path. Records of earlier versions don't say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stamps: BTreeMap<String, FileStamp>,
+}
+
+/// Tells a file apart from a later one at the same path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStamp {
+    pub bytes: u64,
+    /// When it was last written, in milliseconds since 1970.
+    pub modified_ms: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -18,7 +18,7 @@ use super::blocking::{Counts, count, run_blocking};
 use super::cancel::{Cancel, StopReason};
 use super::choice;
 use super::choice::why::StrategyWhy;
-use super::event::{Asked, CallEnd, EventKind, FailureClass, RunEvent, Split};
+use super::event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, RunEvent, Split};
 use super::goal::{BandInfo, Goal, Models};
 use super::inputs;
 use super::outcome::{Outcome, TokenUsage};
@@ -82,12 +82,19 @@ pub async fn run_with(
             }
             recording
         }
-        StartKind::Forked { from, at, .. } => journal.fork(from, *at).await?,
-        StartKind::Resumed | StartKind::Answered(_) => journal.reopen(&start.state.id).await?,
+        StartKind::Forked { from, at, .. } => {
+            let (kind, info) = (start.kind.clone(), BandInfo::of(band));
+            let first = move |run: &str| separate(&first_event(kind, run, info, Vec::new()));
+            journal.fork(from, *at, start.state.wall_ms, first).await?
+        }
+        StartKind::Resumed | StartKind::Answered(_) => {
+            let recording = journal.reopen(&start.state.id).await?;
+            if recording.last_seq() != start.state.last_seq {
+                return Err(JournalError::HasGoneOn { id: start.state.id });
+            }
+            recording
+        }
     };
-    if recording.last_seq() != start.state.last_seq {
-        return Err(JournalError::HasGoneOn { id: start.state.id });
-    }
     Ok(Worker::new(band, &start, recording, observer, cancel).work(start, strategy).await)
 }
 
@@ -190,7 +197,13 @@ impl<'a> Worker<'a> {
             models: Models::of(band),
             context,
             receiver,
-            recorder: Recorder { recording, observer, seq, warnings: Vec::new(), is_behind: false },
+            recorder: Recorder {
+                recording,
+                observer,
+                seq,
+                warnings: start.warnings.clone(),
+                is_behind: false,
+            },
             calls: JoinSet::new(),
             in_flight: HashMap::new(),
             ended: None,
@@ -201,23 +214,19 @@ impl<'a> Worker<'a> {
 
     /// Works until the run ends.
     async fn work(mut self, start: RunStart, strategy: Option<Arc<dyn Strategy>>) -> Outcome {
-        let RunStart { request, mut state, kind, texts } = start;
+        let RunStart { request, mut state, kind, texts, .. } = start;
         let request = Arc::new(request);
         let band = BandInfo::of(self.band);
         let counts = count(&self.band.planner, &request).await;
         let run = self.recorder.recording.id().to_owned();
         let changed = texts.changed(&request, &counts.inputs);
+        // The first event of a fork is in the record already, with this time.
+        let ms = if self.recorder.is_recorded() { state.wall_ms } else { self.context.now_ms() };
         let event = match kind {
             StartKind::New => started(&request, &counts, &band, run),
-            StartKind::Resumed => EventKind::RunResumed { answer: None, band: band.clone(), changed },
-            StartKind::Answered(answer) => {
-                EventKind::RunResumed { answer: Some(answer), band: band.clone(), changed }
-            }
-            StartKind::Forked { from, at, set } => {
-                EventKind::RunForked { run, from, at, set, band: band.clone() }
-            }
+            kind => first_event(kind, &run, band.clone(), changed),
         };
-        self.note(&mut state, event).await;
+        self.note_at(ms, &mut state, event).await;
         self.begin_budget(request.budget, &state);
         let facts = match &state.strategy_why {
             Some(why) => why.facts.clone(),
@@ -245,7 +254,10 @@ impl<'a> Worker<'a> {
 
     /// Takes an event into the state, the record and the observer's view.
     async fn note(&mut self, state: &mut RunState, event: EventKind) {
-        let ms = self.context.now_ms();
+        self.note_at(self.context.now_ms(), state, event).await;
+    }
+
+    async fn note_at(&mut self, ms: u64, state: &mut RunState, event: EventKind) {
         state.apply(state.last_seq + 1, ms, &event);
         self.recorder.take(ms, event).await;
     }
@@ -452,6 +464,17 @@ fn stop_event(reason: StopReason, state: &RunState) -> EventKind {
     }
 }
 
+/// The event with which a recorded run goes on, or a fork of it begins. `run` is the id of what goes on.
+fn first_event(kind: StartKind, run: &str, band: BandInfo, changed: Vec<ChangedInput>) -> EventKind {
+    match kind {
+        StartKind::New | StartKind::Resumed => EventKind::RunResumed { answer: None, band, changed },
+        StartKind::Answered(answer) => EventKind::RunResumed { answer: Some(answer), band, changed },
+        StartKind::Forked { from, at, set } => {
+            EventKind::RunForked { run: run.to_owned(), from, at, set, band }
+        }
+    }
+}
+
 fn started(request: &RunRequest, counts: &Counts, band: &BandInfo, run: String) -> EventKind {
     let inputs = (0..request.inputs.len()).map(|at| inputs::info(request, at, counts.inputs[at]));
     EventKind::RunStarted {
@@ -512,13 +535,18 @@ struct Recorder<'a> {
 }
 
 impl Recorder<'_> {
+    /// Whether the next event is in the record already.
+    fn is_recorded(&self) -> bool {
+        self.seq < self.recording.last_seq()
+    }
+
     async fn take(&mut self, ms: u64, kind: EventKind) {
         if !kind.is_transient() {
             self.seq += 1;
         }
         let event = RunEvent { seq: self.seq, ms, kind };
-        if !event.kind.is_transient() {
-            let (name, body) = separate(&event);
+        if !event.kind.is_transient() && self.seq > self.recording.last_seq() {
+            let (name, body) = separate(&event.kind);
             self.recording.append(&name, ms, &body);
             if self.seq == 1 {
                 self.recording.recorded(BEGUN_TIME_MAX).await;
@@ -541,7 +569,7 @@ impl Recorder<'_> {
         let ms = outcome.usage.wall_ms;
         let kind = EventKind::RunFinished { outcome: Box::new(outcome.clone()) };
         let event = RunEvent { seq: self.seq + 1, ms, kind };
-        let (name, body) = separate(&event);
+        let (name, body) = separate(&event.kind);
         self.recording.finish(&name, ms, &body, WRITTEN_TIME_MAX).await;
         (self.observer)(&event);
         outcome.warnings.extend(self.recording.troubles());
@@ -550,8 +578,8 @@ impl Recorder<'_> {
 }
 
 /// Separates an event's type from its other fields.
-fn separate(event: &RunEvent) -> (String, Value) {
-    let mut body = serde_json::to_value(&event.kind).unwrap_or_default();
+fn separate(event: &EventKind) -> (String, Value) {
+    let mut body = serde_json::to_value(event).unwrap_or_default();
     let name = body.as_object_mut().and_then(|fields| fields.shift_remove("type"));
     (name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default(), body)
 }

@@ -69,6 +69,8 @@ pub struct RunStart {
     pub(super) state: RunState,
     pub kind: StartKind,
     pub(super) texts: Texts,
+    /// What the outcome is to warn of.
+    pub warnings: Vec<String>,
 }
 
 /// How a run begins or goes on.
@@ -95,7 +97,7 @@ impl RunStart {
 
     pub(super) fn of(mut request: RunRequest, state: RunState, kind: StartKind) -> Self {
         let texts = Texts::of(&state, &mut request);
-        Self { request, state, kind, texts }
+        Self { request, state, kind, texts, warnings: Vec::new() }
     }
 
     /// Gives the text that the file of an input has now. Tasks that read the input are done again if the text is another
@@ -296,7 +298,7 @@ pub fn fork(
 ) -> Result<RunStart, StartError> {
     let mut run = journal.recorded(id)?;
     let last = run.events.last().map_or(0, |event| event.seq);
-    if !(1..=last).contains(&at) {
+    if run.events.iter().all(|event| event.seq != at) {
         return Err(StartError::NoEvent { id: id.to_owned(), at, last });
     }
     run.events.retain(|event| event.seq <= at);

@@ -242,7 +242,9 @@ impl From<JournalError> for ApiError {
                 Self::not_found(format!("no run {id}; GET /v1/runs lists all runs"))
             }
             JournalError::Ambiguous { .. } => Self::not_found(error.to_string()),
-            JournalError::GoesOn { .. } | JournalError::HasGoneOn { .. } => Self::conflict(error.to_string()),
+            JournalError::GoesOn { .. }
+            | JournalError::InProgress { .. }
+            | JournalError::HasGoneOn { .. } => Self::conflict(error.to_string()),
             error if error.may_pass() => Self::unavailable(error.to_string()),
             _ => Self::internal(error.to_string()),
         }

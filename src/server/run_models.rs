@@ -21,12 +21,15 @@ pub(crate) async fn band_for(models: &Arc<ModelRegistry>, start: &mut RunStart) 
     if start.kind == StartKind::New {
         start.request.models = models.recorded_band();
     }
-    let recorded = start.request.models.as_ref().filter(|_| start.kind != StartKind::New);
+    let recorded = start.request.models.clone().filter(|_| start.kind != StartKind::New);
     match recorded {
         None => models.band().await.cloned(),
-        Some(wanted) => match find(wanted, &models.known(), &models.loads_as()) {
-            Ok(files) => load(models, files, start).await,
-            Err(why) => Err(refuse(start, wanted, &why)),
+        Some(wanted) => match find(&wanted, &models.known(), &models.loads_as()) {
+            Ok(files) => {
+                start.warnings.extend(files.changed_since(&wanted));
+                load(models, files, start).await
+            }
+            Err(why) => Err(refuse(start, &wanted, &why)),
         },
     }
 }
@@ -119,6 +122,7 @@ mod tests {
             workers_named: true,
             context_tokens: 4096,
             kv_type: "f16".to_owned(),
+            stamps: Default::default(),
         };
         let check = |wanted: &ModelFiles, context_tokens: usize, kv_type: &str, expected: &str| {
             let found = match find(wanted, &shelf, &(context_tokens, kv_type.to_owned())) {

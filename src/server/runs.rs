@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bandmaster_journal::{AsyncJournal, JournalError, Viewer};
+use bandmaster_journal::{AsyncJournal, JournalError, Sources, Viewer};
 use bandmaster_orchestrator::{
     self as orchestrator, Band, Cancel, EventKind, RunEvent, RunStart, RunState, StartKind,
 };
@@ -37,7 +37,11 @@ struct ActiveRun {
     after_seq: u64,
     cancel: Cancel,
     progress: watch::Receiver<Progress>,
+    sources: SharedSources,
 }
+
+/// What those who follow a run have read of it, so that each event costs only what it adds.
+pub(crate) type SharedSources = Arc<Mutex<Sources>>;
 
 /// What those who follow a run need to know beside its record.
 #[derive(Debug, Default)]
@@ -96,9 +100,14 @@ pub(crate) struct RunFollower {
     progress: watch::Receiver<Progress>,
     /// The draft of the answer that was last sent, and how many of its bytes.
     sent: (u32, usize),
+    sources: SharedSources,
 }
 
 impl RunFollower {
+    pub(crate) fn sources(&self) -> SharedSources {
+        Arc::clone(&self.sources)
+    }
+
     /// Notes that everything so far is known. Returns whether the run is still in progress.
     pub(crate) fn mark_seen(&mut self) -> bool {
         self.progress.mark_unchanged();
@@ -194,7 +203,8 @@ impl Runs {
                     _ => None,
                 };
                 if let Some((run, send_id)) = begun.zip(send_id.take_if(|_| begun.is_some())) {
-                    let active = ActiveRun { after_seq, cancel: switch.clone(), progress: followed.clone() };
+                    let (cancel, progress) = (switch.clone(), followed.clone());
+                    let active = ActiveRun { after_seq, cancel, progress, sources: SharedSources::default() };
                     entry.get_or_insert_with(|| Entry::new(&runs, run, active));
                     // Fails only if the client has left.
                     let _ = send_id.send(Ok(run.clone()));
@@ -270,7 +280,8 @@ impl Runs {
     /// Follows a run, if it is in progress here.
     #[must_use]
     pub(crate) fn follow(&self, id: &str) -> Option<RunFollower> {
-        self.lock().get(id).map(|active| RunFollower { progress: active.progress.clone(), sent: (0, 0) })
+        let active = self.lock().get(id).cloned()?;
+        Some(RunFollower { progress: active.progress, sent: (0, 0), sources: active.sources })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, ActiveRun>> {
@@ -390,7 +401,8 @@ mod tests {
     fn no_text_is_sent_after_the_end() {
         let text = |text: &str| Progress { text: text.to_owned(), ..Progress::default() };
         let (progress, followed) = watch::channel(text("Seven"));
-        let mut follower = RunFollower { progress: followed, sent: (0, 0) };
+        let mut follower =
+            RunFollower { progress: followed, sent: (0, 0), sources: SharedSources::default() };
         assert_eq!(follower.new_text(3).unwrap()["text"], "Seven");
         progress.send_modify(|progress| *progress = text("Seven sheep"));
         follower.skip_text();
@@ -404,6 +416,7 @@ mod tests {
             after_seq,
             cancel: Cancel::new(),
             progress: watch::channel(Progress::default()).1,
+            sources: SharedSources::default(),
         };
         let first = Entry::new(&runs, "r", active(0));
         let second = Entry::new(&runs, "r", active(7));

@@ -379,7 +379,10 @@ async fn settle_a_moment() {
 async fn what_is_in_progress_or_not_yet_written_is_not_taken_up() {
     let (_folder, path, journal) = on_disk();
     let in_progress = |reopened: Result<Recording, JournalError>| match reopened.err() {
-        Some(JournalError::GoesOn { holder, .. }) => assert_eq!(holder.pid, Some(std::process::id())),
+        Some(error @ JournalError::InProgress { holder, .. }) => {
+            assert_eq!(holder.pid, Some(std::process::id()));
+            assert!(!error.to_string().contains("removed"), "{error}");
+        }
         other => panic!("{other:?}"),
     };
     let mut recording = journal.begin(Vec::new());
@@ -419,7 +422,7 @@ async fn of_two_desks_at_a_file_one_takes_a_run_up() {
             (Ok(got), Err(refused)) | (Err(refused), Ok(got)) => (got, refused),
             (one, other) => panic!("{round}: {} and {} have it", one.is_ok(), other.is_ok()),
         };
-        assert!(matches!(refused, JournalError::GoesOn { .. }), "{round}: {refused}");
+        assert!(matches!(refused, JournalError::InProgress { .. }), "{round}: {refused}");
         say(&mut got, "more");
         drop(got);
         settled(&first).await;
@@ -445,7 +448,7 @@ async fn a_record_in_memory_is_taken_up_as_well() {
     let journal = AsyncJournal::in_memory().unwrap();
     let run = ended(&journal).await;
     let mut again = journal.reopen(&run).await.unwrap();
-    assert!(matches!(journal.reopen(&run).await.err(), Some(JournalError::GoesOn { .. })));
+    assert!(matches!(journal.reopen(&run).await.err(), Some(JournalError::InProgress { .. })));
     say(&mut again, "b");
     finish(&mut again).await;
     drop(again);
@@ -466,7 +469,7 @@ async fn nobody_keeps_a_run_who_went_away_while_it_was_taken_up() {
     });
     settle_a_moment().await;
     let gone = tokio::time::timeout(Duration::from_millis(50), async {
-        tokio::join!(journal.reopen(&run), journal.fork(&run, 1))
+        tokio::join!(journal.reopen(&run), journal.fork(&run, 1, 0, |_| ("run.forked".to_owned(), json!({}))))
     });
     assert!(gone.await.is_err(), "the writer is busy");
     free.send(()).unwrap();

@@ -1,10 +1,12 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::packed::{copy_from, in_json, literals, unpack};
-use super::super::{Event, Journal, Viewer};
+use super::super::tests::fork;
+use super::super::{Event, Journal, Sources, Viewer};
 use super::*;
 
 /// Words that look like what packed bodies are made of, and others.
@@ -81,11 +83,11 @@ proptest! {
         prop_assert_eq!(&read(&journal, &run, after as u64), &expected[after..]);
         // A fork refers to what it shares, also when it is all that is left.
         let at = after.max(1);
-        let fork = journal.fork(&run, at as u64).unwrap().id;
+        let fork = fork(&journal, &run, at as u64);
         for body in &more {
             journal.append(&fork, "task.output", 0, body).unwrap();
         }
-        let expected_of_fork = [&expected[..at], &plain(&more)].concat();
+        let expected_of_fork = [&expected[..at], &[json!({"run": fork})], &plain(&more)].concat();
         prop_assert_eq!(&read(&journal, &fork, 0), &expected_of_fork);
         prop_assert_eq!(&read(&journal, &run, 0), &expected);
         journal.delete(&run).unwrap();
@@ -177,7 +179,7 @@ fn who_does_not_see_a_run_reads_nothing_of_it() {
     let (journal, run) = recorded(&["text".to_owned()], &[json!({"a": 1})]);
     let somebody = journal.seen_by(&Viewer::named("somebody".into(), false));
     assert!(somebody.events(&run, 0).unwrap().is_empty() && somebody.inputs(&run).unwrap().is_empty());
-    assert!(somebody.fork(&run, 1).is_err());
+    assert!(somebody.fork(&run, 1, 0, |_| (String::new(), json!({}))).is_err());
 }
 
 #[test]
@@ -187,17 +189,10 @@ fn forks_of_forks_are_read_however_many_there_are() {
     for n in 1..500 {
         // Half of them share what the one before shares itself.
         let at = if n % 2 == 0 { 1 } else { journal.events(&run, 0).unwrap().len() };
-        run = journal.fork(&run, at as u64).unwrap().id;
-        journal.append(&run, "run.forked", 0, &json!({"n": n})).unwrap();
+        run = fork(&journal, &run, at as u64);
     }
     assert_eq!(journal.inputs(&run).unwrap().len(), 1);
-    let deep = (0..2_000_u64).fold(first, |run, n| {
-        let fork = journal.fork(&run, n.div_ceil(2) + 1).unwrap().id;
-        if n % 2 == 0 {
-            journal.append(&fork, "run.forked", 0, &json!({"n": n})).unwrap();
-        }
-        fork
-    });
+    let deep = (0..1_000).fold(first, |run, n| fork(&journal, &run, n + 1));
     let began = Instant::now();
     let events = journal.events(&deep, 0).unwrap();
     println!("the {} events of 1,000 forks of forks are read in {:?}", events.len(), began.elapsed());
@@ -225,4 +220,130 @@ fn an_event_of_a_run_with_large_inputs_is_packed_in_a_moment() {
     let began = Instant::now();
     journal.append(&run, "task.output", 0, &new).unwrap();
     println!("an event with 1 MiB of new text: {:?}", began.elapsed());
+}
+
+/// A run in `journal` with one input.
+fn run_with(journal: &Journal, input: &str) -> String {
+    let run = journal.create_run().unwrap().id;
+    journal.keep_input(&run, 0, "a", input).unwrap();
+    run
+}
+
+/// The runs whose texts are kept, and the memory of all.
+fn kept(journal: &Journal) -> (usize, usize) {
+    let indexes = journal.file.indexes.lock();
+    let with_texts = indexes.iter().filter(|used| !used.index.is_left_out() && !used.index.text.is_empty());
+    (with_texts.count(), indexes.iter().map(|used| used.index.bytes()).sum())
+}
+
+#[test]
+fn two_runs_with_many_inputs_are_written_in_turn_without_reading_them_again() {
+    let journal = Journal::in_memory().unwrap();
+    let all = noise(2 * 50 * 50_000);
+    let mut parts = all.as_bytes().chunks(50_000).map(|part| std::str::from_utf8(part).unwrap());
+    let runs = [(); 2].map(|()| {
+        let run = journal.create_run().unwrap().id;
+        let inputs: Vec<&str> = parts.by_ref().take(50).collect();
+        inputs.iter().enumerate().for_each(|(at, text)| journal.keep_input(&run, at, "a", text).unwrap());
+        (run, inputs)
+    });
+    let began = Instant::now();
+    for n in 0..100 {
+        for (run, inputs) in &runs {
+            journal
+                .append(run, "task.output", 0, &json!({"prompt": &inputs[n / 2][100 * n..][..4_000]}))
+                .unwrap();
+        }
+    }
+    let (took, (runs_kept, bytes)) = (began.elapsed(), kept(&journal));
+    println!("200 events of two runs in turn: {took:?}, {bytes} bytes");
+    assert_eq!(runs_kept, 2);
+    assert!(bytes < 16 << 20, "{bytes}");
+    for (run, _) in &runs {
+        let stored = stored_bytes(&journal, run);
+        assert!(stored < 20_000, "{stored}");
+    }
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn a_full_table_takes_windows_out_and_still_finds_long_stretches() {
+    let text = noise(3 << 20);
+    let mut index = Index::default();
+    for (at, part) in (0..).zip(text.as_bytes().chunks(50_000)) {
+        index.add(Source::Input(at), part);
+    }
+    assert!(index.windows.sparse > 0 && index.bytes() < 8 << 20, "{}", index.bytes());
+    for (seq, at) in (1..).zip([1_u32, 700_003, 1_500_001, 3_100_001]) {
+        let repeated = &text[at as usize..][..2_000];
+        let packed = index.pack(seq, repeated).expect("it is known");
+        assert!(packed.len() < 100, "{at}: {}", packed.len());
+    }
+}
+
+#[test]
+fn a_run_without_memory_for_its_texts_is_written_without_them_until_there_is() {
+    let mut journal = Journal::in_memory().unwrap();
+    Arc::get_mut(&mut journal.file).unwrap().indexes.bytes_max = 700 << 10;
+    let inputs = [noise(60_000), noise(60_000).to_uppercase()];
+    let [first, second] = [0, 1].map(|n| run_with(&journal, &inputs[n]));
+    let prompt = |n: usize| json!({"prompt": &inputs[n][..30_000]});
+    for _ in 0..3 {
+        journal.append(&first, "task.output", 0, &prompt(0)).unwrap();
+        journal.append(&second, "task.output", 0, &prompt(1)).unwrap();
+        assert_eq!(kept(&journal).0, 1);
+    }
+    assert!(kept(&journal).1 <= 700 << 10);
+    assert!(stored_bytes(&journal, &first) < 1_000);
+    let before = stored_bytes(&journal, &second);
+    // The first time its texts were read.
+    assert!((60_000..61_000).contains(&before), "{before}");
+    // The other run ends.
+    journal.file.indexes.take(&first);
+    journal.append(&second, "task.output", 0, &prompt(1)).unwrap();
+    assert!(stored_bytes(&journal, &second) < before + 1_000);
+    assert_eq!(read(&journal, &second, 0), [prompt(1), prompt(1), prompt(1), prompt(1)]);
+}
+
+#[test]
+fn whoever_follows_a_run_reads_each_input_once() {
+    let input = noise(30_000);
+    let (journal, run) = recorded(std::slice::from_ref(&input), &[]);
+    let mut sources = Sources::default();
+    for seq in 1..4 {
+        let body = json!({"prompt": &input[..20_000]});
+        journal.append(&run, "task.output", 0, &body).unwrap();
+        let events = journal.events_with(&run, seq - 1, &mut sources).unwrap();
+        assert_eq!(events.into_iter().map(|event| event.body).collect::<Vec<_>>(), [body]);
+        // It can't be read any more, and need not be.
+        journal.with(|db| db.execute("UPDATE inputs SET text = 'other' WHERE run = ?1", [&run])).unwrap();
+    }
+    assert_eq!(journal.events(&run, 2).unwrap()[0].kind, super::super::DAMAGED);
+}
+
+#[test]
+fn a_text_that_does_not_fit_beside_the_kept_ones_still_refers_to_them() {
+    let known = noise(KEPT_BYTES_MAX - 1_000);
+    let mut index = Index::default();
+    index.add(Source::Input(0), known.as_bytes());
+    for seq in 1..4 {
+        let body = format!("{}{}", &known[1_000_000..1_100_000], "new ".repeat(5_000));
+        let packed = index.pack(seq, &body).expect("most of it is known");
+        assert!(packed.len() < 21_000, "{}", packed.len());
+        assert_eq!(index.text.len(), known.len());
+    }
+    assert!(index.bytes() <= 33 << 20, "{}", index.bytes());
+}
+
+#[test]
+fn a_repeated_stretch_in_a_long_new_text_is_found_at_any_alignment() {
+    let source = noise(200_000);
+    for shift in 0..9 {
+        let mut index = Index::default();
+        index.add(Source::Input(0), source.as_bytes());
+        let new = noise(20_000 + shift).to_uppercase();
+        let body = format!("{new}{}", &source[100_000..101_000]);
+        let packed = index.pack(1, &body).expect("the end is known");
+        assert!(packed.len() < new.len() + 100, "{shift}: {} of {}", packed.len(), body.len());
+    }
 }

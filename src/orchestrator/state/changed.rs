@@ -44,10 +44,62 @@ impl RunState {
         slices.filter(move |slice| slice.index == input)
     }
 
-    /// Forgets the tasks that followed from the planner's plan, so that they follow from it anew.
+    /// Forgets the tasks that followed from the planner's first plan, so that they follow from it anew. Later plans were
+    /// made around the results of these tasks, so they are forgotten as well.
     fn plan_anew(&mut self) {
         self.plan = None;
+        self.replans.clear();
         self.tasks.retain(|task| task.task.job == Job::Plan);
+        self.tasks.truncate(1);
         self.places = (0..).zip(&self.tasks).map(|(place, task)| (task.id.clone(), place)).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bandmaster_journal::Event;
+    use serde_json::{Value, json};
+
+    use super::super::RunState;
+    use crate::goal::BandInfo;
+
+    #[test]
+    fn what_was_planned_again_is_forgotten_with_the_first_plan() {
+        let task = |id: &str, kind: &str| {
+            json!({"id": id, "job": {"kind": kind}, "worker": "w", "instruction": "i", "needs": [], "output": "text",
+                "tokens_max": 9})
+        };
+        let mut reading = task("t1", "read");
+        reading["input"] =
+            json!({"index": 0, "name": "x", "part": 0, "parts": 2, "bytes": {"start": 0, "end": 2}});
+        let ended = |task: &str, status: &str| {
+            ("task.finished", json!({"task": task, "status": status, "output": task}))
+        };
+        let band = BandInfo::default();
+        let changed = json!([{"input": 0, "name": "x", "tokens": 9, "text": "longer"}]);
+        let events = [
+            ("run.started", json!({"goal": "g", "inputs": [{"name": "x", "tokens": 1}]})),
+            ("strategy.chosen", json!({"strategy": "free"})),
+            ("tasks.added", json!({"tasks": [task("plan", "plan")]})),
+            ended("plan", "completed"),
+            ("tasks.added", json!({"tasks": [reading, task("t2", "step")]})),
+            ended("t1", "completed"),
+            ended("t2", "failed"),
+            ("replan.started", json!({"why": "w", "kept": ["t1"], "dropped": ["t2"]})),
+            ("tasks.added", json!({"tasks": [task("plan2", "plan")]})),
+            ended("plan2", "completed"),
+            ("tasks.added", json!({"tasks": [task("t3", "step")]})),
+            ("run.resumed", json!({"band": band, "changed": changed})),
+        ];
+        let recorded = (1..).zip(events).map(|(seq, (kind, body)): (u64, (&str, Value))| Event {
+            seq,
+            ms: seq,
+            kind: kind.to_owned(),
+            body,
+        });
+        let run = RunState::fold("r1", 0, &recorded.collect::<Vec<_>>());
+        assert_eq!(run.damaged, [""; 0]);
+        assert_eq!(run.tasks.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), ["plan"]);
+        assert!(run.replans.is_empty() && !run.is_dropped("t2") && run.task("plan2").is_none());
     }
 }

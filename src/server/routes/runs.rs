@@ -1,7 +1,7 @@
 //! `/v1/runs`: starts, lists, follows, cancels and resumes runs of the band.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::HttpBody as _;
@@ -142,8 +142,8 @@ pub(crate) async fn remove(
     context: RequestContext,
     Path(id): Path<String>,
 ) -> Result<Body<Deleted>, ApiError> {
+    // The whole id, because what is deleted can't be got back.
     let removed = write(&app, &context, move |journal| {
-        let id = journal.find(&id)?;
         journal.delete(&id)?;
         Ok(id)
     });
@@ -204,7 +204,12 @@ impl EventFollower {
             // Checked before the events are read, so that none between the two is missed.
             let active = self.active.as_mut().is_some_and(RunFollower::mark_seen);
             let (id, last_seq) = (self.id.clone(), self.last_seq);
-            let events = match self.journal.read(move |journal| journal.events(&id, last_seq)).await {
+            let sources = self.active.as_ref().map(RunFollower::sources).unwrap_or_default();
+            let read = move |journal: &Journal| {
+                let mut sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
+                journal.events_with(&id, last_seq, &mut sources)
+            };
+            let events = match self.journal.read(read).await {
                 Ok(events) => events,
                 // Events in the meantime are only delayed, not lost.
                 Err(error) if error.may_pass() && active => {

@@ -20,7 +20,7 @@ pub(crate) struct CreateRun {
     pub goal: String,
     /// Texts that come with the goal.
     pub files: Option<Vec<RunFile>>,
-    /// How to work on the goal: `auto` (the default), `direct`, `map`, `sequence`, `parallel`, `vote` or `ask`.
+    /// How to work on the goal: `auto` (the default), `direct`, `map`, `sequence`, `parallel`, `vote`, `free` or `ask`.
     pub strategy: Option<String>,
     /// Limits on tokens and time.
     pub budget: Option<RunBudget>,
@@ -190,7 +190,7 @@ impl RunBudget {
 pub(crate) struct Run {
     /// Object type, always `run`.
     pub object: &'static str,
-    /// The run's own id, if this request took the run up again.
+    /// Id of the run that goes on, if this request resumed or answered it; of the other run, if this one is its fork.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumes: Option<String>,
     /// State of the run, as in `bandmaster runs show --json`. While its `status` is `requires_action`, `required_action`

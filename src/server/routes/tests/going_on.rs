@@ -100,6 +100,10 @@ async fn a_deleted_run_is_gone_and_one_in_progress_stays() {
     let server = server();
     let id = server.short_run().await;
     let path = format!("/v1/runs/{id}");
+    // A slip must not delete another run.
+    for other in ["last", &id[..10], &id[..13]] {
+        server.call(404, "DELETE", &format!("/v1/runs/{other}"), Value::Null).await;
+    }
     let deleted = server.call(200, "DELETE", &path, Value::Null).await;
     assert_eq!(deleted, json!({"id": id, "object": "run.deleted", "deleted": true}));
     server.call(404, "GET", &path, Value::Null).await;
