@@ -50,15 +50,15 @@ pub fn execute(
         return Ok(code);
     }
     let hub = config.hub();
-    let (config, files) = match band.are_given() {
-        true => (config.clone(), load::find(config, &hub, flags.quiet)?),
-        false => {
-            let (config, files) = load::find_of_run(config, start.state(), &hub, flags.quiet)?;
-            let changed = start.state().asked.models.as_ref().map(|models| files.changed_since(models));
-            start.warnings.extend(changed.unwrap_or_default());
-            (config, files)
-        }
+    let (config, files) = if band.are_given() {
+        (config.clone(), load::find(config, &hub, flags.quiet)?)
+    } else {
+        load::find_of_run(config, start.state(), &hub, flags.quiet)?
     };
+    if let (false, Some(models)) = (band.are_given(), &start.state().asked.models) {
+        let changed = files.changed_since(models);
+        start.warnings.extend(changed);
+    }
     let config = &config;
     if start.kind == StartKind::New {
         start.request.models = Some(load::model_files(config, &files));
