@@ -267,15 +267,14 @@ pub(crate) fn check_text(text: &str) -> Result<String, String> {
 
 /// Most words of a reply that only asks for something.
 const REQUEST_WORDS_MAX: usize = 60;
+const REQUEST_SENTENCES_MAX: usize = 2;
 
 /// The question in a reply that asks the reader for something instead of giving a result, such as "Could you tell me
 /// the name of the shop?". A reply may mark a question with `QUESTION:`.
 #[must_use]
 pub(crate) fn request_in(reply: &str) -> Option<String> {
-    const VERBS: [&str; 11] = [
-        "provide", "share", "specify", "clarify", "tell", "give", "send", "attach", "confirm", "describe",
-        "let",
-    ];
+    const VERBS: [&str; 10] =
+        ["provide", "share", "specify", "clarify", "tell", "give", "send", "attach", "confirm", "describe"];
     let reply = reply.trim();
     if let Some(marked) = reply.strip_prefix("QUESTION:") {
         return Some(marked.trim().to_owned()).filter(|question| !question.is_empty());
@@ -289,7 +288,9 @@ pub(crate) fn request_in(reply: &str) -> Option<String> {
                     && (three[2] == "please" || VERBS.contains(&three[2].as_str()))
             })
     };
-    let is_request = words(reply).len() <= REQUEST_WORDS_MAX && sentences(reply).iter().any(|one| asks(one));
+    let sentences = sentences(reply);
+    let is_short = sentences.len() <= REQUEST_SENTENCES_MAX && words(reply).len() <= REQUEST_WORDS_MAX;
+    let is_request = is_short && sentences.iter().any(asks);
     is_request.then(|| reply.to_owned())
 }
 
@@ -356,6 +357,7 @@ mod tests {
             "The shop is called Miller & Sons.",
             "Who owns the shop? Ada Brown owns it.",
             "They provide bread, and you can tell it by the smell.",
+            "You are invited to our party. Please let us know by Friday.",
             "QUESTION: ",
         ] {
             assert_eq!(request_in(reply), None, "{reply}");

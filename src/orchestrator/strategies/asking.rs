@@ -2,7 +2,7 @@
 //! that can't go on ask by themselves.
 
 use crate::checks::{request_in, words};
-use crate::plan::Task;
+use crate::plan::{Job, Task};
 use crate::state::RunState;
 use crate::strategy::Verdict;
 
@@ -24,11 +24,14 @@ pub(super) fn check(task: &Task, state: &RunState, text: String) -> Verdict {
         "reply",
     ];
     let is_to_ask = words(&task.instruction).iter().any(|word| TO_ASK.contains(&word.as_str()));
-    let Some(question) = request_in(&text).filter(|_| !is_to_ask) else { return Verdict::Accept(text) };
+    let Some(question) = request_in(&text).filter(|_| !is_to_ask && !matches!(task.job, Job::Write { .. }))
+    else {
+        return Verdict::Accept(text);
+    };
     let attempts = state.task(&task.id).map_or(&[][..], |task| &task.attempts);
     let before = &attempts[..attempts.len().saturating_sub(1)];
     if before.iter().any(|attempt| request_in(&attempt.output).is_some()) {
         return Verdict::Ask(question);
     }
-    Verdict::Reject { why: format!("it asks instead of answering: {question}"), kept: Some(text) }
+    Verdict::reject(format!("it asks instead of answering: {question}"))
 }

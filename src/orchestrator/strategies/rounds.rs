@@ -132,11 +132,19 @@ fn stalls(task: &TaskState) -> usize {
     stalls
 }
 
-/// Ends a call of the planner that is to be made again, if tasks already followed from what it had finished.
-pub(super) fn let_stand(state: &RunState, plan: &TaskState) -> Option<Move> {
-    let failure = plan.attempts_now().iter().rev().find_map(|attempt| attempt.failure.as_ref())?;
-    let is_other_call = failure.class != FailureClass::Transient;
-    let stands = is_other_call && !plan.has_ended() && !added(state).is_empty();
+/// Ends a call of the planner that is to be made again, if tasks already followed from what an earlier attempt had
+/// finished. `gives_tasks` says whether a part of a plan does.
+pub(super) fn let_stand(
+    state: &RunState,
+    plan: &TaskState,
+    gives_tasks: impl Fn(&str) -> bool,
+) -> Option<Move> {
+    let mut failed = plan.attempts_now().iter().filter(|attempt| {
+        attempt.failure.as_ref().is_some_and(|failure| failure.class != FailureClass::Transient)
+    });
+    let stands = !plan.has_ended()
+        && !added(state).is_empty()
+        && failed.any(|attempt| !attempt.partial.is_empty() && gives_tasks(&attempt.partial));
     stands.then(|| Move::Drop { tasks: vec![plan.id.clone()], why: STANDS.to_owned() })
 }
 

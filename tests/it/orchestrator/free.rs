@@ -83,6 +83,21 @@ fn a_task_begins_while_the_planner_still_writes_and_the_run_is_the_same_after_a_
 }
 
 #[test]
+fn a_plan_that_is_drawn_again_is_carried_out_whole() {
+    let foreign =
+        json!({"job": "step", "do": "Polish the brass telescope", "result": "text", "worker": "small"});
+    let foreign = json!({"tasks": [{"id": "t1", "task": foreign, "needs": []}]}).to_string();
+    let planner = scripted("big", move |call, number| match call.schema {
+        Some(_) if number == 0 => say(foreign.clone()),
+        Some(_) => Act::SayWords(Duration::from_millis(2), plan()),
+        None => obedient(call),
+    });
+    let ran = play(&planner, &[scripted("small", |call, _| obedient(call))], &request());
+    assert_eq!(ran.count("task.partial"), 3, "{:?}", ran.types());
+    assert_eq!((ran.outcome.status, ran.outcome.tasks.len()), (Status::Completed, 4), "{:#?}", ran.outcome);
+}
+
+#[test]
 fn the_planner_is_asked_again_around_what_is_finished() {
     let first = json!({"tasks": [read("t1", 0), write("t2", "Note", &["t1"]), write("t3", "Song", &["t1"])]});
     let second = json!({"tasks": [write("t4", "Poem", &["t1", "t2"])]});

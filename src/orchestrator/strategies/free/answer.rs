@@ -110,5 +110,7 @@ fn is_unfinished(goal: &Goal, state: &RunState) -> bool {
         return false;
     }
     let whole = plan.accepted().and_then(|json| items::planned(goal, state, round, json).ok());
-    rounds::is_cut_short(plan) || whole.is_some_and(|whole| !rounds::are_added(state, &whole.tasks))
+    let is_edited = round == 0 && state.approval.edited.is_some();
+    (rounds::is_cut_short(plan) && !is_edited)
+        || whole.is_some_and(|whole| !rounds::are_added(state, &whole.tasks))
 }

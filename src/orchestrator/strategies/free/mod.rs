@@ -41,7 +41,11 @@ impl Strategy for Free {
             return if state.is_stopped() { answer::next(goal, state) } else { Move::add(plan_task(round)) };
         };
         if !state.is_stopped() {
-            let changed = rounds::let_stand(state, plan).or_else(|| rounds::give_up(state));
+            let changed = rounds::let_stand(state, plan, |part| {
+                items::planned(goal, state, round, &closed(part))
+                    .is_ok_and(|planned| !planned.tasks.is_empty())
+            })
+            .or_else(|| rounds::give_up(state));
             if let Some(moved) = changed.or_else(|| self.add(goal, state, plan, round)) {
                 return moved;
             }
@@ -99,9 +103,10 @@ impl Free {
         if edited && !planned.left_out.is_empty() {
             return Some(Move::refuse(planned.left_out.join("; ")));
         }
-        let mut tasks = rounds::new_tasks(state, planned.tasks);
+        let tasks = rounds::new_tasks(state, planned.tasks);
         if tasks.is_empty() && plan.has_ended() && round == 0 && rounds::added(state).is_empty() {
-            tasks.push(whole_goal(goal));
+            // There is no plan that the user could edit.
+            return Some(Move::add(whole_goal(goal)));
         }
         if tasks.is_empty() {
             return None;
