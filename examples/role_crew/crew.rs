@@ -74,7 +74,7 @@ fn change(review: &str) -> String {
 /// The last draft is the answer.
 fn end(state: &RunState) -> Ended {
     let drafts = state.tasks.iter().filter(|task| task.id.starts_with("draft"));
-    let answer = drafts.filter_map(|draft| draft.accepted()).last().unwrap_or_default().to_owned();
+    let answer = drafts.filter_map(|draft| draft.accepted()).next_back().unwrap_or_default().to_owned();
     let failed = state.tasks.iter().filter(|task| task.accepted().is_none());
     let missing: Vec<String> =
         failed.map(|task| format!("{}: {}", task.id, task.error.as_deref().unwrap_or("not done"))).collect();

@@ -14,7 +14,7 @@ use super::interrupt::Interrupt;
 use super::process_limits::runtime;
 use super::screen::{Screen, View};
 use super::{inputs, load, parked, print, print_json, terminal};
-use crate::band::limits_for_band;
+use crate::band::{BandFiles, limits_for_band};
 use crate::client::HomeServer;
 use crate::journal::{AsyncJournal, Journal};
 use crate::orchestrator::{
@@ -55,9 +55,8 @@ pub fn execute(
     } else {
         load::find_of_run(config, start.state(), &hub, flags.quiet)?
     };
-    if let (false, Some(models)) = (band.are_given(), &start.state().asked.models) {
-        let changed = files.changed_since(models);
-        start.warnings.extend(changed);
+    if !band.are_given() {
+        warn_of_changed_models(&mut start, &files);
     }
     let config = &config;
     if start.kind == StartKind::New {
@@ -105,6 +104,12 @@ pub fn execute(
     Ok(code?.unwrap_or(ExitCode::FAILURE))
 }
 
+/// Warns of model files that have changed since a recorded run used them.
+fn warn_of_changed_models(start: &mut RunStart, files: &BandFiles) {
+    let changed = start.state().asked.models.as_ref().map(|models| files.changed_since(models));
+    start.warnings.extend(changed.unwrap_or_default());
+}
+
 /// Shows events on the screen. Ends the run when they can't be written any more.
 fn observer<'a>(screen: &'a mut Screen, interrupt: &'a Interrupt) -> impl FnMut(&RunEvent) + Send + 'a {
     move |event: &RunEvent| {
@@ -124,6 +129,9 @@ struct User<'a> {
     checked: &'a dyn Fn(&str, Answer) -> Result<RunStart, StartError>,
 }
 
+/// Does a run until it ends or needs the user. Without an outcome there is nothing to print.
+type Stretch<'a> = dyn FnMut(RunStart, &mut Screen) -> Result<Option<Outcome>, CliError> + 'a;
+
 /// Works on a run and prints its answer. On a terminal, a run that needs the user asks and goes on. `work` does the run
 /// until it ends or needs the user; if it gives no outcome, there is nothing to print.
 fn finish(
@@ -132,7 +140,7 @@ fn finish(
     user: &User<'_>,
     mut start: RunStart,
     mut screen: Screen,
-    work: &mut dyn FnMut(RunStart, &mut Screen) -> Result<Option<Outcome>, CliError>,
+    work: &mut Stretch<'_>,
 ) -> Result<Option<ExitCode>, CliError> {
     loop {
         user.interrupt.arm();
@@ -316,11 +324,10 @@ fn print_outcome(
     if !flags.quiet && !flags.events {
         terminal::err(&outcome.report());
         let id = &outcome.id;
-        match outcome.status {
-            Status::Cancelled => terminal::err(&format!(
+        if outcome.status == Status::Cancelled {
+            terminal::err(&format!(
                 "`bandmaster runs show {id}` shows what is finished, `bandmaster runs resume {id}` goes on\n"
-            )),
-            _ => {}
+            ));
         }
         if let Some(action) = outcome.required_action() {
             terminal::err(&parked::how_to_answer(id, &action));

@@ -30,7 +30,7 @@ fn accept(ran: &Ran, given: Answer) -> RunStart {
 }
 
 fn refused(ran: &Ran, given: Answer) -> StartError {
-    answer(&ran.journal, &ran.outcome.id, given).err().expect("it is refused")
+    answer(&ran.journal, &ran.outcome.id, given).expect_err("it is refused")
 }
 
 /// Checks that a run is replayed without differences.

@@ -104,6 +104,7 @@ async fn routes(server: &Running) -> Vec<(String, String, Value)> {
             let body = match (method.as_str(), path.rsplit('/').next()) {
                 _ if route["requestBody"].is_null() => Value::Null,
                 (_, Some("fork")) => json!({"at": 1}),
+                (_, Some("resume")) => json!({}),
                 (_, Some("answer")) => json!({"text": "this"}),
                 (_, Some("items")) => json!({"items": [{"type": "message", "role": "user", "content": "x"}]}),
                 (_, Some("{id}")) => json!({"metadata": {"a": "b"}}),
