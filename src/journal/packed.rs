@@ -7,8 +7,10 @@
 //! A packed body is a blob, and one that would not get smaller is stored as text. So a text can't be taken for a
 //! reference, whatever it says, and bodies of older versions are read as they are.
 //!
-//!     version (1 byte) · checksum of the text (4) · bytes of references (varint) · references · literals
-//!     reference: literals before it · length · source · offset (varints)
+//! ```text
+//! version (1 byte) · checksum of the text (4) · bytes of references (varint) · references · literals
+//! reference: literals before it · length · source · offset (varints)
+//! ```
 
 /// Text that events of many runs contain, such as the names of their fields. Packed bodies refer to it, so it must never
 /// change: another dictionary needs another version.
