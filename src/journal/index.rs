@@ -146,7 +146,7 @@ impl Index {
         self.left_out.is_some()
     }
 
-    /// Frees the texts.
+    /// Frees the texts and remembers how much memory they took.
     fn leave_out(&mut self) {
         let bytes = self.left_out.unwrap_or_else(|| self.bytes());
         *self = Self { left_out: Some(bytes), last_seq: self.last_seq, ..Self::default() };

@@ -54,7 +54,7 @@ impl Sources {
     }
 }
 
-/// Reads one run.
+/// Reads a run's events, whichever runs they are shared with, and keeps the texts that they refer to.
 pub(super) struct Reader<'a> {
     db: &'a Connection,
     /// Where its events are stored, the first ones first.

@@ -11,7 +11,7 @@ use super::outcome::Status;
 use super::plan::Job;
 use super::state::{Attempt, RunState, TaskState};
 
-/// A failure mode.
+/// A known way in which runs of language models go wrong. A label says that a run did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureMode {
@@ -49,7 +49,7 @@ impl FailureMode {
 pub struct Label {
     pub mode: FailureMode,
     pub task: String,
-    /// What shows it.
+    /// What in the record shows it, in words for people.
     pub why: String,
 }
 

@@ -64,7 +64,6 @@ pub struct ResolvedModel {
 type LoadCells<T> = Mutex<HashMap<PathBuf, Arc<LoadCell<T>>>>;
 
 struct LoadCell<T> {
-    /// The model's id.
     id: String,
     model: OnceCell<Arc<T>>,
 }

@@ -153,11 +153,17 @@ def under_budget(home, draw, budget, seconds):
     return faults + ([f"budget: replay: {text}"] if status else [])
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(doc, runs):
+    """What every suite over runs of a small model is told."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary")
     parser.add_argument("model")
-    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=runs)
+    return parser
+
+
+def main():
+    parser = arguments(__doc__, 200)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     draw = random.Random(asked.seed)

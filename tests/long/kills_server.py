@@ -8,14 +8,13 @@ server is killed (-9) up to three times for a group, at moments drawn by the see
 Each must end with the answer of the run that was left alone, byte for byte. From the record it is counted that no task
 which had an accepted result before a kill is done again, and `runs replay` finds every event as recorded.
 """
-import argparse
 import pathlib
 import random
 import subprocess
 import tempfile
 import time
 
-from kills import GOALS, Home, done_again, result
+from kills import GOALS, Home, arguments, done_again, result
 from wire import Server
 
 # A resumed run that takes longer than this has not ended.
@@ -111,10 +110,7 @@ def faults_of(serving, run, expected):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("binary")
-    parser.add_argument("model")
-    parser.add_argument("--runs", type=int, default=200)
+    parser = arguments(__doc__, 200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
     asked = parser.parse_args()

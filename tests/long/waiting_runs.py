@@ -7,14 +7,13 @@ The runs end with a question. Then the server has no more threads than before, n
 --memory-mb MiB of memory more. It is killed (-9) and started again: every run still waits. All are answered, a few at a
 time, and each must go on under its own id, ask the model something and end.
 """
-import argparse
 import concurrent.futures
 import os
 import pathlib
 import tempfile
 import time
 
-from kills import Home
+from kills import Home, arguments
 from kills_server import Serving
 from wire import metric, rss_bytes
 
@@ -77,10 +76,7 @@ def settled(serving):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("binary")
-    parser.add_argument("model")
-    parser.add_argument("--runs", type=int, default=1000)
+    parser = arguments(__doc__, 1000)
     parser.add_argument("--memory-mb", type=float, default=20)
     parser.add_argument("--threads", type=int)
     asked = parser.parse_args()

@@ -5,7 +5,7 @@ use crate::band::Finish;
 use crate::event::{CallEnd, EventKind};
 use crate::state::RunState;
 
-/// A good reply.
+/// A reply that the model ended by itself, and how its call ended.
 pub(crate) fn says(text: impl Into<String>) -> (String, CallEnd) {
     (text.into(), CallEnd::Reply(Finish::Stop))
 }

@@ -175,7 +175,7 @@ impl Tables {
         self.prepare(sql).map(|_| ())
     }
 
-    /// Runs one SELECT.
+    /// Runs one SELECT and returns its rows, each with the lines of the files that it comes from where that is known.
     ///
     /// # Errors
     /// [`TableError::Refused`] when it would do something else than read the tables, [`TableError::Statement`] when it

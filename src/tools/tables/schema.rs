@@ -12,7 +12,7 @@ pub struct Place {
 
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// Name in SQL.
+    /// A valid SQL identifier, unique among its like.
     pub name: String,
     pub file: String,
     pub format: Format,
@@ -30,7 +30,7 @@ pub struct Table {
 
 #[derive(Debug, Clone)]
 pub struct Column {
-    /// Name in SQL.
+    /// A valid SQL identifier, unique among its like.
     pub name: String,
     /// Name as written in the file, or the same as `name` if there is none.
     pub title: String,

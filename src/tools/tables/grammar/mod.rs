@@ -71,7 +71,7 @@ impl Grammar {
     }
 }
 
-/// Collects rules.
+/// The rules of a grammar, each written once however often it is used.
 #[derive(Default)]
 struct Rules {
     rules: Vec<Rule>,

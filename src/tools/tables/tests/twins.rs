@@ -10,7 +10,7 @@ use super::tables;
 #[derive(Debug, Clone)]
 struct Sale {
     region: String,
-    /// Hundredths.
+    /// In hundredths, so that the twin adds whole numbers.
     amount: Option<i64>,
     count: i64,
     /// Days after 2024-01-01.
