@@ -34,7 +34,7 @@ pub(crate) struct Core {
 /// What the caller has to do now.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Waits {
-    /// Make the calls of [`Core::calls`] and report how they end.
+    /// Make the calls of [`Core::calls`], end those of [`RunState::dropped_calls`], and report how they end.
     ForCalls,
     /// Find out where inputs can be cut.
     ForSplits(Vec<SplitAsked>),
@@ -76,6 +76,10 @@ impl Core {
             let mut new = self.of_tasks();
             if new.is_empty() {
                 match self.of_strategy(ms) {
+                    // The outcome counts what they have used.
+                    Ok(moved) if ends_run(&moved) && self.state.dropped_calls().next().is_some() => {
+                        return (events, Waits::ForCalls);
+                    }
                     Ok(moved) => new = moved,
                     Err(waits) => return (events, waits),
                 }
@@ -207,7 +211,7 @@ impl Core {
             }
             Verdict::Accept(output) | Verdict::Doubt(output) => {
                 // If the check removed a loop at the end of the reply, the limit cut off nothing else.
-                let cut = ladder::is_cut(attempt) && output.trim() == attempt.output.trim();
+                let cut = attempt.is_cut() && output.trim() == attempt.output.trim();
                 vec![finished(task, Status::Completed, output, None, cut)]
             }
             Verdict::Ask(question) => match clarify::refusal(task, &question) {
@@ -468,6 +472,10 @@ impl Core {
             },
         })
     }
+}
+
+fn ends_run(events: &[EventKind]) -> bool {
+    events.iter().any(|event| matches!(event, EventKind::RunFinished { .. }))
 }
 
 fn no_such_input(input: usize, goal: &Goal) -> Ended {

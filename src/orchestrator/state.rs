@@ -3,6 +3,7 @@
 
 mod changed;
 mod damaged;
+mod dropped;
 mod replans;
 mod resume;
 mod waiting;
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::band::Finish;
 use super::cancel::StopReason;
 use super::choice::why::StrategyWhy;
 use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Split};
@@ -21,6 +23,7 @@ use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
 use super::parked::{Approval, Question, RequiredAction};
 use super::plan::{Plan, Task};
 use super::request::StrategyName;
+pub(crate) use dropped::never_begun;
 pub use replans::Replan;
 
 /// The state of a run.
@@ -208,6 +211,19 @@ pub struct Failure {
     pub doubtful: bool,
 }
 
+impl Attempt {
+    /// Whether the reply was cut off at its token limit.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.end == Some(CallEnd::Reply(Finish::Length))
+    }
+
+    /// Most tokens that the reply was allowed, if that is recorded.
+    pub(crate) fn tokens_max(&self) -> Option<u32> {
+        self.sampling["tokens_max"].as_u64().map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX))
+    }
+}
+
 impl TaskState {
     pub(super) fn new(task: Task) -> Self {
         Self {
@@ -239,6 +255,12 @@ impl TaskState {
     #[must_use]
     pub fn accepted(&self) -> Option<&str> {
         (self.status == Status::Completed).then_some(self.output.as_str())
+    }
+
+    /// The number of tokens at which a result was cut off.
+    pub(crate) fn cut_at(&self) -> u64 {
+        let cut = self.attempts.iter().rfind(|attempt| attempt.is_cut());
+        cut.or(self.attempts.last()).map_or(0, |attempt| attempt.usage.completion_tokens)
     }
 
     /// Attempts that count, which are those since the run was last resumed.
@@ -472,7 +494,10 @@ impl TaskState {
                 ..
             } => {
                 self.usage.add(*usage);
-                self.output.clone_from(output);
+                // The call of a task that was dropped gives no result.
+                if !self.has_ended() {
+                    self.output.clone_from(output);
+                }
                 let attempt = self.attempt(*attempt);
                 attempt.prompt.clone_from(prompt);
                 attempt.prompt_template.clone_from(prompt_template);
