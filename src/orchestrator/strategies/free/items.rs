@@ -56,6 +56,8 @@ pub(super) struct Planned {
     pub tasks: Vec<Task>,
     /// Why items were left out.
     pub left_out: Vec<String>,
+    /// Ids of the tasks that had failed in an earlier round and were written again. They are not done again.
+    pub repeated: Vec<String>,
 }
 
 /// The tasks of a plan that was written in a round of the run.
@@ -88,7 +90,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn take(&mut self, item: &Item) {
         let number = self.before + self.planned.tasks.len() + 1;
-        match self.task(item, number) {
+        match self.task(item, number).and_then(|task| self.not_tried(task)) {
             Ok(task) => {
                 let id = self.same_as(&task).unwrap_or_else(|| {
                     self.planned.tasks.push(task.clone());
@@ -121,11 +123,19 @@ impl Reading<'_> {
             }
             other => return Err(format!("has an unknown job {other}")),
         };
-        let failed = self.earlier.iter().filter(|earlier| !self.kept.contains(&earlier.id));
-        if failed.into_iter().any(|failed| is_same_work(failed, &task)) {
-            return Err("was tried before and failed".to_owned());
-        }
         Ok(task)
+    }
+
+    /// Refuses a task that has failed in an earlier round.
+    fn not_tried(&mut self, task: Task) -> Result<Task, String> {
+        let mut failed = self.earlier.iter().filter(|earlier| !self.kept.contains(&earlier.id));
+        match failed.find(|failed| is_same_work(failed, &task)) {
+            Some(failed) => {
+                self.planned.repeated.push(failed.id.clone());
+                Err("was tried before and failed".to_owned())
+            }
+            None => Ok(task),
+        }
     }
 
     /// The tasks that the needs of an item became. Those that were left out are needed by nobody.
