@@ -109,11 +109,13 @@ fn asked_otherwise(driver: &Driver) -> bool {
     driver.record.iter().any(|event| event.body["error"] == "the planner asks for something else in the end")
 }
 
-/// Whether a call of the planner died after tasks had followed from it. If the run was stopped before that, they are not
+/// Whether a call of the planner failed after tasks had followed from it. If the run was stopped before that, they are not
 /// there, and another plan is drawn.
 fn stands(driver: &Driver) -> bool {
-    let plan = |event: &bandmaster_journal::Event| event.body["task"] == "plan";
-    driver.record.iter().any(|event| plan(event) && event.body["status"] == "skipped")
+    let plan = |kind: &str| {
+        driver.record.iter().position(|event| event.kind == kind && event.body["task"] == "plan")
+    };
+    plan("task.partial").is_some() && plan("task.failed").is_some()
 }
 
 #[test]

@@ -121,5 +121,6 @@ pub(super) fn is_unfinished(goal: &Goal, state: &RunState, round: usize) -> bool
     let is_edited = round == 0 && state.approval.edited.is_some();
     let whole = planned(goal, state, round);
     (rounds::is_cut_short(plan) && !is_edited)
-        || whole.is_some_and(|whole| !rounds::are_added(state, round, &whole.tasks))
+        // A reply that can't be read says nothing of the tasks that are still to come.
+        || whole.is_none_or(|whole| !rounds::are_added(state, round, &whole.tasks))
 }
