@@ -30,6 +30,7 @@ mod replay;
 mod report;
 mod request;
 mod run;
+mod runaway;
 #[cfg(test)]
 mod simulation;
 mod start;

@@ -58,6 +58,8 @@ pub(super) struct Planned {
     pub tasks: Vec<Task>,
     /// Why items were left out.
     pub left_out: Vec<String>,
+    /// Ids of the tasks that had failed in an earlier round and were written again. They are not done again.
+    pub repeated: Vec<String>,
     /// The items that became tasks, one for each, under the ids of the tasks.
     items: Vec<Item>,
 }
@@ -99,7 +101,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn take(&mut self, item: &Item) {
         let number = self.before + self.planned.tasks.len() + 1;
-        match self.task(item, number) {
+        match self.task(item, number).and_then(|task| self.not_tried(task)) {
             Ok(task) => {
                 let id = self.same_as(&task).unwrap_or_else(|| self.keep(item, task));
                 self.stands_for.push((item.id.clone(), id));
@@ -140,11 +142,19 @@ impl Reading<'_> {
             }
             other => return Err(format!("has an unknown job {other}")),
         };
-        let failed = self.earlier.iter().filter(|earlier| !self.kept.contains(&earlier.id));
-        if failed.into_iter().any(|failed| is_same_work(failed, &task)) {
-            return Err("was tried before and failed".to_owned());
-        }
         Ok(task)
+    }
+
+    /// Refuses a task that has failed in an earlier round.
+    fn not_tried(&mut self, task: Task) -> Result<Task, String> {
+        let mut failed = self.earlier.iter().filter(|earlier| !self.kept.contains(&earlier.id));
+        match failed.find(|failed| is_same_work(failed, &task)) {
+            Some(failed) => {
+                self.planned.repeated.push(failed.id.clone());
+                Err("was tried before and failed".to_owned())
+            }
+            None => Ok(task),
+        }
     }
 
     /// The tasks that the needs of an item became. Those that were left out are needed by nobody.
