@@ -112,7 +112,7 @@ fn every_plan_that_is_shown_can_be_given_back_and_is_what_will_be_carried_out() 
 
 #[test]
 fn a_free_run_without_a_plan_of_the_planner_can_not_be_edited() {
-    let (free, goal) = (strategies::named(StrategyName::Free).unwrap(), goal(GOALS[0], 1));
+    let (free, goal) = (strategies::named(StrategyName::Free).unwrap(), goal(GOALS[0], 0));
     let state = parked(&free, &goal, |_| "no plan".to_owned());
     let action = state.required_action.clone().unwrap();
     assert_eq!((&action.plan, &action.plan_fields), (&None, &None));
