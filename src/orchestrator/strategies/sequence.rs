@@ -99,7 +99,7 @@ impl Strategy for Sequence {
             Job::Plan => check_steps(reply, goal.topic(EXAMPLES_OWN), state),
             Job::Synthesis => check_answer(reply, state),
             _ => match check_text(&reply.text) {
-                Ok(text) => asking::check(task, state, text),
+                Ok(text) => asking::check(task, goal, state, text),
                 Err(why) => Verdict::reject(why),
             },
         }

@@ -1,7 +1,8 @@
 //! Makes tasks of the items that the planner has written. Each item is judged by itself and by those before it, so that
 //! the tasks of an unfinished plan are the first ones of the whole plan.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::EXAMPLES_OWN;
 use super::registry::{Figure, input_names, skill};
@@ -25,7 +26,7 @@ struct Written {
     tasks: Vec<Item>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 struct Item {
     id: String,
     task: Work,
@@ -33,20 +34,21 @@ struct Item {
     needs: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Each job has some of these fields.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 struct Work {
     job: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     input: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     title: String,
-    #[serde(default, rename = "do")]
+    #[serde(default, rename = "do", skip_serializing_if = "String::is_empty")]
     instruction: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     result: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     worker: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     figure: String,
 }
 
@@ -58,6 +60,15 @@ pub(super) struct Planned {
     pub left_out: Vec<String>,
     /// Ids of the tasks that had failed in an earlier round and were written again. They are not done again.
     pub repeated: Vec<String>,
+    /// The items that became tasks, one for each, under the ids of the tasks.
+    items: Vec<Item>,
+}
+
+impl Planned {
+    /// The plan of these tasks as the planner would have written it, which a user may edit.
+    pub(super) fn written(&self) -> Value {
+        json!({"tasks": self.items})
+    }
 }
 
 /// The tasks of a plan that was written in a round of the run.
@@ -92,14 +103,22 @@ impl Reading<'_> {
         let number = self.before + self.planned.tasks.len() + 1;
         match self.task(item, number).and_then(|task| self.not_tried(task)) {
             Ok(task) => {
-                let id = self.same_as(&task).unwrap_or_else(|| {
-                    self.planned.tasks.push(task.clone());
-                    task.id
-                });
+                let id = self.same_as(&task).unwrap_or_else(|| self.keep(item, task));
                 self.stands_for.push((item.id.clone(), id));
             }
             Err(why) => self.planned.left_out.push(format!("{} {why}", item.id)),
         }
+    }
+
+    /// Adds the task that an item has become, and returns its id.
+    fn keep(&mut self, item: &Item, task: Task) -> String {
+        let (id, mut work) = (task.id.clone(), item.task.clone());
+        if task.job != Job::Calculate {
+            work.worker.clone_from(&task.worker);
+        }
+        self.planned.items.push(Item { id: id.clone(), task: work, needs: task.needs.clone() });
+        self.planned.tasks.push(task);
+        id
     }
 
     /// The task that an item repeats. What it would give is there already, or comes from that task.

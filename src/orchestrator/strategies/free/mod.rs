@@ -108,6 +108,8 @@ impl Free {
         if edited && !planned.left_out.is_empty() {
             return Some(Move::refuse(planned.left_out.join("; ")));
         }
+        // A plan that the user may edit is shown in the form in which it is edited.
+        let written = (state.asked.approve && plan.accepted().is_some()).then(|| planned.written());
         let tasks = rounds::new_tasks(state, planned.tasks);
         if tasks.is_empty() && plan.has_ended() && round == 0 && rounds::added(state).is_empty() {
             // There is no plan that the user could edit.
@@ -117,9 +119,6 @@ impl Free {
             return None;
         }
         let told = |task: &Task| json!({"id": task.id, "task": task.instruction, "needs": task.needs});
-        // A plan that the user may edit is shown as it is written.
-        let written = plan.accepted().filter(|_| state.asked.approve);
-        let written = written.and_then(|json| serde_json::from_str(json).ok());
         let told = || json!({"tasks": tasks.iter().map(told).collect::<Vec<_>>()});
         let proposed = Some(written.unwrap_or_else(told));
         Some(Move::Add { tasks, proposed })
