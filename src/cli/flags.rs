@@ -112,7 +112,8 @@ pub struct RunFlags {
     #[command(flatten)]
     pub band: BandFlags,
     /// Show the plan before it is carried out, and wait for your approval. On a terminal you are asked; elsewhere the run
-    /// ends with exit status 4, and `runs answer` goes on with it
+    /// ends with exit status 4, and `runs answer` goes on with it. Only the first plan is shown: if tasks of it fail and
+    /// the planner plans again, the run doesn't wait
     #[arg(long)]
     pub approve: bool,
     /// Stop after this many tokens and give the best answer so far. Generated tokens count, and prompt tokens that are

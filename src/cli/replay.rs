@@ -39,6 +39,7 @@ pub fn replay(
     json: bool,
 ) -> Result<ExitCode, CliError> {
     let (run, again) = recorded(journal, id)?;
+    let again = again.without_own_strategy()?;
     let replayed = replay_run(&run, &again, None);
     let verified =
         verified_with.map(|band| computed_again(config, band, again.state(), &replayed)).transpose()?;

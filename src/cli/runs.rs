@@ -54,7 +54,7 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
             }
         }
         RunsCommand::Resume(rerun) => {
-            let mut start = resume(&journal, &journal.find(&rerun.id)?)?;
+            let mut start = resume(&journal, &journal.find(&rerun.id)?)?.without_own_strategy()?;
             inputs::read_again(&mut start)?;
             execute(config, &rerun.band, &rerun.execution, start, &[])
         }
@@ -64,7 +64,7 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
                 (text, Some(task), None) => Answer::Task { task, text: text.unwrap_or_default() },
                 (text, None, None) => Answer::Text(text.unwrap_or_default()),
             };
-            let start = answer(&journal, &journal.find(&rerun.id)?, given)?;
+            let start = answer(&journal, &journal.find(&rerun.id)?, given)?.without_own_strategy()?;
             if matches!(start.kind, StartKind::Answered(Answer::Approval { approve: false })) {
                 return end_parked(config, start);
             }
@@ -72,7 +72,7 @@ pub fn runs(config: &Config, command: RunsCommand) -> Result<ExitCode, CliError>
         }
         RunsCommand::Fork { rerun, at, set } => {
             let set = settings(&set)?;
-            let start = fork(&journal, &journal.find(&rerun.id)?, at, set)?;
+            let start = fork(&journal, &journal.find(&rerun.id)?, at, set)?.without_own_strategy()?;
             execute(config, &rerun.band, &rerun.execution, start, &[])
         }
         RunsCommand::Replay { id, verify, band, json } => {

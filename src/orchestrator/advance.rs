@@ -17,6 +17,7 @@ use super::parked::RequiredAction;
 use super::plan::{Job, Plan, PlanError, Task};
 use super::report::{conclude, conclude_early};
 use super::request::{StrategyError, StrategyName};
+use super::runaway;
 use super::state::{Attempt, RunState, TaskState};
 use super::strategies::named;
 use super::strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
@@ -72,10 +73,12 @@ impl Core {
     /// Everything that follows from the state, in order and already taken into it, and what to wait for after that.
     pub(crate) fn advance(&mut self, ms: u64) -> (Vec<EventKind>, Waits) {
         let mut events = Vec::new();
+        let mut moves = 0;
         loop {
             let mut new = self.of_tasks();
             if new.is_empty() {
-                match self.of_strategy(ms) {
+                moves += 1;
+                match self.of_strategy(moves, ms) {
                     // The outcome counts what they have used.
                     Ok(moved) if ends_run(&moved) && self.state.dropped_calls().next().is_some() => {
                         return (events, Waits::ForCalls);
@@ -258,11 +261,14 @@ impl Core {
         vec![started, ended]
     }
 
-    fn of_strategy(&self, ms: u64) -> Result<Vec<EventKind>, Waits> {
+    /// The events of the strategy's next move, which is number `moves` of those in a row.
+    fn of_strategy(&self, moves: usize, ms: u64) -> Result<Vec<EventKind>, Waits> {
         if self.state.approval.declined.is_some() && self.state.plan.is_none() {
             return Ok(vec![self.end(Ended::default(), ms)]);
         }
-        match self.next_move() {
+        let moved = self.next_move();
+        let refusal = runaway::refusal(&moved, &self.goal, &self.state, moves);
+        match moved {
             Move::Answer(ended) if self.ends_early() => {
                 let outcome = Box::new(conclude_early(&self.state, ended, ms));
                 Ok(vec![EventKind::RunFinished { outcome }])
@@ -272,10 +278,8 @@ impl Core {
             Move::Add { .. } | Move::Replan { .. } | Move::Split(_) if self.state.is_stopped() => {
                 Ok(vec![self.end(Ended::default(), ms)])
             }
-            Move::Split(asked) => match asked.iter().find(|one| one.input >= self.goal.inputs.len()) {
-                Some(SplitAsked { input, .. }) => Ok(vec![self.end(no_such_input(*input, &self.goal), ms)]),
-                None => Err(Waits::ForSplits(asked)),
-            },
+            _ if refusal.is_some() => Ok(vec![self.end(Ended { error: refusal, ..Ended::default() }, ms)]),
+            Move::Split(asked) => Err(Waits::ForSplits(asked)),
             Move::Add { tasks, proposed } if self.needs_approval(&tasks) => {
                 self.propose(&tasks, proposed, ms)
             }
@@ -476,13 +480,6 @@ impl Core {
 
 fn ends_run(events: &[EventKind]) -> bool {
     events.iter().any(|event| matches!(event, EventKind::RunFinished { .. }))
-}
-
-fn no_such_input(input: usize, goal: &Goal) -> Ended {
-    let count = goal.inputs.len();
-    let error =
-        format!("the strategy asks where to cut input {input}, but the run has {count}: this is a bug in it");
-    Ended { error: Some(error), ..Ended::default() }
 }
 
 /// The last attempt, if its call has ended and nothing was decided about it yet.

@@ -138,3 +138,6 @@ fn check_form(schema: &Value, plan: &Value) -> Result<(), PlanRefused> {
     let place = if place.is_empty() { "the plan".to_owned() } else { place };
     Err(PlanRefused::Form { place, why: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -265,35 +265,6 @@ pub(crate) fn check_text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Most words of a reply that only asks for something.
-const REQUEST_WORDS_MAX: usize = 60;
-const REQUEST_SENTENCES_MAX: usize = 2;
-
-/// The question in a reply that asks the reader for something instead of giving a result, such as "Could you tell me
-/// the name of the shop?". A reply may mark a question with `QUESTION:`.
-#[must_use]
-pub(crate) fn request_in(reply: &str) -> Option<String> {
-    const VERBS: [&str; 10] =
-        ["provide", "share", "specify", "clarify", "tell", "give", "send", "attach", "confirm", "describe"];
-    let reply = reply.trim();
-    if let Some(marked) = reply.strip_prefix("QUESTION:") {
-        return Some(marked.trim().to_owned()).filter(|question| !question.is_empty());
-    }
-    let asks = |sentence: &&str| {
-        let said = words(sentence);
-        said.windows(2).any(|pair| pair[0] == "please" && VERBS.contains(&pair[1].as_str()))
-            || said.windows(3).any(|three| {
-                matches!(three[0].as_str(), "could" | "can" | "would" | "will")
-                    && three[1] == "you"
-                    && (three[2] == "please" || VERBS.contains(&three[2].as_str()))
-            })
-    };
-    let sentences = sentences(reply);
-    let is_short = sentences.len() <= REQUEST_SENTENCES_MAX && words(reply).len() <= REQUEST_WORDS_MAX;
-    let is_request = is_short && sentences.iter().any(asks);
-    is_request.then(|| reply.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,31 +312,6 @@ mod tests {
             "Bees need room. They fly far in summer. 1.\nThey fly far in summer. They fly far in summer.";
         assert_eq!(before_repetition(text), "Bees need room. They fly far in summer. 1.");
         assert_eq!(before_repetition("One. Two. One. Two."), "One. Two. One. Two.");
-    }
-
-    #[test]
-    fn a_reply_that_only_asks_for_something_is_told_from_a_result() {
-        for reply in [
-            "QUESTION: Which shop do you mean?",
-            "Please provide the report.",
-            "I'm sorry, but I don't know your company. Could you please tell me its name?",
-            "Can you share the list of guests?",
-        ] {
-            assert!(request_in(reply).is_some(), "{reply}");
-        }
-        for reply in [
-            "The shop is called Miller & Sons.",
-            "Who owns the shop? Ada Brown owns it.",
-            "They provide bread, and you can tell it by the smell.",
-            "You are invited to our party. Please let us know by Friday.",
-            "QUESTION: ",
-        ] {
-            assert_eq!(request_in(reply), None, "{reply}");
-        }
-        assert_eq!(request_in("QUESTION: Which one?").as_deref(), Some("Which one?"));
-        let letter =
-            format!("Dear Ada, {} Please send the bill.", "we like the bread that you bake. ".repeat(10));
-        assert_eq!(request_in(&letter), None);
     }
 
     #[test]

@@ -40,10 +40,10 @@ pub(crate) fn refusal(task: &TaskState, question: &str) -> Option<String> {
     }
 }
 
-/// Id of the planner's call that looks for the answer to the last question of a task.
+/// Id of the planner's call that looks for the answer to the last question of a task. No two questions share one.
 #[must_use]
 pub(crate) fn id(task: &TaskState) -> String {
-    format!("{}.question{}", task.id, task.questions.len())
+    format!("{}.question{}", task.id, task.questions_withdrawn + task.questions.len())
 }
 
 /// The planner's call that looks for the answer to an open question.
@@ -123,8 +123,10 @@ pub(crate) fn add_answers(messages: &mut [Message], questions: &[Question]) {
 #[cfg(test)]
 mod tests {
     use super::super::band::CallUsage;
-    use super::super::goal::plain_goal;
+    use super::super::event::EventKind;
+    use super::super::goal::{BandInfo, plain_goal};
     use super::super::request::Input;
+    use super::super::state::RunState;
     use super::*;
 
     fn found(goal: &Goal, question: &str, quote: &str, answer: &str) -> Option<String> {
@@ -156,6 +158,44 @@ mod tests {
             let given = found(&goal, question, quote, answer);
             assert_eq!(given.as_deref(), expected.then_some(answer), "{question} {answer}");
         }
+    }
+
+    #[test]
+    fn a_question_after_one_that_was_withdrawn_has_another_name() {
+        let of = |id: &str, needs: &[&str]| Task {
+            id: id.to_owned(),
+            job: Job::Step,
+            needs: needs.iter().map(|need| (*need).to_owned()).collect(),
+            ..Task::default()
+        };
+        let task = || "t2".to_owned();
+        let asks = |attempt: u32| {
+            let (worker, model, rung) = ("w".to_owned(), "m".to_owned(), 0);
+            let question = format!("Which of {attempt}?");
+            [
+                EventKind::TaskStarted { task: task(), attempt, worker, model, rung },
+                EventKind::TaskAsked { task: task(), attempt, question },
+            ]
+        };
+        let forked = EventKind::RunForked {
+            run: "r2".to_owned(),
+            from: "r".to_owned(),
+            at: 3,
+            set: [("output.t1".to_owned(), "another result".to_owned())].into(),
+            band: BandInfo::default(),
+        };
+        let mut state = RunState::new("r", 0);
+        let mut ids = Vec::new();
+        let mut take = |events: Vec<EventKind>| {
+            events.iter().for_each(|event| state.apply(state.last_seq + 1, 0, event));
+            ids.push(id(state.task("t2").expect("it was added")));
+        };
+        take(
+            [vec![EventKind::TasksAdded { tasks: vec![of("t1", &[]), of("t2", &["t1"])] }], asks(1).to_vec()]
+                .concat(),
+        );
+        take([vec![forked], asks(2).to_vec()].concat());
+        assert_eq!(ids, ["t2.question1", "t2.question2"]);
     }
 
     #[test]

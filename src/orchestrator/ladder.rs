@@ -70,7 +70,7 @@ impl<'a> Past<'a> {
         for attempt in attempts {
             let Some(failure) = &attempt.failure else {
                 // It asked a question, and the same worker goes on with the answer.
-                past.repeats = 0;
+                (past.rung, past.repeats) = (attempt.rung, 0);
                 continue;
             };
             past.last = Some(failure.class);

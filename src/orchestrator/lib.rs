@@ -31,6 +31,7 @@ mod replay;
 mod report;
 mod request;
 mod run;
+mod runaway;
 #[cfg(test)]
 mod simulation;
 mod start;

@@ -103,7 +103,8 @@ impl Task {
     pub fn reads(&self, input: usize) -> bool {
         match &self.job {
             Job::Read => self.input.as_ref().is_some_and(|slice| slice.index == input),
-            Job::Answer | Job::Clarify { .. } | Job::Write { .. } | Job::Step | Job::Ballot { .. } => true,
+            Job::Answer => self.input.as_ref().is_none_or(|slice| slice.index == input),
+            Job::Clarify { .. } | Job::Write { .. } | Job::Step | Job::Ballot { .. } => true,
             Job::Plan | Job::Synthesis | Job::Calculate | Job::Unrecorded => false,
         }
     }
@@ -130,7 +131,7 @@ pub enum Job {
     Synthesis,
     /// The planner looks for the answer to another task's question.
     Clarify { task: String, question: String },
-    /// The whole goal in one call.
+    /// The whole goal in one call, from all inputs or from the one that the task reads.
     Answer,
     /// An input is read for what the plan asks of each.
     Read,

@@ -22,7 +22,7 @@ templates! {
     DIRECT_ANSWER = "direct.answer", 1;
     FREE_PLAN = "free.plan", 1;
     /// After tasks of an earlier plan.
-    FREE_PLAN_AGAIN = "free.plan-again", 1;
+    FREE_PLAN_AGAIN = "free.plan-again", 2;
     FREE_READ = "free.read", 1;
     FREE_STEP = "free.step", 1;
     FREE_WRITE = "free.write", 1;

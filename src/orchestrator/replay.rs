@@ -64,7 +64,8 @@ pub struct RecordedCall {
     pub accepted: bool,
 }
 
-/// Replays a run. `start` is the run as it was asked for, with its inputs. The state is carried from event to event, so
+/// Replays a run. `run` and `start` come from [`recorded`](super::start::recorded). `custom` is the strategy of the run
+/// if it comes from outside this crate; without it, nothing that followed from it is computed as recorded. The state is carried from event to event, so
 /// that the time grows with the number of events and not with the size of the state at each of them.
 #[must_use]
 pub fn replay(run: &RecordedRun, start: &RunStart, custom: Option<&Arc<dyn Strategy>>) -> Replayed {

@@ -66,10 +66,7 @@ fn conclude_with(state: &RunState, mut ended: Ended, unfinished: bool, wall_ms: 
         strategy_why: state.strategy_why.clone().unwrap_or_default(),
         tasks: state.plan_tasks().map(report).collect(),
         planner_tasks: state.planner_tasks().map(report).collect(),
-        usage: usage(
-            state.tasks.iter().flat_map(|task| task.attempts.iter().chain(&task.abandoned)),
-            wall_ms,
-        ),
+        usage: usage(state.calls(), wall_ms),
         missing: ended.missing,
         warnings: Vec::new(),
         error: ended.error,

@@ -50,7 +50,10 @@ pub async fn run(
     run_with(None, band, start, journal, observer, cancel).await
 }
 
-/// The same, with a strategy from outside this crate if there is one.
+/// The same, with a strategy from outside this crate if there is one. The record doesn't have the strategy itself, so
+/// whoever goes on with such a run ([`resume`](super::start::resume), [`answer_with`](super::start::answer_with),
+/// [`fork`](super::start::fork)) or replays it ([`replay`](super::replay::replay)) gives the same one. The command line
+/// has none, so it can show such a run and not go on with it.
 ///
 /// # Errors
 /// As [`run`].

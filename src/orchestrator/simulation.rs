@@ -104,11 +104,19 @@ fn dropped(driver: &Driver) -> bool {
     driver.record.iter().any(|event| event.body["error"] == "nobody needs it")
 }
 
-/// Whether a call of the planner died after tasks had followed from it. If the run was stopped before that, they are not
+/// Whether readings of a question that the plan did not ask in the end were dropped. How far they came by then depends on
+/// the order in which calls end; the answer does not.
+fn asked_otherwise(driver: &Driver) -> bool {
+    driver.record.iter().any(|event| event.body["error"] == "the planner asks for something else in the end")
+}
+
+/// Whether a call of the planner failed after tasks had followed from it. If the run was stopped before that, they are not
 /// there, and another plan is drawn.
 fn stands(driver: &Driver) -> bool {
-    let plan = |event: &bandmaster_journal::Event| event.body["task"] == "plan";
-    driver.record.iter().any(|event| plan(event) && event.body["status"] == "skipped")
+    let plan = |kind: &str| {
+        driver.record.iter().position(|event| event.kind == kind && event.body["task"] == "plan")
+    };
+    plan("task.partial").is_some() && plan("task.failed").is_some()
 }
 
 #[test]
@@ -123,7 +131,11 @@ fn a_killed_run_ends_as_it_would_have_in_whatever_order_its_calls_end() {
         let outcome = driver.run();
         kills += driver.happened.kills;
         if !dropped(&undisturbed) && !dropped(&driver) {
-            assert_eq!(result(&outcome), result(&expected), "{} kills", driver.happened.kills);
+            let (mut is, mut expected) = (result(&outcome), result(&expected));
+            if asked_otherwise(&undisturbed) || asked_otherwise(&driver) {
+                (is.2, expected.2) = (Vec::new(), Vec::new());
+            }
+            assert_eq!(is, expected, "{} kills", driver.happened.kills);
         }
     });
     eprintln!("{kills} kills");

@@ -38,6 +38,11 @@ pub enum StartError {
     Unrecorded { id: String },
     #[error("run {id} was recorded by an earlier version, which did not record what its tasks are")]
     EarlierVersion { id: String },
+    #[error(
+        "run {id} has a strategy from outside this program: go on with it, or replay it, in the program that has the \
+strategy (`run_with` and `replay` of the library)"
+    )]
+    OwnStrategy { id: String },
     #[error("text is empty: give the answer")]
     NoAnswer,
     #[error("run {id} waits for approval of its plan: answer yes or no, or give an edited plan")]
@@ -136,6 +141,20 @@ impl RunStart {
         request.goal.clone_from(&state.goal);
         request.seed = state.asked.seed;
         request
+    }
+
+    /// The same, unless the run has a strategy from outside this crate, without which it can't go on.
+    ///
+    /// # Errors
+    /// When it has one.
+    pub fn without_own_strategy(self) -> Result<Self, StartError> {
+        let strategy = self.state.strategy.or(self.request.strategy);
+        // Whoever declines needs no strategy.
+        let declines = self.kind == StartKind::Answered(Answer::Approval { approve: false });
+        if strategy == Some(StrategyName::Other) && !declines {
+            return Err(StartError::OwnStrategy { id: self.state.id });
+        }
+        Ok(self)
     }
 
     /// The id of the recorded run that goes on; `None` for a new one.
@@ -239,6 +258,9 @@ pub fn answer_with(
     };
     let answer = fitting(id, action, answer)?;
     let mut start = from_record(journal, &run, StartKind::Answered(answer))?;
+    if matches!(start.kind, StartKind::Answered(Answer::Plan { .. })) && strategy.is_none() {
+        start = start.without_own_strategy()?;
+    }
     if let StartKind::Answered(Answer::Plan { plan }) = &mut start.kind {
         let core = start.state.clone();
         let facts = core.strategy_why.clone().unwrap_or_default().facts;
@@ -265,6 +287,10 @@ fn fitting(id: &str, action: &RequiredAction, answer: Answer) -> Result<Answer, 
             _ => Err(StartError::NeedsApproval { id: id() }),
         },
         (ActionKind::ApprovePlan, Answer::Task { .. }) => Err(StartError::NeedsApproval { id: id() }),
+        (ActionKind::ApprovePlan, Answer::Plan { plan }) if action.plan.as_ref() == Some(&plan) => {
+            // It was not edited.
+            Ok(Answer::Approval { approve: true })
+        }
         (ActionKind::AnswerQuestion, Answer::Text(text)) => match &action.questions[..] {
             [] => Ok(Answer::Text(text)),
             [one] => Ok(Answer::Task { task: one.task.clone(), text }),

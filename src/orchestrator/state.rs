@@ -4,6 +4,7 @@
 mod changed;
 mod damaged;
 mod dropped;
+mod forgotten;
 mod replans;
 mod resume;
 mod waiting;
@@ -24,6 +25,7 @@ use super::parked::{Approval, Question, RequiredAction};
 use super::plan::{Plan, Task};
 use super::request::StrategyName;
 pub(crate) use dropped::never_begun;
+use forgotten::Forgotten;
 pub use replans::Replan;
 
 /// The state of a run.
@@ -83,6 +85,9 @@ pub struct RunState {
     /// What the run had used when its present budget began.
     #[serde(skip)]
     pub budget_from: Used,
+    /// What was spent on tasks that the run has forgotten.
+    #[serde(skip)]
+    forgotten: Forgotten,
     /// The times that the planner was asked again, in order.
     #[serde(skip)]
     pub replans: Vec<Replan>,
@@ -135,6 +140,9 @@ pub struct TaskState {
     /// What the task asked, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<Question>,
+    /// Number of questions that it had asked without an answer when it was begun anew. Their names are not used again.
+    #[serde(skip)]
+    pub questions_withdrawn: usize,
     /// Start of the first attempt, in milliseconds since the run began.
     pub started_ms: Option<u64>,
     /// End of the task, in milliseconds since the run began.
@@ -234,6 +242,7 @@ impl TaskState {
             output: String::new(),
             attempts: Vec::new(),
             questions: Vec::new(),
+            questions_withdrawn: 0,
             started_ms: None,
             finished_ms: None,
             error: None,
@@ -286,7 +295,9 @@ impl TaskState {
             self.earlier_attempts = self.attempts.len();
         }
         if anew {
+            let asked = self.questions.len();
             self.questions.retain(|question| question.answer.is_some());
+            self.questions_withdrawn += asked - self.questions.len();
         }
         self.status = match self.attempts_now().is_empty() {
             _ if self.open_question().is_some() => Status::RequiresAction,
@@ -334,6 +345,7 @@ impl RunState {
             stopped: None,
             budgets_reached: Vec::new(),
             budget_from: Used::default(),
+            forgotten: Forgotten::default(),
             replans: Vec::new(),
             answers: Vec::new(),
             approval: Approval::default(),

@@ -13,6 +13,9 @@ use super::request::StrategyName;
 use super::state::RunState;
 
 /// A way to work on a goal.
+///
+/// [`run_with`](super::run::run_with) works on a run with a strategy from outside this crate.
+/// [`replay`](super::replay::replay) replays such a run, if it is given the strategy; the command line can't.
 pub trait Strategy: Send + Sync {
     /// The name in flags, events and reports; [`StrategyName::Other`] for a strategy from outside this crate.
     fn name(&self) -> StrategyName {

@@ -115,3 +115,13 @@ fn trouble_of_one_that_stands_in_may_pass_too() {
     let bad = [(0, Content, None), (1, Content, None), (2, Transient, None)];
     assert_eq!(then(Job::Plan, &ladder, &bad), "reader 250");
 }
+
+#[test]
+fn a_worker_that_asked_goes_on_with_the_answer_though_one_before_it_can_be_had_again() {
+    let ladder = ["finder", "writer", "reader"];
+    let mut state =
+        task(Job::Read, &ladder, &[(0, FailureClass::Resource, None), (2, FailureClass::Content, None)]);
+    // It asked instead of failing. The writer was passed over when it did.
+    state.attempts[1].failure = None;
+    assert_eq!(next(&state, &band()), Next::Try { rung: 2, wait_ms: 0 });
+}

@@ -502,7 +502,8 @@ fn repeats(before: &[Made]) -> bool {
 fn check_rung(task: &str, before: &[Made], rung: usize) {
     let Some(last) = before.last() else { return assert_eq!(rung, 0, "{task} begins high on its ladder") };
     if last.asked {
-        return assert_eq!(rung, last.rung, "{task} goes on with the answer to its question");
+        // With another band, its worker may not be there any more.
+        return assert!(rung >= last.rung, "{task} goes on with the answer to its question, on rung {rung}");
     }
     assert!(last.failure.is_some(), "{task} is tried again before the last attempt was judged");
     let passing = |made: &&Made| made.rung == last.rung && made.failure == Some(FailureClass::Transient);

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::play::{play, says};
-use crate::advance::Core;
+use super::play::{output, play, says};
+use crate::advance::{Core, Waits};
 use crate::band::Reply;
-use crate::event::EventKind;
+use crate::event::{EventKind, Split};
 use crate::goal::{Goal, PLANNER, plain_goal};
 use crate::outcome::{Outcome, Status};
 use crate::plan::{Job, Task};
+use crate::request::Input;
 use crate::state::RunState;
 use crate::strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
 
@@ -46,7 +47,9 @@ fn task(id: &str, job: Job, needs: &[&str]) -> Task {
 }
 
 fn core(state: RunState, moves: fn(&RunState) -> Move) -> Core {
-    Core::new(Arc::new(plain_goal("a goal")), state, Some(Arc::new(Moves(moves))))
+    let mut goal = plain_goal("a goal");
+    goal.inputs.push(Input { name: "a.md".to_owned(), text: "a text".to_owned() });
+    Core::new(Arc::new(goal), state, Some(Arc::new(Moves(moves))))
 }
 
 fn work(core: Core) -> (Vec<EventKind>, Outcome) {
@@ -107,7 +110,73 @@ fn a_strategy_that_asks_where_to_cut_an_input_that_is_not_there_fails_and_says_s
     let asked =
         |_: &RunState| Move::Split(vec![SplitAsked { input: 7, worker: PLANNER.to_owned(), tokens_max: 9 }]);
     let error = work(core(RunState::new("r", 0), asked)).1.error.unwrap_or_default();
-    assert!(error.contains("input 7, but the run has 0"), "{error}");
+    assert!(error.contains("input 7, but the run has 1"), "{error}");
+}
+
+fn replan() -> Move {
+    Move::Replan { why: "why not".to_owned(), kept: Vec::new(), dropped: Vec::new() }
+}
+
+fn split(tokens_max: usize) -> Move {
+    Move::Split(vec![SplitAsked { input: 0, worker: PLANNER.to_owned(), tokens_max }])
+}
+
+/// The error of a run whose strategy has a bug, which may be that its run would never end.
+fn fault(moves: fn(&RunState) -> Move) -> String {
+    let mut core = core(RunState::new("r", 0), moves);
+    loop {
+        match core.advance(0).1 {
+            Waits::Over => break,
+            Waits::ForSplits(asked) => {
+                let split = |SplitAsked { input, worker, tokens_max }| Split {
+                    input,
+                    worker,
+                    tokens_max,
+                    parts: Vec::new(),
+                };
+                core.take(0, &EventKind::InputsSplit { splits: asked.into_iter().map(split).collect() });
+            }
+            Waits::ForCalls => {
+                let planned = core.calls(&|_, _| false).swap_remove(0);
+                core.take(0, &output(planned, says("a result")));
+            }
+        }
+    }
+    let outcome = core.state.outcome.expect("the run has ended");
+    assert_eq!(outcome.status, Status::Failed);
+    outcome.error.unwrap_or_default()
+}
+
+#[test]
+fn a_run_that_would_never_end_fails_and_says_that_the_strategy_has_a_bug() {
+    let check = |moves: fn(&RunState) -> Move, expected: &str| {
+        let error = fault(moves);
+        assert!(error.contains(expected) && error.ends_with("this is a bug in it"), "{error}");
+    };
+    check(|_| replan(), "plans again more than 100 times");
+    // Each new plan is made after a call.
+    check(
+        |state| match state.tasks.last() {
+            Some(last) if !last.has_ended() => Move::Wait,
+            _ if state.tasks.len() > state.replans.len() => replan(),
+            _ => Move::add(task(&format!("plan{}", state.tasks.len()), Job::Plan, &[])),
+        },
+        "plans again more than 100 times",
+    );
+    check(
+        |state| Move::add(task(&format!("t{}", state.tasks.len()), Job::Calculate, &[])),
+        "makes more than 1000 moves without waiting for a call",
+    );
+    check(
+        |_| {
+            let tasks = (0..100_001).map(|number| task(&format!("t{number}"), Job::Calculate, &[]));
+            Move::Add { tasks: tasks.collect(), proposed: None }
+        },
+        "adds more than 100000 tasks",
+    );
+    check(|_| split(9), "asks again where to cut input 0 for planner");
+    check(|state| split(state.splits.len()), "asks in more than 100 ways where to cut input 0");
+    check(|_| Move::Split(Vec::new()), "asks to cut no input");
 }
 
 #[test]

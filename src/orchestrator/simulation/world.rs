@@ -115,6 +115,9 @@ impl World {
         ]);
         let mut world = Self::of(strategy, &mut random, seed);
         world.request.approve = Random::new(hash(seed, &["approve"], &[])).one_in(4);
+        if strategy == StrategyName::Free {
+            world.facts.inputs_fit_together = !Random::new(hash(seed, &["fit"], &[])).one_in(3);
+        }
         world
     }
 

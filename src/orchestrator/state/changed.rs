@@ -49,9 +49,8 @@ impl RunState {
     fn plan_anew(&mut self) {
         self.plan = None;
         self.replans.clear();
-        self.tasks.retain(|task| task.task.job == Job::Plan);
-        self.tasks.truncate(1);
-        self.places = (0..).zip(&self.tasks).map(|(place, task)| (task.id.clone(), place)).collect();
+        let first = self.tasks.iter().find(|task| task.task.job == Job::Plan).map(|task| task.id.clone());
+        self.forget(|task| Some(&task.id) == first.as_ref());
     }
 }
 
@@ -75,14 +74,22 @@ mod tests {
         let ended = |task: &str, status: &str| {
             ("task.finished", json!({"task": task, "status": status, "output": task}))
         };
+        let said = |task: &str, tokens: u64| {
+            let details = json!({"cached_tokens": 0});
+            let usage =
+                json!({"prompt_tokens": tokens, "completion_tokens": 1, "prompt_tokens_details": details});
+            ("task.output", json!({"task": task, "end": {"reply": "stop"}, "usage": usage, "steps": [3, 6]}))
+        };
         let band = BandInfo::default();
         let changed = json!([{"input": 0, "name": "x", "tokens": 9, "text": "longer"}]);
         let events = [
             ("run.started", json!({"goal": "g", "inputs": [{"name": "x", "tokens": 1}]})),
             ("strategy.chosen", json!({"strategy": "free"})),
             ("tasks.added", json!({"tasks": [task("plan", "plan")]})),
+            said("plan", 5),
             ended("plan", "completed"),
             ("tasks.added", json!({"tasks": [reading, task("t2", "step")]})),
+            said("t1", 70),
             ended("t1", "completed"),
             ended("t2", "failed"),
             ("replan.started", json!({"why": "w", "kept": ["t1"], "dropped": ["t2"]})),
@@ -101,5 +108,9 @@ mod tests {
         assert_eq!(run.damaged, [""; 0]);
         assert_eq!(run.tasks.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), ["plan"]);
         assert!(run.replans.is_empty() && !run.is_dropped("t2") && run.task("plan2").is_none());
+        // What was spent on it was spent.
+        assert_eq!((run.used().tokens, run.used().tasks), (77, 1));
+        let costs: Vec<_> = run.calls().map(|call| (call.usage.prompt_tokens, call.steps)).collect();
+        assert_eq!(costs, [(5, [3, 6]), (70, [3, 6])]);
     }
 }

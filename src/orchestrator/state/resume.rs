@@ -28,8 +28,7 @@ impl RunState {
         let is_unrecorded = self.tasks.iter().any(|task| task.task.job == Job::Unrecorded);
         if self.band.is_none() && is_unrecorded {
             // Recorded by an earlier version, which didn't record what the tasks are. The run begins anew.
-            self.tasks.clear();
-            self.places.clear();
+            self.forget(|_| false);
             self.plan = None;
         }
         self.lose_dropped_calls();
@@ -72,9 +71,10 @@ impl RunState {
     }
 
     fn used_in_all(&self) -> Used {
-        let tokens = self.tasks.iter().map(|task| task.usage.computed());
-        let begun = self.tasks.iter().filter(|task| task.task.counts() && !task.attempts.is_empty());
-        Used { tokens: tokens.fold(0, u64::saturating_add), ms: self.wall_ms, tasks: begun.count() as u64 }
+        let tokens = self.calls().map(|call| call.usage.computed());
+        let begun = self.tasks.iter().filter(|task| task.counts_as_begun()).count() as u64;
+        let tasks = begun + self.forgotten.tasks;
+        Used { tokens: tokens.fold(0, u64::saturating_add), ms: self.wall_ms, tasks }
     }
 
     fn reopen(&mut self, had_ended: bool, changed_at: &[usize], band: &BandInfo) {

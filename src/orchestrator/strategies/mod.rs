@@ -3,6 +3,7 @@
 mod ask;
 mod asking;
 mod direct;
+mod dropped;
 mod free;
 pub(crate) mod map;
 mod parallel;

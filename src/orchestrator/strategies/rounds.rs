@@ -54,20 +54,18 @@ pub(super) fn tasks_before(state: &RunState, round: usize) -> usize {
 
 /// The tasks that were planned in the current round.
 pub(super) fn added(state: &RunState) -> Vec<&TaskState> {
-    state.plan_tasks().skip(tasks_before(state, current(state))).collect()
+    added_in(state, current(state))
+}
+
+/// The tasks that were planned in a round.
+pub(super) fn added_in(state: &RunState, round: usize) -> Vec<&TaskState> {
+    let (before, after) = (tasks_before(state, round), tasks_before(state, round + 1));
+    state.plan_tasks().take(after).skip(before).collect()
 }
 
 /// The tasks that count: those that no later round goes on without.
 pub(super) fn live(state: &RunState) -> Vec<&TaskState> {
     state.plan_tasks().filter(|task| !state.is_dropped(&task.id)).collect()
-}
-
-/// The tasks that count, and those that failed and that the planner was asked about without giving anything better.
-pub(super) fn counted(state: &RunState) -> Vec<&TaskState> {
-    let none_better = added(state).is_empty();
-    let last = state.replans.last().filter(|_| none_better);
-    let dropped = |task: &TaskState| last.is_some_and(|replan| replan.dropped.contains(&task.id));
-    state.plan_tasks().filter(|task| !state.is_dropped(&task.id) || dropped(task)).collect()
 }
 
 /// The next round, if tasks have failed for good and the planner may be asked again. Every task has ended.
@@ -151,15 +149,15 @@ pub(super) fn let_stand(
 /// there are others, because an earlier call had finished them, they are the plan.
 pub(super) fn new_tasks(state: &RunState, mut planned: Vec<Task>) -> Vec<Task> {
     let there = added(state).len();
-    if there > planned.len() || !are_added(state, &planned[..there]) {
+    if there > planned.len() || !are_added(state, current(state), &planned[..there]) {
         return Vec::new();
     }
     planned.split_off(there)
 }
 
-/// Whether these are the tasks that were planned in the current round.
-pub(super) fn are_added(state: &RunState, planned: &[Task]) -> bool {
-    let there = added(state);
+/// Whether these are the tasks that were planned in a round.
+pub(super) fn are_added(state: &RunState, round: usize, planned: &[Task]) -> bool {
+    let there = added_in(state, round);
     let same = |(task, new): (&&TaskState, &Task)| is_same_work(&task.task, new) && task.id == new.id;
     there.len() == planned.len() && there.iter().zip(planned).all(same)
 }

@@ -12,7 +12,7 @@ use crate::plan::{Job, Task};
 use crate::prompts;
 use crate::request::StrategyName;
 use crate::state::{RunState, TaskState};
-use crate::strategies::{asking, rounds};
+use crate::strategies::{asking, dropped, rounds};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 use crate::topic::{Foreign, Topic};
 
@@ -67,7 +67,10 @@ impl Strategy for Sequence {
         match state.task(&rounds::synthesis_id(round)) {
             None if !results.is_empty() && !state.is_stopped() => Move::add(synthesis_task(&done, round)),
             Some(answer) if !answer.has_ended() => Move::Wait,
-            answer => Move::Answer(end(&rounds::counted(state), results, answer)),
+            answer => {
+                let counted = dropped::counted(state, |round, step| is_written_again(state, round, step));
+                Move::Answer(end(&counted, results, answer))
+            }
         }
     }
 
@@ -96,7 +99,7 @@ impl Strategy for Sequence {
             Job::Plan => check_steps(reply, goal.topic(EXAMPLES_OWN), state),
             Job::Synthesis => check_answer(reply, state),
             _ => match check_text(&reply.text) {
-                Ok(text) => asking::check(task, state, text),
+                Ok(text) => asking::check(task, goal, state, text),
                 Err(why) => Verdict::reject(why),
             },
         }
@@ -142,6 +145,13 @@ fn new_steps(mut steps: Vec<String>, state: &RunState) -> Vec<String> {
     let known = |step: &String| state.plan_tasks().any(|task| words(&task.task.instruction) == words(step));
     steps.retain(|step| !known(step));
     steps
+}
+
+/// Whether the planner has written a step that had failed again in a later round.
+fn is_written_again(state: &RunState, round: usize, step: &TaskState) -> bool {
+    let plan = state.result(&rounds::plan_id(round));
+    let steps = plan.and_then(|json| serde_json::from_str::<Steps>(json).ok());
+    steps.is_some_and(|steps| steps.steps.iter().any(|one| words(one) == words(&step.task.instruction)))
 }
 
 fn synthesis_task(done: &[&TaskState], round: usize) -> Task {

@@ -409,7 +409,7 @@ async fn find_start(
 ) -> Result<RunStart, ApiError> {
     let work = move |journal: &Journal| {
         let id = journal.find(&id)?;
-        find(journal, &id).map_err(|error| match error {
+        find(journal, &id).and_then(RunStart::without_own_strategy).map_err(|error| match error {
             StartError::Record(error) => error.into(),
             StartError::NoAnswer => ApiError::invalid("text", error.to_string()),
             StartError::WhichTask { .. } | StartError::NoQuestionOfTask { .. } => {

@@ -27,7 +27,8 @@ pub(crate) struct CreateRun {
     /// Seed for sampling, 0 by default. The same seed and models give the same answer.
     pub seed: Option<u64>,
     /// Whether the plan is carried out only after it was approved; false by default. The run then ends with the status
-    /// `requires_action`, and `answer` goes on with it.
+    /// `requires_action`, and `answer` goes on with it. Only the first plan is shown: if tasks of it fail and the planner
+    /// plans again, the run doesn't wait.
     pub approve: Option<bool>,
 }
 

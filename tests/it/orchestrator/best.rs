@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use bandmaster::journal::Journal;
+use bandmaster::orchestrator::{Replayed, StartError, recorded, replay};
+
 use bandmaster::orchestrator::{
     Draw, Ended, Goal, Job, Move, PLANNER, Prompt, RunState, Skill, Strategy, Task, Template,
 };
@@ -39,6 +42,18 @@ impl Strategy for Best {
             _ => CHOICE.prompt(&[("goal", &goal.text), ("drafts", &drafts.join("\n\n"))]),
         }
     }
+}
+
+fn replay_best(journal: &Journal, id: &str) -> Result<Replayed, StartError> {
+    let strategy: Arc<dyn Strategy> = Arc::new(Best);
+    let (run, start) = recorded(journal, id)?;
+    Ok(replay(&run, &start, Some(&strategy)))
+}
+
+/// Replays a run of [`best`], and checks that it comes out as recorded.
+pub(super) fn check_replay(journal: &Journal, id: &str) {
+    let replayed = replay_best(journal, id).unwrap();
+    assert!(replayed.differences.is_empty(), "{:?}", replayed.differences);
 }
 
 pub(super) fn best() -> Arc<dyn Strategy> {

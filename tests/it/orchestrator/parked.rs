@@ -183,6 +183,55 @@ fn a_plan_without_a_planner_is_asked_about_too() {
     check_replay(&ran);
 }
 
+#[test]
+fn a_plan_that_is_given_back_as_it_was_shown_is_approved() {
+    // The planner gives no usable plan, so that the goal is the only step.
+    let planner = scripted("big", |call, _| {
+        say(if call.schema.is_some() { "no plan" } else { "The shop is called Miller & Sons." })
+    });
+    let check = |request: RunRequest, planner: &Arc<Scripted>, field: &str, tasks: usize| {
+        let ran = play(planner, &[], &approve(request));
+        let plan = ran.outcome.required_action().unwrap().plan.unwrap();
+        assert_eq!(plan[field].as_array().unwrap().len(), tasks, "{plan}");
+        let start = accept(&ran, Answer::Plan { plan });
+        assert_eq!(start.kind, StartKind::Answered(Answer::Approval { approve: true }));
+        let ran = ran.go_on(planner, &[], start);
+        assert_eq!(
+            (ran.outcome.status, ran.outcome.tasks.len()),
+            (Status::Completed, tasks),
+            "{:?}",
+            ran.outcome
+        );
+        check_replay(&ran);
+    };
+    check(steps(), &planner, "steps", 1);
+    let sections =
+        RunRequest { strategy: Some(StrategyName::Parallel), ..RunRequest::new("Tell about the shop.") };
+    check(sections, &planner, "sections", 1);
+
+    // One of the tasks is not about the goal.
+    let planner = scripted("big", |call, _| {
+        let task = |id: &str, instruction: &str, needs: &[&str]| {
+            let task = json!({"job": "step", "do": instruction, "result": "text", "worker": "planner"});
+            json!({"id": id, "task": task, "needs": needs})
+        };
+        let tasks = [
+            task("t1", "Paint the moon", &[]),
+            task("t2", "Find the shop", &[]),
+            task("t3", "Name the shop", &["t1", "t2"]),
+        ];
+        match call.schema {
+            Some(_) => say(json!({"tasks": tasks}).to_string()),
+            None => say("The shop is called Miller & Sons."),
+        }
+    });
+    let free = RunRequest {
+        strategy: Some(StrategyName::Free),
+        ..RunRequest::new("Find out how our shop is called.")
+    };
+    check(free, &planner, "tasks", 2);
+}
+
 const STEPS: &str = "Find out the name of our shop, and then write a slogan for it.";
 
 /// A sequence in which the first step asks until it is told the name.

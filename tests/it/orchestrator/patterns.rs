@@ -1,14 +1,16 @@
 //! The strategies of `examples/`, on scripted models, and whether `docs/patterns.md` shows their code as it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bandmaster::journal::Event;
+use bandmaster::journal::{Event, Journal};
 use bandmaster::orchestrator::{
-    Band, Budget, Call, Input, Llm, Outcome, RunRequest, RunStart, Status, Strategy, Worker, recorded, replay,
+    Band, Budget, Call, Input, Llm, Outcome, RunRequest, RunStart, Status, Strategy, Worker, fork, recorded,
+    replay,
 };
 use serde_json::{Value, json};
 
-use super::best::best;
+use super::best::{best, check_replay};
 use super::outside::Outside;
 use super::scripted::*;
 
@@ -175,6 +177,18 @@ fn the_strategy_of_the_documents_runs_and_survives_kills() {
         assert_eq!((outcome.status, outcome.answer.as_str()), (Status::Completed, "A draft."), "{outcome:?}");
         assert_eq!(outcome.tasks.len(), 4);
     });
+    let folder = tempfile::tempdir().unwrap();
+    let ran = best.outcome(&folder, RunStart::new(best.request.clone()));
+    let journal = Journal::open(&record(&folder)).unwrap();
+    check_replay(&journal, &ran.id);
+    // The program has no such strategy.
+    for at in [1, 3] {
+        let forked = fork(&journal, &ran.id, at, BTreeMap::new()).and_then(RunStart::without_own_strategy);
+        let refused = forked.expect_err("nobody could go on with it").to_string();
+        assert!(refused.contains("outside this program") && refused.contains("run_with"), "{refused}");
+    }
+    let other = BTreeMap::from([("strategy".to_owned(), "direct".to_owned())]);
+    assert!(fork(&journal, &ran.id, 1, other).and_then(RunStart::without_own_strategy).is_ok());
 }
 
 #[test]

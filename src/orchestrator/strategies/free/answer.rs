@@ -7,7 +7,7 @@ use crate::goal::{Goal, PLANNER};
 use crate::missing::with_missing;
 use crate::plan::{Job, Task};
 use crate::state::{RunState, TaskState};
-use crate::strategies::rounds;
+use crate::strategies::{dropped, rounds};
 use crate::strategy::Move;
 
 const ANSWER_TOKENS_MAX: u32 = 700;
@@ -77,10 +77,13 @@ fn task(state: &RunState, ends: &[&TaskState]) -> Task {
 
 fn missing(goal: &Goal, state: &RunState) -> Vec<String> {
     let mut missing: Vec<String> = Vec::new();
-    if is_unfinished(goal, state) {
+    if is_unfinished(goal, state, rounds::current(state)) {
         missing.push("the rest of the plan, which the planner did not finish".to_owned());
     }
-    for task in rounds::counted(state) {
+    let repeats = |round: usize, task: &TaskState| {
+        planned(goal, state, round).is_some_and(|planned| planned.repeated.contains(&task.id))
+    };
+    for task in dropped::counted(state, repeats) {
         match (task.accepted(), &task.error) {
             (None, error) => {
                 let why = error.as_deref().unwrap_or("not done");
@@ -99,18 +102,25 @@ fn missing(goal: &Goal, state: &RunState) -> Vec<String> {
     missing
 }
 
-/// Whether the tasks are only the first ones of a plan.
-fn is_unfinished(goal: &Goal, state: &RunState) -> bool {
-    let round = rounds::current(state);
-    let (Some(plan), added) = (state.task(&rounds::plan_id(round)), rounds::added(state)) else {
+/// What became of the items of the plan that was accepted in a round.
+fn planned(goal: &Goal, state: &RunState, round: usize) -> Option<items::Planned> {
+    let json = state.result(&rounds::plan_id(round))?;
+    items::planned(goal, state, round, json).ok()
+}
+
+/// Whether the planner has not finished the last plan that gave tasks up to a round. In later rounds it is told so.
+pub(super) fn is_unfinished(goal: &Goal, state: &RunState, round: usize) -> bool {
+    let Some(round) = (0..=round).rev().find(|round| !rounds::added_in(state, *round).is_empty()) else {
         return false;
     };
-    // Where the planner gave no plan at all, the whole goal is the only task.
-    if added.is_empty() || added.iter().any(|task| task.task.job == Job::Answer) {
+    let Some(plan) = state.task(&rounds::plan_id(round)) else { return false };
+    // Where the planner gave no plan at all, the tasks follow from the goal.
+    if rounds::added_in(state, round).iter().any(|task| task.task.job == Job::Answer) {
         return false;
     }
-    let whole = plan.accepted().and_then(|json| items::planned(goal, state, round, json).ok());
     let is_edited = round == 0 && state.approval.edited.is_some();
+    let whole = planned(goal, state, round);
     (rounds::is_cut_short(plan) && !is_edited)
-        || whole.is_some_and(|whole| !rounds::are_added(state, &whole.tasks))
+        // A reply that can't be read says nothing of the tasks that are still to come.
+        || whole.is_none_or(|whole| !rounds::are_added(state, round, &whole.tasks))
 }

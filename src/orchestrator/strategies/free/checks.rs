@@ -36,7 +36,7 @@ pub(super) fn plan(goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
 
 /// A number must be the only one in the reply, and stand in the text that it was read from.
 pub(super) fn task(task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
-    let text = match check_text(&reply.text).map(|text| asking::check(task, state, text)) {
+    let text = match check_text(&reply.text).map(|text| asking::check(task, goal, state, text)) {
         Ok(Verdict::Accept(text)) => text,
         Ok(asks) => return asks,
         Err(why) => return Verdict::reject(why),

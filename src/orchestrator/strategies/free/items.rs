@@ -1,7 +1,8 @@
 //! Makes tasks of the items that the planner has written. Each item is judged by itself and by those before it, so that
 //! the tasks of an unfinished plan are the first ones of the whole plan.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::EXAMPLES_OWN;
 use super::registry::{Figure, input_names, skill};
@@ -25,7 +26,7 @@ struct Written {
     tasks: Vec<Item>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 struct Item {
     id: String,
     task: Work,
@@ -33,20 +34,21 @@ struct Item {
     needs: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Each job has some of these fields.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 struct Work {
     job: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     input: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     title: String,
-    #[serde(default, rename = "do")]
+    #[serde(default, rename = "do", skip_serializing_if = "String::is_empty")]
     instruction: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     result: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     worker: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     figure: String,
 }
 
@@ -56,6 +58,17 @@ pub(super) struct Planned {
     pub tasks: Vec<Task>,
     /// Why items were left out.
     pub left_out: Vec<String>,
+    /// Ids of the tasks that had failed in an earlier round and were written again. They are not done again.
+    pub repeated: Vec<String>,
+    /// The items that became tasks, one for each, under the ids of the tasks.
+    items: Vec<Item>,
+}
+
+impl Planned {
+    /// The plan of these tasks as the planner would have written it, which a user may edit.
+    pub(super) fn written(&self) -> Value {
+        json!({"tasks": self.items})
+    }
 }
 
 /// The tasks of a plan that was written in a round of the run.
@@ -88,16 +101,24 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn take(&mut self, item: &Item) {
         let number = self.before + self.planned.tasks.len() + 1;
-        match self.task(item, number) {
+        match self.task(item, number).and_then(|task| self.not_tried(task)) {
             Ok(task) => {
-                let id = self.same_as(&task).unwrap_or_else(|| {
-                    self.planned.tasks.push(task.clone());
-                    task.id
-                });
+                let id = self.same_as(&task).unwrap_or_else(|| self.keep(item, task));
                 self.stands_for.push((item.id.clone(), id));
             }
             Err(why) => self.planned.left_out.push(format!("{} {why}", item.id)),
         }
+    }
+
+    /// Adds the task that an item has become, and returns its id.
+    fn keep(&mut self, item: &Item, task: Task) -> String {
+        let (id, mut work) = (task.id.clone(), item.task.clone());
+        if task.job != Job::Calculate {
+            work.worker.clone_from(&task.worker);
+        }
+        self.planned.items.push(Item { id: id.clone(), task: work, needs: task.needs.clone() });
+        self.planned.tasks.push(task);
+        id
     }
 
     /// The task that an item repeats. What it would give is there already, or comes from that task.
@@ -121,11 +142,19 @@ impl Reading<'_> {
             }
             other => return Err(format!("has an unknown job {other}")),
         };
-        let failed = self.earlier.iter().filter(|earlier| !self.kept.contains(&earlier.id));
-        if failed.into_iter().any(|failed| is_same_work(failed, &task)) {
-            return Err("was tried before and failed".to_owned());
-        }
         Ok(task)
+    }
+
+    /// Refuses a task that has failed in an earlier round.
+    fn not_tried(&mut self, task: Task) -> Result<Task, String> {
+        let mut failed = self.earlier.iter().filter(|earlier| !self.kept.contains(&earlier.id));
+        match failed.find(|failed| is_same_work(failed, &task)) {
+            Some(failed) => {
+                self.planned.repeated.push(failed.id.clone());
+                Err("was tried before and failed".to_owned())
+            }
+            None => Ok(task),
+        }
     }
 
     /// The tasks that the needs of an item became. Those that were left out are needed by nobody.

@@ -12,11 +12,12 @@ mod tests;
 use serde_json::json;
 
 use super::rounds;
-use crate::band::Reply;
+use crate::band::{Reply, Skill};
+use crate::choice::ANSWER_TOKENS_RESERVED;
 use crate::goal::{Goal, PLANNER};
 use crate::partial::closed;
-use crate::plan::{Job, Task};
-use crate::request::StrategyName;
+use crate::plan::{Job, Slice, Task};
+use crate::request::{Input, StrategyName};
 use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 
@@ -25,6 +26,10 @@ const DRAWS: usize = 3;
 /// A plan of [`registry::TASKS_MAX`] tasks with long instructions fits.
 const PLAN_TOKENS_MAX: u32 = 1400;
 const GOAL_TOKENS_MAX: u32 = 600;
+/// Most tokens of what one input says on the goal.
+const PART_TOKENS_MAX: u32 = 240;
+/// What the planner is told in a later round.
+const CUT_OFF: &str = "The last plan was cut off before its end, so plan the rest of the work as well.\n";
 /// Words that are typical of the worked example in the planner's prompt.
 const EXAMPLES_OWN: &[&str] = &["salt", "tons", "harbour", "ship", "anna", "bertha"];
 
@@ -88,8 +93,8 @@ needs: earlier tasks whose results the task gets",
 }
 
 impl Free {
-    /// The tasks that the planner has finished and that are not there yet. If a whole plan gives none, the goal itself
-    /// is the only task.
+    /// The tasks that the planner has finished and that are not there yet. If a whole plan gives none, the tasks follow
+    /// from the goal.
     fn add(&self, goal: &Goal, state: &RunState, plan: &TaskState, round: usize) -> Option<Move> {
         let json = match (plan.running(), plan.accepted()) {
             (Some(attempt), _) if attempt.partial.is_empty() => return None,
@@ -103,18 +108,17 @@ impl Free {
         if edited && !planned.left_out.is_empty() {
             return Some(Move::refuse(planned.left_out.join("; ")));
         }
+        // A plan that the user may edit is shown in the form in which it is edited.
+        let written = (state.asked.approve && plan.accepted().is_some()).then(|| planned.written());
         let tasks = rounds::new_tasks(state, planned.tasks);
         if tasks.is_empty() && plan.has_ended() && round == 0 && rounds::added(state).is_empty() {
             // There is no plan that the user could edit.
-            return Some(Move::add(whole_goal(goal)));
+            return Some(Move::Add { tasks: without_plan(goal), proposed: None });
         }
         if tasks.is_empty() {
             return None;
         }
         let told = |task: &Task| json!({"id": task.id, "task": task.instruction, "needs": task.needs});
-        // A plan that the user may edit is shown as it is written.
-        let written = plan.accepted().filter(|_| state.asked.approve);
-        let written = written.and_then(|json| serde_json::from_str(json).ok());
         let told = || json!({"tasks": tasks.iter().map(told).collect::<Vec<_>>()});
         let proposed = Some(written.unwrap_or_else(told));
         Some(Move::Add { tasks, proposed })
@@ -139,20 +143,38 @@ fn plan_prompt(task: &Task, goal: &Goal, state: &RunState) -> Prompt {
     let replan = round.checked_sub(1).and_then(|last| state.replans.get(last));
     let kept = replan.map(|replan| replan.kept.as_slice()).unwrap_or_default();
     let schema = registry::schema(goal, rounds::tasks_before(state, round), kept);
-    prompts::plan(goal, &rounds::told(state, round)).with_schema(schema)
+    let mut told = rounds::told(state, round);
+    if round > 0 && answer::is_unfinished(goal, state, round - 1) {
+        told.push_str(CUT_OFF);
+    }
+    prompts::plan(goal, &told).with_schema(schema)
 }
 
-/// Without a usable plan, the planner does what it can.
-fn whole_goal(goal: &Goal) -> Task {
-    Task {
-        id: "t1".to_owned(),
-        job: Job::Answer,
-        worker: PLANNER.to_owned(),
-        ladder: vec![PLANNER.to_owned(); 2],
-        instruction: goal.text.clone(),
-        tokens_max: GOAL_TOKENS_MAX,
-        ..Task::default()
+/// What is done without a usable plan. The planner answers the whole goal. If it can't read all inputs in one call,
+/// each of them is asked the goal.
+fn without_plan(goal: &Goal) -> Vec<Task> {
+    if goal.inputs.is_empty() || fit_together(goal) {
+        let ladder = [PLANNER; 2];
+        let task = Task::new("t1", Job::Answer, ladder);
+        return vec![Task { instruction: goal.text.clone(), tokens_max: GOAL_TOKENS_MAX, ..task }];
     }
+    let task = |(index, input): (usize, &Input)| {
+        let worker = goal.band.assign(Skill::Read, index);
+        let (name, bytes) = (input.name.clone(), 0..input.text.len());
+        Task {
+            instruction: "answer the goal from this text".to_owned(),
+            input: Some(Slice { index, name, part: 0, parts: 1, bytes }),
+            tokens_max: PART_TOKENS_MAX,
+            ..Task::new(format!("t{}", index + 1), Job::Answer, goal.band.ladder(worker, Skill::Read))
+        }
+    };
+    goal.inputs.iter().enumerate().map(task).collect()
+}
+
+/// Whether the planner has room for all inputs in one call. The run may go on with another planner than it began with.
+fn fit_together(goal: &Goal) -> bool {
+    let tokens = goal.facts.input_tokens + goal.facts.conversation_tokens + ANSWER_TOKENS_RESERVED;
+    goal.facts.inputs_fit_together && tokens <= goal.band.planner.context_tokens
 }
 
 /// The end of a run with an answer of `ends`.

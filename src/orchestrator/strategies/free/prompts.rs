@@ -46,17 +46,18 @@ pub(super) fn task(task: &Task, goal: &Goal, state: &RunState) -> Prompt {
         "in one to three sentences"
     };
     match (&task.job, &task.input) {
-        (Job::Read, Some(slice)) => {
+        (Job::Read | Job::Answer, Some(slice)) => {
+            let asked = if task.job == Job::Answer { &goal.text } else { &task.instruction };
             let text = goal.inputs.get(slice.index).map_or("", |input| input.text.trim());
             prompts::FREE_READ.prompt(&[
                 ("name", &slice.name),
                 ("text", text),
                 ("known", &known),
-                ("do", &task.instruction),
+                ("do", asked),
                 ("how", how),
             ])
         }
-        (Job::Answer, _) => prompts::DIRECT_ANSWER
+        (Job::Answer, None) => prompts::DIRECT_ANSWER
             .prompt(&[("inputs", &goal.inputs_under("Attached text")), ("goal", &goal.text)]),
         (Job::Write { title, about }, _) => prompts::FREE_WRITE.prompt(&[
             ("known", &known),

@@ -4,16 +4,20 @@
 use bandmaster_tools::calculator::Aggregate;
 use serde_json::{Value, json};
 
+use super::early;
 use super::settle::{self, settle};
 use super::slots::Slots;
 use crate::band::{Finish, Reply};
 use crate::checks::words;
 use crate::goal::{Goal, PLANNER};
+use crate::outcome::Status;
 use crate::plan::{AnswerIs, Job, Task};
 use crate::state::TaskState;
 use crate::strategy::Verdict;
-use crate::topic::{Foreign, Topic};
+use crate::topic::Foreign;
 
+/// At this depth of the reply are the fields of the slots.
+const FIELDS_DEPTH: u32 = 1;
 const SLOTS_TOKENS_MAX: u32 = 240;
 /// Most times the planner is asked for slots.
 const DRAWS: usize = 4;
@@ -49,6 +53,7 @@ pub(super) fn task() -> Task {
         ladder: vec![PLANNER.to_owned(); DRAWS],
         instruction: "fill the slots of a map".to_owned(),
         tokens_max: SLOTS_TOKENS_MAX,
+        partial_depth: FIELDS_DEPTH,
         ..Task::default()
     }
 }
@@ -60,13 +65,17 @@ combine: one or more of list (tell every one), summary, most (largest or latest)
   average, difference (largest less smallest), count";
 
 /// The slots that the planner has filled in, or else ones that any goal allows. Those that the user has edited are taken
-/// as they are.
-pub(super) fn slots(plan: &TaskState, goal: &str, edited: bool) -> Slots {
+/// as they are. If the run was stopped while the planner wrote, what it had finished is used.
+pub(super) fn slots(plan: &TaskState, goal: &Goal, edited: bool) -> Slots {
     let filled = plan.accepted().and_then(|json| serde_json::from_str::<Slots>(json).ok());
+    let begun = || {
+        let attempt = plan.attempts.last().filter(|_| plan.status == Status::Cancelled)?;
+        early::slots(goal, &attempt.partial)
+    };
     match filled {
         Some(slots) if edited => slots,
-        Some(slots) => settle(slots, goal),
-        None => Slots::fallback(goal),
+        Some(slots) => settle(slots, &goal.text),
+        None => begun().unwrap_or_else(|| Slots::fallback(&goal.text)),
     }
 }
 
@@ -89,12 +98,13 @@ pub(super) fn check(goal: &Goal, reply: &Reply) -> Verdict {
         return Verdict::reject("it was cut off at its limit");
     }
     match serde_json::from_str::<Slots>(&reply.text) {
-        Ok(slots) => judge(&slots, goal.topic(EXAMPLES_OWN), &goal.text, &reply.text),
+        Ok(slots) => judge(&slots, goal, &reply.text),
         Err(e) => Verdict::reject(format!("not the JSON that was asked for: {e}")),
     }
 }
 
-fn judge(slots: &Slots, topic: &Topic, goal: &str, json: &str) -> Verdict {
+pub(super) fn judge(slots: &Slots, goal: &Goal, json: &str) -> Verdict {
+    let topic = goal.topic(EXAMPLES_OWN);
     let find = slots.find.trim();
     if slots.combine.is_empty() {
         return Verdict::reject("combine must name at least one");
@@ -119,7 +129,7 @@ fn judge(slots: &Slots, topic: &Topic, goal: &str, json: &str) -> Verdict {
         }
         None => {}
     }
-    match settle::misses(slots, goal) {
+    match settle::misses(slots, &goal.text) {
         Some(other) => {
             Verdict::Reject { why: format!("the goal asks for {other}, not \"{find}\""), kept: kept() }
         }

@@ -1,6 +1,7 @@
 //! The map strategy: every input is asked the same question, all at once. Figures such as a total are calculated by
 //! rule, and the planner words the answer from both.
 
+mod early;
 mod fill;
 mod finding;
 mod orders;
@@ -43,18 +44,21 @@ impl Strategy for Map {
         }
         let Some(plan) = state.task("plan") else { return Move::add(fill::task()) };
         if !plan.has_ended() {
+            return early::next(goal, state, plan);
+        }
+        let slots = planned(goal, state);
+        if let Some(moved) = early::go_on(goal, state, &slots) {
+            return moved;
+        }
+        if state.plan_tasks().any(|task| !task.has_ended()) {
             return Move::Wait;
         }
-        let slots = fill::slots(plan, &goal.text, state.approval.edited.is_some());
-        if state.plan_tasks().next().is_none() {
+        if smaller::readings(state, &slots).is_empty() {
             return match (&state.stopped, fill::misfit(&slots)) {
                 (Some(stopped), _) => Move::Answer(nothing_read(goal, &slots, stopped.reason)),
                 (None, Some(why)) if state.approval.edited.is_some() => Move::refuse(why),
                 (None, _) => tasks::read(goal, state, &slots),
             };
-        }
-        if state.plan_tasks().any(|task| !task.has_ended()) {
-            return Move::Wait;
         }
         let answer = state.task("synthesis");
         let smaller = smaller::tasks(goal, state, &slots);
@@ -67,22 +71,19 @@ impl Strategy for Map {
         let facts = Facts::gather(goal, state, slots);
         match answer {
             None if facts.has_answer() && !state.is_stopped() => {
-                let needs = state.plan_tasks().map(|task| task.id.clone()).collect();
-                Move::add(synthesis::task(needs, &facts.sheet()))
+                Move::add(synthesis::task(facts.needs(state), &facts.sheet()))
             }
             answer => Move::Answer(facts.end(goal, state, answer)),
         }
     }
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
-        let slots = || planned(goal, state);
-        match (&task.job, &task.input) {
-            (Job::Read, Some(slice)) => {
-                let slots = slots();
+        match (&task.job, &task.input, Slots::of_reading(task)) {
+            (Job::Read, Some(slice), Some(slots)) => {
                 finding::prompt(&slots, slice, goal.part(slice)).with_schema(finding::schema(slots.answer_is))
             }
-            (Job::Synthesis, _) => {
-                let facts = Facts::gather(goal, state, slots());
+            (Job::Synthesis, ..) => {
+                let facts = Facts::gather(goal, state, planned(goal, state));
                 synthesis::prompt(&goal.text, &facts.sheet())
             }
             _ => prompts::MAP_PLAN.prompt(&[("goal", &goal.text)]).with_schema(fill::schema()),
@@ -98,9 +99,9 @@ impl Strategy for Map {
     }
 
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
-        match (&task.job, &task.input) {
-            (Job::Read, Some(slice)) => finding::check(&planned(goal, state), goal.part(slice), reply),
-            (Job::Synthesis, _) => {
+        match (&task.job, &task.input, Slots::of_reading(task)) {
+            (Job::Read, Some(slice), Some(slots)) => finding::check(&slots, goal.part(slice), reply),
+            (Job::Synthesis, ..) => {
                 let facts = Facts::gather(goal, state, planned(goal, state));
                 synthesis::check(&goal.text, &facts.sheet(), reply)
             }
@@ -121,21 +122,23 @@ impl Strategy for Map {
 
 fn planned(goal: &Goal, state: &RunState) -> Slots {
     let edited = state.approval.edited.is_some();
-    let plan = state.task("plan").map(|plan| fill::slots(plan, &goal.text, edited));
+    let plan = state.task("plan").map(|plan| fill::slots(plan, goal, edited));
     plan.unwrap_or_else(|| Slots::fallback(&goal.text))
 }
 
 /// One finding for each input.
 fn merged(goal: &Goal, state: &RunState, slots: &Slots) -> Vec<Finding> {
     let sources: Vec<Source> = goal.inputs.iter().map(Source::of).collect();
-    let outputs =
-        smaller::readings(state).into_iter().map(|(slice, task)| (slice, task.accepted().map(str::to_owned)));
+    let readings = smaller::readings(state, slots).into_iter();
+    let outputs = readings.map(|(slice, task)| (slice, task.accepted().map(str::to_owned)));
     reduce::merge(slots.answer_is, &sources, outputs)
 }
 
-/// The last calculation, which is over all that was read.
-fn calculated(state: &RunState) -> Option<&TaskState> {
-    state.plan_tasks().filter(|task| task.task.job == Job::Calculate).last()
+/// The last calculation, which is over all that was read, unless that was another question.
+fn calculated<'a>(state: &'a RunState, slots: &Slots) -> Option<&'a TaskState> {
+    let calculates = state.plan_tasks().filter(|task| task.task.job == Job::Calculate);
+    let asked = |need: &String| state.task(need).is_some_and(|read| slots.ask(&read.task));
+    calculates.filter(|task| task.task.needs.iter().any(asked)).last()
 }
 
 /// What the readings found and the calculator made of it.
@@ -147,13 +150,19 @@ struct Facts {
 
 impl Facts {
     fn gather(goal: &Goal, state: &RunState, slots: Slots) -> Self {
-        let figures = calculated(state).and_then(TaskState::accepted);
+        let figures = calculated(state, &slots).and_then(TaskState::accepted);
         let figures = figures.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
         Self { findings: merged(goal, state, &slots), figures, slots }
     }
 
     fn sheet(&self) -> FactSheet<'_> {
         FactSheet { slots: &self.slots, findings: &self.findings, figures: &self.figures }
+    }
+
+    /// Ids of the tasks that the facts come from.
+    fn needs(&self, state: &RunState) -> Vec<String> {
+        let is_of_facts = |task: &&TaskState| self.slots.ask(&task.task) || task.task.job == Job::Calculate;
+        state.plan_tasks().filter(is_of_facts).map(|task| task.id.clone()).collect()
     }
 
     fn has_answer(&self) -> bool {
@@ -163,7 +172,8 @@ impl Facts {
     fn end(&self, goal: &Goal, state: &RunState, answer: Option<&TaskState>) -> Ended {
         let missing = self.missing(goal, state);
         let without_result = |task: &&TaskState| task.accepted().is_none() || task.cut;
-        let counted = smaller::readings(state).into_iter().map(|(_, task)| task).chain(calculated(state));
+        let read = smaller::readings(state, &self.slots).into_iter().map(|(_, task)| task);
+        let counted = read.chain(calculated(state, &self.slots));
         let failed_tasks = counted.filter(without_result).count();
         let answer = if self.has_answer() {
             let worded = answer.and_then(TaskState::accepted).map(str::to_owned);
@@ -178,7 +188,7 @@ impl Facts {
     /// What is missing. An input that was not read is reported differently from one that was read and does not contain
     /// the answer.
     fn missing(&self, goal: &Goal, state: &RunState) -> Vec<String> {
-        let mut missing: Vec<String> = smaller::readings(state)
+        let mut missing: Vec<String> = smaller::readings(state, &self.slots)
             .into_iter()
             .filter_map(|(slice, task)| missing_of(slice, task))
             .collect();

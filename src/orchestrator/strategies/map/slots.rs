@@ -5,7 +5,7 @@ use bandmaster_tools::calculator::Aggregate;
 use serde::{Deserialize, Serialize};
 
 use crate::band::Skill;
-use crate::plan::AnswerIs;
+use crate::plan::{AnswerIs, Shape, Task};
 
 /// Most tokens of one finding, which is a subject and an answer. This is more than either needs, so a finding that
 /// comes near it was cut off.
@@ -39,6 +39,17 @@ impl Slots {
     /// Used if the planner gives nothing usable: the goal itself is the question.
     pub(super) fn fallback(goal: &str) -> Self {
         Self { find: format!("answer to: {goal}"), answer_is: AnswerIs::Text, combine: vec![Combine::List] }
+    }
+
+    /// What a reading finds. How findings are combined is nothing to it.
+    pub(super) fn of_reading(task: &Task) -> Option<Self> {
+        let Shape::Finding(answer_is) = task.output else { return None };
+        Some(Self { find: task.instruction.clone(), answer_is, combine: vec![Combine::List] })
+    }
+
+    /// Whether a reading finds what these slots ask for.
+    pub(super) fn ask(&self, task: &Task) -> bool {
+        task.instruction == self.find && task.output == Shape::Finding(self.answer_is)
     }
 
     /// Whether the answer of an input may be longer than a single fact.

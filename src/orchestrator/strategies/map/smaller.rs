@@ -17,10 +17,11 @@ use crate::state::{RunState, TaskState};
 const BYTES_MIN: usize = 400;
 
 /// The readings that count, in the order of the inputs' text. One that failed gives way to its parts. If it was done
-/// again later and succeeded, its parts give way to it.
-pub(super) fn readings(state: &RunState) -> Vec<(&Slice, &TaskState)> {
+/// again later and succeeded, its parts give way to it. Readings of another question than the slots ask don't count.
+pub(super) fn readings<'a>(state: &'a RunState, slots: &Slots) -> Vec<(&'a Slice, &'a TaskState)> {
+    let asked = state.plan_tasks().filter(|task| slots.ask(&task.task));
     let all: Vec<(&Slice, &TaskState)> =
-        state.plan_tasks().filter_map(|task| Some((task.task.input.as_ref()?, task))).collect();
+        asked.filter_map(|task| Some((task.task.input.as_ref()?, task))).collect();
     let counts = |(slice, task): &(&Slice, &TaskState)| {
         let has_parts = || all.iter().any(|(other, _)| other.is_part_of(slice));
         let is_replaced =
@@ -36,7 +37,7 @@ pub(super) fn readings(state: &RunState) -> Vec<(&Slice, &TaskState)> {
 pub(super) fn tasks(goal: &Goal, state: &RunState, slots: &Slots) -> Vec<Task> {
     let count = state.plan_tasks().count();
     let (without_room, others): (Vec<_>, Vec<_>) =
-        readings(state).into_iter().partition(|(_, task)| had_no_room(task));
+        readings(state, slots).into_iter().partition(|(_, task)| had_no_room(task));
     let mut tasks: Vec<Task> = Vec::new();
     let mut needs: Vec<String> = others.into_iter().map(|(_, task)| task.id.clone()).collect();
     for (slice, task) in without_room {

@@ -13,8 +13,26 @@ const FRAME_TOKENS: usize = 700;
 
 /// Adds one task for each input or part of one, and one for the calculator over all of them if figures are wanted.
 pub(super) fn read(goal: &Goal, state: &RunState, slots: &Slots) -> Move {
+    let mut tasks = match readings(goal, state, slots) {
+        Ok(tasks) => tasks,
+        Err(unsplit) => return Move::Split(unsplit),
+    };
+    if slots.wants_figures() {
+        let needs = tasks.iter().map(|task| task.id.clone()).collect();
+        let place = state.plan_tasks().count() + tasks.len();
+        tasks.push(figures_task(goal, slots, place, needs));
+    }
+    Move::Add { tasks, proposed: serde_json::to_value(slots).ok() }
+}
+
+/// One task for each input or part of one.
+///
+/// # Errors
+/// The inputs that have to be cut first.
+pub(super) fn readings(goal: &Goal, state: &RunState, slots: &Slots) -> Result<Vec<Task>, Vec<SplitAsked>> {
     let mut unsplit = Vec::new();
     let mut tasks = Vec::new();
+    let there = state.plan_tasks().count();
     for (index, input) in goal.inputs.iter().enumerate() {
         let worker = goal.band.assign(slots.skill(), index);
         let tokens_max = worker
@@ -26,20 +44,13 @@ pub(super) fn read(goal: &Goal, state: &RunState, slots: &Slots) -> Move {
                 let count = parts.len();
                 for (part, bytes) in parts.into_iter().enumerate() {
                     let slice = Slice { index, name: input.name.clone(), part, parts: count, bytes };
-                    tasks.push(reading(goal, slots, worker, slice, tasks.len()));
+                    tasks.push(reading(goal, slots, worker, slice, there + tasks.len()));
                 }
             }
             None => unsplit.push(SplitAsked { input: index, worker: worker.worker.clone(), tokens_max }),
         }
     }
-    if !unsplit.is_empty() {
-        return Move::Split(unsplit);
-    }
-    if slots.wants_figures() {
-        let needs = tasks.iter().map(|task| task.id.clone()).collect();
-        tasks.push(figures_task(goal, slots, tasks.len(), needs));
-    }
-    Move::Add { tasks, proposed: serde_json::to_value(slots).ok() }
+    if unsplit.is_empty() { Ok(tasks) } else { Err(unsplit) }
 }
 
 /// The parts of an input for a worker. A text is never longer in tokens than in bytes, so a short one is not measured.

@@ -1,4 +1,41 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::advance::Core;
+use crate::goal::plain_goal;
+use crate::outcome::Status;
+use crate::simulation::play::{play, says};
+
+#[test]
+fn a_step_that_a_new_plan_does_without_is_missing() {
+    let check = |again: &[&str], expected: &[&str]| {
+        let goal = plain_goal("Find the ship that was lost, then name its captain and praise the harbour.");
+        let core = Core::new(Arc::new(goal), RunState::new("r", 0), Some(Arc::new(Sequence)));
+        let (_, state) = play(core, |planned| {
+            let prompt = &planned.call.messages.last().expect("a call has a message").content;
+            let steps = ["Find the ship that was lost.", "Name the captain, in vain."];
+            match planned.task.as_str() {
+                "plan" => says(json!({"steps": steps}).to_string()),
+                "plan2" => says(json!({"steps": again}).to_string()),
+                task if task.starts_with("plan") => says("{}"),
+                task if task.starts_with("synthesis") => says(prompt.clone()),
+                _ if prompt.contains("in vain.") => says(""),
+                task => says(format!("This is what {task} found.")),
+            }
+        });
+        let outcome = state.outcome.expect("the run has ended");
+        let status = if expected.is_empty() { Status::Completed } else { Status::Incomplete };
+        assert_eq!(
+            (outcome.status, &outcome.missing[..]),
+            (status, &expected.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>()[..]),
+            "{outcome:#?}"
+        );
+    };
+    let missing = "the step \"Name the captain, in vain.\": the answer was empty";
+    check(&["Say who was the captain of the lost ship."], &[]);
+    check(&["Praise the harbour."], &[missing]);
+    check(&["Name the captain, in vain.", "Praise the captain."], &[missing]);
+}
 
 #[test]
 fn a_step_is_told_what_the_earlier_ones_found_and_not_what_failed() {
