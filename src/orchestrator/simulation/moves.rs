@@ -132,7 +132,7 @@ fn fault(moves: fn(&RunState) -> Move) -> String {
                     input,
                     worker,
                     tokens_max,
-                    parts: vec![0..1],
+                    parts: Vec::new(),
                 };
                 core.take(0, &EventKind::InputsSplit { splits: asked.into_iter().map(split).collect() });
             }
