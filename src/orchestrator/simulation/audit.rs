@@ -103,6 +103,14 @@ fn brief(event: &Event) -> String {
     shown.collect::<Vec<_>>().join(" ").chars().take(200).collect()
 }
 
+impl Known {
+    /// Attempts that were cut short are made again under their numbers.
+    fn forget_cut_short(&mut self) {
+        let is_cut_short = |made: &mut Made| matches!(made.end, None | Some(CallEnd::Stopped));
+        while self.attempts.pop_if(is_cut_short).is_some() {}
+    }
+}
+
 impl Audit {
     fn take(&mut self, event: &EventKind) {
         let takes_up = matches!(event, EventKind::RunResumed { .. } | EventKind::RunForked { .. });
@@ -215,7 +223,8 @@ impl Audit {
                     if known.task.needs.iter().any(|need| changed.contains(need)) {
                         changed.insert(known.task.id.clone());
                         self.kept.remove(&known.task.id);
-                        (known.status, known.earlier) = (None, known.attempts.len());
+                        known.forget_cut_short();
+                        (known.status, known.asks, known.earlier) = (None, false, known.attempts.len());
                     }
                 }
             }
@@ -426,10 +435,7 @@ impl Audit {
                 again.insert(known.task.id.clone());
             }
             known.asks &= !needs_again;
-            while known.attempts.last().is_some_and(|made| matches!(made.end, None | Some(CallEnd::Stopped)))
-            {
-                known.attempts.pop();
-            }
+            known.forget_cut_short();
             if needs_again || !matches!(known.status, None | Some(Status::Cancelled)) {
                 known.earlier = known.attempts.len();
             }
