@@ -104,6 +104,14 @@ fn brief(event: &Event) -> String {
 }
 
 impl Known {
+    /// An open question of a task that is begun anew is not waited for any more.
+    fn withdraw_question(&mut self) {
+        let asked = self.attempts.iter_mut().rfind(|made| made.asked);
+        if let Some(made) = asked.filter(|_| std::mem::take(&mut self.asks)) {
+            made.asked = false;
+        }
+    }
+
     /// Attempts that were cut short are made again under their numbers.
     fn forget_cut_short(&mut self) {
         let is_cut_short = |made: &mut Made| matches!(made.end, None | Some(CallEnd::Stopped));
@@ -223,8 +231,9 @@ impl Audit {
                     if known.task.needs.iter().any(|need| changed.contains(need)) {
                         changed.insert(known.task.id.clone());
                         self.kept.remove(&known.task.id);
+                        known.withdraw_question();
                         known.forget_cut_short();
-                        (known.status, known.asks, known.earlier) = (None, false, known.attempts.len());
+                        (known.status, known.earlier) = (None, known.attempts.len());
                     }
                 }
             }
@@ -434,7 +443,9 @@ impl Audit {
             if matches!(known.status, Some(Status::Completed | Status::Failed | Status::Skipped)) {
                 again.insert(known.task.id.clone());
             }
-            known.asks &= !needs_again;
+            if needs_again {
+                known.withdraw_question();
+            }
             known.forget_cut_short();
             if needs_again || !matches!(known.status, None | Some(Status::Cancelled)) {
                 known.earlier = known.attempts.len();
