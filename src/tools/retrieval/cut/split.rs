@@ -33,7 +33,8 @@ pub(super) fn sentences(text: &str, span: Range<usize>, first: Border) -> Vec<(B
         if piece.is_empty() {
             continue;
         }
-        if begins_item(&text[piece.clone()]) && border < Border::Line {
+        // The number of an item may look like a sentence of its own.
+        if begins_item(&text[piece.start..span.end]) && border < Border::Line {
             border = Border::Line;
         }
         let ends = ends_sentence(&text[piece.clone()]);
