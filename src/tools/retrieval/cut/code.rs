@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::lines::lines;
-use super::outline::{Border, Outline};
+use super::outline::Outline;
+use super::split::Border;
 
 /// Lines that begin like this introduce the next one: comments and attributes.
 const INTRODUCTIONS: [&str; 5] = ["//", "#[", "@", "/*", "--"];
