@@ -3,4 +3,5 @@
 #![warn(unreachable_pub)]
 
 pub mod calculator;
+pub mod retrieval;
 pub mod tables;
