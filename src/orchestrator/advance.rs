@@ -466,6 +466,7 @@ impl Core {
             call: Call {
                 messages: prompt.messages,
                 schema: prompt.schema,
+                grammar: prompt.grammar,
                 tokens_max: sampled.tokens_max,
                 tokens_min: tokens.min,
                 temperature: sampled.temperature,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 pub use bandmaster_text::{Message, Role};
 
@@ -19,6 +20,9 @@ pub struct Call {
     pub messages: Vec<Message>,
     /// JSON schema the answer must follow, if any.
     pub schema: Option<Value>,
+    /// Grammar that the answer must follow if there is no schema: Lark in llguidance's dialect, from its rule `start`.
+    /// A model that can't be held to a grammar answers without it, so whoever reads the answer checks it.
+    pub grammar: Option<String>,
     /// Most tokens to generate. Where the context has less room after the prompt, it is that much.
     pub tokens_max: u32,
     /// The call fails for want of room if fewer tokens than this can be generated.
@@ -33,6 +37,23 @@ pub struct Call {
     pub critical_path_tokens: u32,
     /// Generation ends this long after the call was sent.
     pub deadline: Option<Duration>,
+}
+
+impl Call {
+    /// How the call is sampled, as it is recorded. A grammar is long and follows from the inputs, so its digest stands
+    /// for it.
+    #[must_use]
+    pub(crate) fn sampling(&self, tokens_max: u32) -> Value {
+        let mut sampling = json!({
+            "temperature": self.temperature, "seed": self.seed, "tokens_max": tokens_max, "schema": self.schema,
+        });
+        if let Some(grammar) = &self.grammar {
+            let digest = Sha256::digest(grammar.as_bytes());
+            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            sampling["grammar_sha256"] = hex.into();
+        }
+        sampling
+    }
 }
 
 /// What a call reports while it runs.

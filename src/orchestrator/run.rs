@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bandmaster_journal::{AsyncJournal, JournalError, Recording};
-use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -448,9 +447,7 @@ fn output_event(core: &Core, planned: Planned, called: Called) -> EventKind {
         model,
         prompt: called.prompt,
         prompt_template: planned.prompt_template,
-        sampling: json!({
-            "temperature": call.temperature, "seed": call.seed, "tokens_max": tokens_max, "schema": call.schema,
-        }),
+        sampling: call.sampling(tokens_max),
         output: called.output,
         usage: TokenUsage::from(&called.usage),
         end: called.end,

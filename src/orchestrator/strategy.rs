@@ -129,6 +129,9 @@ pub struct Prompt {
     pub messages: Vec<Message>,
     /// JSON schema that the answer must follow, if any.
     pub schema: Option<Value>,
+    /// Grammar that the answer must follow if there is no schema: Lark in llguidance's dialect, from its rule `start`.
+    /// Models behind other servers answer without it, so the strategy's check reads the reply itself.
+    pub grammar: Option<String>,
     /// Name and version of the template that it was made from, such as `map.plan@1`. It is recorded with the call.
     pub template: Option<String>,
 }
@@ -150,6 +153,12 @@ impl Prompt {
     #[must_use]
     pub fn with_schema(self, schema: Value) -> Self {
         Self { schema: Some(schema), ..self }
+    }
+
+    /// The same for a reply that must follow a grammar.
+    #[must_use]
+    pub fn with_grammar(self, lark: String) -> Self {
+        Self { grammar: Some(lark), ..self }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bandmaster_text::{
-    Class, Completion, FinishReason, Generation, GenerationOptions, LoadedModel, Output, Piece, Priority,
-    Rejected, RunId, Sampling, SessionError, TextEmbedder,
+    Cancellation, Class, ClientGrammar, Completion, FinishReason, Generation, GenerationOptions, LoadedModel,
+    Output, Piece, Priority, Rejected, RunId, Sampling, SessionError, TextEmbedder,
 };
 
 use super::band::{
@@ -35,6 +35,14 @@ impl SessionLlm {
     }
 }
 
+fn output(call: &Call) -> Output {
+    match (&call.schema, &call.grammar) {
+        (Some(schema), _) => Output::Schema(schema.clone()),
+        (None, Some(lark)) => Output::ClientGrammar(ClientGrammar::Lark(lark.clone())),
+        (None, None) => Output::Text,
+    }
+}
+
 fn generation_options(call: &Call) -> GenerationOptions {
     let mut sampling = Sampling { temperature: call.temperature, seed: call.seed, ..Sampling::greedy() };
     if call.temperature > 0.0 {
@@ -42,7 +50,7 @@ fn generation_options(call: &Call) -> GenerationOptions {
     }
     GenerationOptions {
         sampling,
-        output: call.schema.clone().map_or(Output::Text, Output::Schema),
+        output: output(call),
         priority: Priority {
             class: Class::Run,
             run: Some(RunId(call.run)),
@@ -160,8 +168,13 @@ impl Llm for SessionLlm {
             let prompt =
                 run_blocking(move || model.chat_prompt(&messages, &[])).await.map_err(|e| call_error(&e))?;
             check_room(&self.model, call, prompt.ids.len())?;
+            let options = generation_options(call);
+            // A grammar takes up to two seconds to compile.
+            let (model, output) = (Arc::clone(&self.model), options.output.clone());
+            let constraint = run_blocking(move || model.constraint_for(&output, &Cancellation::default()));
+            let constraint = constraint.await.map_err(|e| call_error(&e))?;
             let generation =
-                self.model.generate(prompt, generation_options(call)).map_err(|e| call_error(&e))?;
+                self.model.generate_constrained(prompt, options, &constraint).map_err(|e| call_error(&e))?;
             let mut reply = listen(generation, progress).await?;
             if is_cut(call, reply.finish, reply.usage.completion_tokens) {
                 reply.finish = Finish::Length;
@@ -181,11 +194,11 @@ impl Embed for TextEmbedder {
 mod tests {
     use super::*;
 
-    #[test]
-    fn json_that_ends_near_its_limit_is_taken_as_cut_off() {
-        let call = |schema: bool, tokens_max| Call {
+    fn call(schema: bool, tokens_max: u32) -> Call {
+        Call {
             messages: Vec::new(),
             schema: schema.then(|| serde_json::json!({"type": "object"})),
+            grammar: None,
             tokens_max,
             tokens_min: 0,
             temperature: 0.0,
@@ -193,7 +206,29 @@ mod tests {
             run: 0,
             critical_path_tokens: 0,
             deadline: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_reply_follows_the_schema_or_else_the_grammar_of_its_call() {
+        let schema = serde_json::json!({"type": "object"});
+        let lark = || "start: \"yes\" | \"no\"".to_owned();
+        for (asked, grammar, expected) in [
+            (None, None, Output::Text),
+            (Some(schema.clone()), Some(lark()), Output::Schema(schema.clone())),
+            (None, Some(lark()), Output::ClientGrammar(ClientGrammar::Lark(lark()))),
+        ] {
+            let call = Call { schema: asked, grammar, ..call(false, 9) };
+            assert_eq!(generation_options(&call).output, expected);
+            // What follows from the inputs is not recorded with every call.
+            let sampling = call.sampling(9);
+            assert_eq!(sampling.get("grammar_sha256").is_some(), call.grammar.is_some(), "{sampling}");
+            assert!(!sampling.to_string().contains("yes"), "{sampling}");
+        }
+    }
+
+    #[test]
+    fn json_that_ends_near_its_limit_is_taken_as_cut_off() {
         for (schema, tokens_max, finish, tokens, expected) in [
             (true, 240, Finish::Stop, 40, false),
             (true, 240, Finish::Stop, 184, true),

@@ -127,6 +127,7 @@ mod tests {
         let call = Call {
             messages: vec![Message::new(Role::User, "nine bytes".to_owned())],
             schema: None,
+            grammar: None,
             tokens_max,
             tokens_min: 0,
             temperature: 0.0,

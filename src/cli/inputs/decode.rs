@@ -1,7 +1,8 @@
-//! Turns bytes into text or says why not. Reads UTF-8, and UTF-16 and UTF-32 with a byte order mark; other encodings
-//! are not guessed.
+//! Turns bytes into text or says why not. Reads UTF-8, UTF-16 and UTF-32 with a byte order mark, and PDF with the feature
+//! `pdf`; other encodings are not guessed.
 
 use super::{INPUT_BYTES_MAX, Unreadable, too_large};
+use crate::tools::retrieval::{Document, RetrievalError};
 
 pub fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
     if bytes.len() as u64 > INPUT_BYTES_MAX {
@@ -9,6 +10,10 @@ pub fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
     }
     if let Some(problem) = known_format(&bytes) {
         return Err(Unreadable::NotText(problem));
+    }
+    // Without the feature `pdf` this is one of the formats that were refused.
+    if bytes.starts_with(PDF) {
+        return pdf(&bytes);
     }
     let text = match bytes.as_slice() {
         // UTF-32 first: its byte order mark begins with that of UTF-16.
@@ -25,6 +30,17 @@ pub fn into_text(bytes: Vec<u8>) -> Result<String, Unreadable> {
         return not_text("a binary file: only text can be read");
     }
     Ok(text)
+}
+
+/// How a PDF begins.
+const PDF: &[u8] = b"%PDF-";
+
+fn pdf(bytes: &[u8]) -> Result<String, Unreadable> {
+    match Document::from_bytes("the PDF", bytes) {
+        Ok(document) => Ok(document.text),
+        Err(RetrievalError::Unreadable { why, .. }) => Err(Unreadable::NotText(why)),
+        Err(error) => Err(Unreadable::NotText(error.to_string())),
+    }
 }
 
 /// Control characters that no kind of text uses; a file with many of them is binary. Text may contain the others:
@@ -96,7 +112,8 @@ pub fn known_format(start: &[u8]) -> Option<String> {
     let convert =
         |what: &str, how: &str| Some(format!("{what} can't be read yet: convert it to text first ({how})"));
     match start {
-        [b'%', b'P', b'D', b'F', b'-', ..] => convert("a PDF", "pdftotext FILE.pdf"),
+        _ if start.starts_with(PDF) && cfg!(feature = "pdf") => None,
+        _ if start.starts_with(PDF) => convert("a PDF", "pdftotext FILE.pdf, or a build with --features pdf"),
         [b'P', b'K', 3, 4, ..] => convert("an archive or office document", "pandoc -t plain FILE"),
         [0xd0, 0xcf, 0x11, 0xe0, ..] => convert("an old office document", "save it as text"),
         [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..] | [b'G', b'I', b'F', b'8', ..] => {

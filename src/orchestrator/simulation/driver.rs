@@ -392,10 +392,7 @@ impl<'a> Driver<'a> {
             model: attempt.map_or_else(String::new, |attempt| attempt.model.clone()),
             prompt: replied.prompt,
             prompt_template: planned.prompt_template,
-            sampling: json!({
-                "temperature": call.temperature, "seed": call.seed, "tokens_max": call.tokens_max,
-                "schema": call.schema,
-            }),
+            sampling: call.sampling(call.tokens_max),
             output: replied.output,
             usage: TokenUsage::from(&replied.usage),
             end: replied.end,

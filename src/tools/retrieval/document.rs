@@ -87,7 +87,9 @@ fn layout(extension: &str) -> Layout {
         | "sh" | "bash" | "zsh" | "fish" | "ps1" | "sql" | "lua" | "pl" | "pm" | "r" | "jl" | "hs" | "ml"
         | "mli" | "fs" | "ex" | "exs" | "erl" | "clj" | "dart" | "zig" | "nim" | "vue" | "svelte" | "css"
         | "scss" | "less" | "yaml" | "yml" | "toml" | "json" | "ini" | "cfg" | "conf" | "xml" | "proto"
-        | "tf" | "nix" | "cmake" | "gradle" | "groovy" | "vb" | "asm" | "s" => Layout::Code,
+        | "tf" | "nix" | "log" | "jsonl" | "ndjson" | "cmake" | "gradle" | "groovy" | "vb" | "asm" | "s" => {
+            Layout::Code
+        }
         _ => Layout::Prose,
     }
 }

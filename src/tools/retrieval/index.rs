@@ -159,16 +159,17 @@ impl Index {
         Hit { document, part: number, headings, span, lines, page, score }
     }
 
-    /// The parts that are nearest by words, or all if there are few, in the order of their nearness in meaning.
+    /// The parts that are nearest by words, or all if there are few, the nearest in meaning first.
     fn by_meaning(&mut self, query: &str, by_words: &[u32]) -> Result<Vec<u32>, RetrievalError> {
         if self.embedder.is_none() || self.parts == 0 {
             return Ok(Vec::new());
         }
-        let mut candidates: Vec<u32> = if self.parts as usize <= EMBEDDED_PARTS_MAX {
-            (0..self.parts).collect()
-        } else {
-            by_words.iter().copied().take(EMBEDDED_PARTS_MAX).collect()
-        };
+        // Where words find too little, the first of the other parts are tried.
+        let mut is_found = vec![false; self.parts as usize];
+        by_words.iter().for_each(|part| is_found[*part as usize] = true);
+        let others = (0..self.parts).filter(|part| !is_found[*part as usize]);
+        let mut candidates: Vec<u32> =
+            by_words.iter().copied().chain(others).take(EMBEDDED_PARTS_MAX).collect();
         candidates.sort_unstable();
         let computed = self.embed_parts(&candidates);
         self.store();

@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use super::lines::lines;
-use super::outline::{Border, Outline};
+use super::outline::Outline;
+use super::split::Border;
 
+/// Lines that begin like this introduce the next one: comments and attributes.
+const INTRODUCTIONS: [&str; 5] = ["//", "#[", "@", "/*", "--"];
 /// Columns of a tab.
 const TAB: usize = 4;
 
@@ -19,6 +22,7 @@ pub(super) fn add(outline: &mut Outline<'_>, text: &str, span: Range<usize>, fir
     // Indentation and unit of the lines that enclose the next one.
     let mut enclosing: Vec<(usize, usize)> = Vec::new();
     let mut border = Some(first);
+    let mut is_introduced = false;
     for (at, line) in lines(&text[span.clone()]) {
         let content = line.trim();
         if content.is_empty() {
@@ -37,9 +41,10 @@ pub(super) fn add(outline: &mut Outline<'_>, text: &str, span: Range<usize>, fir
             // The outermost lines are the best place for a cut.
             Some(Border::Paragraph) if indent > 0 => Border::Line,
             Some(border) => border,
-            None if indent == 0 && has_words => Border::Sentence,
+            None if indent == 0 && has_words && !is_introduced => Border::Sentence,
             None => Border::Wrap,
         };
+        is_introduced = INTRODUCTIONS.iter().any(|mark| content.starts_with(mark));
         let begin = span.start + at;
         let unit = outline.piece(begin..begin + line.len(), before, parent);
         if has_words {

@@ -5,7 +5,8 @@ use std::ops::Range;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::code;
-use super::outline::{Border, Outline};
+use super::outline::Outline;
+use super::split::Border;
 
 /// What a block at the top level is.
 enum Kind {

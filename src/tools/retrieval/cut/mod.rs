@@ -18,7 +18,8 @@ mod tests;
 use std::ops::{Range, RangeInclusive};
 
 use lines::LineStarts;
-use outline::{Border, Outline, Unit};
+use outline::{Outline, Unit};
+use split::Border;
 
 use super::document::{Document, Layout};
 

@@ -2,20 +2,7 @@
 
 use std::ops::Range;
 
-use super::split::{self, trimmed};
-
-/// What stands before a piece, from the worst place for a cut to the best.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Border {
-    Word,
-    /// A line end within a sentence.
-    Wrap,
-    Sentence,
-    /// A list item, a row, a line of code.
-    Line,
-    Paragraph,
-    Heading,
-}
+use super::split::{self, Border, trimmed};
 
 /// A piece of a text that parts are made of.
 #[derive(Debug)]

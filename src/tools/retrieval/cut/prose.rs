@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::lines::lines;
-use super::outline::{Border, Outline};
+use super::outline::Outline;
+use super::split::Border;
 
 /// Bytes of a line that may be a heading.
 const HEADING_BYTES_MAX: usize = 100;

@@ -2,7 +2,8 @@
 
 use csv::{ByteRecord, ReaderBuilder};
 
-use super::outline::{Border, Outline};
+use super::outline::Outline;
+use super::split::Border;
 
 const DELIMITERS: &[u8] = b"\t;|,";
 

@@ -1,14 +1,26 @@
-//! Where sentences, lines and words of a text end.
+//! Where sentences, lines and words of a text end, and what stands between them.
 
 use std::ops::Range;
 
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
 use super::PART_BYTES_MAX;
-use super::outline::Border;
 
 /// Bytes that are searched for the border of a character that is made of many code points.
 const GRAPHEME_BYTES_MAX: usize = 64;
+
+/// What stands before a piece, from the worst place for a cut to the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Border {
+    Word,
+    /// A line end within a sentence.
+    Wrap,
+    Sentence,
+    /// A list item, a row, a line of code.
+    Line,
+    Paragraph,
+    Heading,
+}
 
 /// White space that no part begins or ends with. A byte-order mark is none for Unicode.
 fn is_space(c: char) -> bool {
@@ -33,7 +45,8 @@ pub(super) fn sentences(text: &str, span: Range<usize>, first: Border) -> Vec<(B
         if piece.is_empty() {
             continue;
         }
-        if begins_item(&text[piece.clone()]) && border < Border::Line {
+        // The number of an item may look like a sentence of its own.
+        if begins_item(&text[piece.start..span.end]) && border < Border::Line {
             border = Border::Line;
         }
         let ends = ends_sentence(&text[piece.clone()]);

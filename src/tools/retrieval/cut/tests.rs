@@ -159,6 +159,9 @@ fn code_has_the_lines_that_enclose_it_as_headings() {
     let text = format!("void run()\n{{\n{}}}\n\nint other;\n", "    step(1);\n".repeat(150));
     let found = parts(Layout::Code, &text);
     assert_eq!(found[1].0, "void run()");
+    let text = format!("{}#[test]\nfn f() {{\n{}}}\n", "use a::b;\n".repeat(50), "    g();\n".repeat(90));
+    let found = parts(Layout::Code, &text);
+    assert!(found[1].1.starts_with("#[test]\nfn f()"), "{}", found[1].1);
 }
 
 #[test]
@@ -202,6 +205,11 @@ fn sentences_go_on_over_line_ends_and_abbreviations() {
             "| 1 | 2 |",
             "| 3 | 4 |",
         ],
+    );
+    check(
+        Layout::Prose,
+        "NOTES\n1. Rent is due.\n2. Second thing",
+        &["NOTES", "1. Rent is due.", "2. Second thing"],
     );
     check(Layout::Records, "a,b\n1,2\n3,4\n", &["a,b", "1,2", "3,4"]);
 }

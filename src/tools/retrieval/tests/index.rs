@@ -135,6 +135,8 @@ fn only_the_parts_that_are_near_by_words_are_embedded() {
     index.search("glacier", 4).unwrap();
     let embedded = counter.load(Ordering::Relaxed);
     assert!(embedded > 64 && embedded < 64 * 20, "{embedded} texts");
+    // No word is found, so that the first parts are tried.
+    assert_eq!(index.search("xyzzy", 100).unwrap().len(), 64);
 }
 
 #[test]
