@@ -20,6 +20,12 @@ macro_rules! templates {
 templates! {
     /// The goal as it was typed, after the inputs.
     DIRECT_ANSWER = "direct.answer", 1;
+    /// The work on one text. The text cannot give instructions: what is to be done stands before and after it.
+    EACH_DO = "each.do", 1;
+    /// The same where the result is one of several labels.
+    EACH_LABEL = "each.label", 1;
+    EACH_MERGE = "each.merge", 1;
+    EACH_PLAN = "each.plan", 1;
     FREE_PLAN = "free.plan", 1;
     /// After tasks of an earlier plan.
     FREE_PLAN_AGAIN = "free.plan-again", 2;

@@ -25,6 +25,8 @@ pub enum StrategyName {
     Direct,
     /// The same question to each input, then one answer from all.
     Map,
+    /// The same work done to each input, then all results put together.
+    Each,
     /// Steps, each with the results of the earlier ones.
     Sequence,
     /// Sections written at the same time, then joined.
@@ -47,9 +49,10 @@ pub enum StrategyName {
 
 impl StrategyName {
     /// Every known strategy, including those that can't be run yet.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Direct,
         Self::Map,
+        Self::Each,
         Self::Sequence,
         Self::Parallel,
         Self::WriteTestFix,
@@ -61,8 +64,16 @@ impl StrategyName {
     ];
 
     /// The strategies that can be run.
-    pub const AVAILABLE: [Self; 7] =
-        [Self::Direct, Self::Map, Self::Sequence, Self::Parallel, Self::Vote, Self::Free, Self::Ask];
+    pub const AVAILABLE: [Self; 8] = [
+        Self::Direct,
+        Self::Map,
+        Self::Each,
+        Self::Sequence,
+        Self::Parallel,
+        Self::Vote,
+        Self::Free,
+        Self::Ask,
+    ];
 
     /// The name in flags, events and reports.
     #[must_use]
@@ -70,6 +81,7 @@ impl StrategyName {
         match self {
             Self::Direct => "direct",
             Self::Map => "map",
+            Self::Each => "each",
             Self::Sequence => "sequence",
             Self::Parallel => "parallel",
             Self::WriteTestFix => "write-test-fix",

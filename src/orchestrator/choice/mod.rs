@@ -82,9 +82,11 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
     }
     if facts.inputs > 0 {
         return match (facts.inputs, facts.inputs_fit_together) {
-            (_, false) => vec![StrategyName::Map],
+            (_, false) => vec![StrategyName::Map, StrategyName::Each],
             (1, true) => vec![StrategyName::Direct, StrategyName::Sequence],
-            (_, true) => vec![StrategyName::Direct, StrategyName::Map, StrategyName::Sequence],
+            (_, true) => {
+                vec![StrategyName::Direct, StrategyName::Map, StrategyName::Each, StrategyName::Sequence]
+            }
         };
     }
     match facts.speaks_of_attachment {
@@ -109,7 +111,6 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
 fn only_choice(strategy: StrategyName, facts: &Facts) -> &'static str {
     match strategy {
         StrategyName::Ask => "the goal mentions an attachment, but there is none",
-        StrategyName::Map => "the inputs do not fit the planner's context together",
         _ if facts.arithmetic.is_some() => "it is only arithmetic, which the calculator does",
         _ if facts.inputs == 1 => "one input, which fits one call",
         _ => "one call answers it",
@@ -121,6 +122,7 @@ fn without_embedder(facts: &Facts, possible: &[StrategyName]) -> StrategyName {
     let parallel =
         possible.contains(&StrategyName::Parallel) && facts.speaks_of_parts && facts.named_aspects.len() >= 2;
     match (map, parallel) {
+        _ if !facts.inputs_fit_together => StrategyName::Map,
         (true, _) => StrategyName::Map,
         (_, true) => StrategyName::Parallel,
         _ => StrategyName::Direct,
@@ -185,7 +187,7 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f32 {
     match strategy {
         // In a tie, one call is preferred to splitting the goal.
         StrategyName::Direct => 0.03,
-        StrategyName::Map => {
+        StrategyName::Map | StrategyName::Each => {
             let each = if facts.speaks_of_each { 0.05 } else { 0.0 };
             let many = if facts.inputs >= 3 { 0.05 } else { 0.0 };
             each + many

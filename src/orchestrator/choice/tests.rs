@@ -29,6 +29,7 @@ fn examples_are_well_formed_and_cover_every_choice() {
         (StrategyName::Direct, false),
         (StrategyName::Direct, true),
         (StrategyName::Map, true),
+        (StrategyName::Each, true),
         (StrategyName::Parallel, false),
         (StrategyName::Ask, false),
     ] {
@@ -40,9 +41,12 @@ fn examples_are_well_formed_and_cover_every_choice() {
 fn facts_gate_what_nearness_may_choose() {
     assert_eq!(possible(&facts(0)), [StrategyName::Direct]);
     assert_eq!(possible(&facts(1)), [StrategyName::Direct, StrategyName::Sequence]);
-    assert_eq!(possible(&facts(2)), [StrategyName::Direct, StrategyName::Map, StrategyName::Sequence]);
+    let of_two = [StrategyName::Direct, StrategyName::Map, StrategyName::Each, StrategyName::Sequence];
+    assert_eq!(possible(&facts(2)), of_two);
     assert_eq!(possible(&Facts { numbers: 3, ..facts(0) }), [StrategyName::Direct, StrategyName::Vote]);
-    assert_eq!(possible(&Facts { inputs_fit_together: false, ..facts(1) }), [StrategyName::Map]);
+    let too_long = Facts { inputs_fit_together: false, ..facts(1) };
+    assert_eq!(possible(&too_long), [StrategyName::Map, StrategyName::Each]);
+    assert_eq!(without_embedder(&too_long, &possible(&too_long)), StrategyName::Map);
     assert_eq!(possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(0) }), [StrategyName::Ask]);
     let said = Facts { conversation_has_it: true, ..facts(0) };
     for speaks_of_attachment in [Attachment::Yes, Attachment::Perhaps] {

@@ -76,6 +76,11 @@ impl Sample {
     }
 }
 
+/// Slots of `each` that the planner fills in.
+fn each(name: &'static str, goal: &'static str, slots: Value) -> Sample {
+    Sample::new(name, StrategyName::Each, goal).plan(slots).with_inputs()
+}
+
 /// A plan of which a task fails, so that the planner is asked again.
 fn free() -> Sample {
     let of = |id: &str, task: Value, needs: &[&str]| json!({"id": id, "task": task, "needs": needs});
@@ -171,6 +176,30 @@ fn samples() -> Vec<Sample> {
             "Sum up {{what}} each farm does.",
             ("what the farm does", "text", &["summary"]),
         ),
+        each(
+            "each-sections",
+            "Sum up {{each}} farm in a sentence.",
+            json!({
+                "instruction": "Sum up {{the}} farm in a sentence.", "work": "sum_up", "language": null,
+                "limit": {"most": 1, "of": "sentences"}, "labels": [], "together": "sections",
+            }),
+        ),
+        each(
+            "each-merged",
+            "Turn the farms into points and merge them.",
+            json!({
+                "instruction": "Turn the farm into points.", "work": "points", "language": "English", "limit": null,
+                "labels": [], "together": "one_text",
+            }),
+        ),
+        each(
+            "each-labels",
+            "Is each farm quiet or busy? Count them.",
+            json!({
+                "instruction": "Say whether the farm is quiet or busy.", "work": "classify", "language": null,
+                "limit": null, "labels": ["quiet", "busy"], "together": "count",
+            }),
+        ),
         // The worker has room for a part of an input only.
         Sample {
             context_tokens: 1100,
@@ -226,6 +255,7 @@ fn reply(sample: &Sample, call: &Planned) -> String {
             assert!(sample.plan["answer_is"] != "date" || kind["pattern"].is_string());
             json!({"subject": "", "answer": answer}).to_string()
         }
+        Some(fields) if !fields["label"].is_null() => json!({"label": "quiet"}).to_string(),
         Some(fields) if !fields["quote"].is_null() => {
             json!({"quote": "Our farm is Brunn", "answer": "Brunn"}).to_string()
         }

@@ -118,8 +118,10 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
     } else if has("quote") {
         let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
         if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }
-    } else if has("find") {
+    } else if has("find") || has("work") {
         world.slots().to_owned()
+    } else if has("label") {
+        json!({"label": if prompt.contains("keeps 10 sheep") { "small" } else { "large" }}).to_string()
     } else if has("answer") {
         reading(prompt, &fields["answer"])
     } else if has("sections") {
@@ -159,8 +161,31 @@ fn reading(prompt: &str, answer: &Value) -> String {
     json!({"subject": subject, "answer": found}).to_string()
 }
 
+/// What a good writer makes of a text.
+fn worked_on(text: &str, prompt: &str) -> String {
+    let sentences: Vec<&str> = text.split(". ").map(str::trim).collect();
+    if prompt.contains("into German") {
+        let numbers = text.split_whitespace().filter(|word| word.contains(|c: char| c.is_ascii_digit()));
+        let numbers: Vec<&str> = numbers.collect();
+        let about = (0..sentences.len()).map(|at| WORDS[at % WORDS.len()]);
+        let told =
+            about.map(|word| format!("Der Hof mit {word} liegt am Fluss, und seine Leute bauen Hafer an. "));
+        return format!("{}{} stehen in dem Text.", told.collect::<String>(), numbers.join(" "));
+    }
+    if prompt.contains("for children") {
+        return format!("{text} So it is on a farm.");
+    }
+    sentences[..sentences.len().min(2)].join(". ")
+}
+
 /// A text for a prompt without a schema.
 fn text(prompt: &str, random: &mut Random) -> String {
+    if let Some((_, framed)) = prompt.split_once("\n-----\n") {
+        return worked_on(framed.split("\n-----\n").next().unwrap_or_default(), prompt);
+    }
+    if let Some((_, merged)) = prompt.split_once("belong together:\n") {
+        return merged.split("\n\nMerge them").next().unwrap_or_default().to_owned();
+    }
     // Results that are to be worded are repeated.
     if let Some((_, results)) = prompt.split_once("Found in each text: ") {
         let told = results.split("\n\nAnswer the goal").next().unwrap_or_default();

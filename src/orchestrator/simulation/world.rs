@@ -34,6 +34,35 @@ pub(super) const MAPS: [(&str, &str); 6] = [
     ),
 ];
 
+/// Goals of `each`, with the slots that a good planner fills in.
+const EACHES: [(&str, &str); 5] = [
+    (
+        "Sum up each farm in two sentences and merge the summaries.",
+        r#"{"instruction":"Sum up the farm in two sentences.",
+            "work":"sum_up","language":null,"limit":{"most":2,"of":"sentences"},"labels":[],"together":"one_text"}"#,
+    ),
+    (
+        "Rewrite the text on every farm for children.",
+        r#"{"instruction":"Rewrite the text on the farm for children.",
+            "work":"rewrite","language":null,"limit":null,"labels":[],"together":"sections"}"#,
+    ),
+    (
+        "Translate the texts on the farms into German.",
+        r#"{"instruction":"Translate the text on the farm into German.",
+            "work":"translate","language":"German","limit":null,"labels":[],"together":"sections"}"#,
+    ),
+    (
+        "Mark every farm as large or small, and count them.",
+        r#"{"instruction":"Mark the farm as large or small.",
+            "work":"classify","language":null,"limit":null,"labels":["large","small"],"together":"count"}"#,
+    ),
+    (
+        "Turn each text on a farm into points.",
+        r#"{"instruction":"Turn the text on the farm into points.",
+            "work":"points","language":null,"limit":null,"labels":[],"together":"sections"}"#,
+    ),
+];
+
 /// Goals of the other strategies.
 const SEQUENCE: &str =
     "Find out which farm keeps the most sheep, then say who owns it, and then what it grows.";
@@ -106,6 +135,7 @@ impl World {
             StrategyName::Direct,
             StrategyName::Map,
             StrategyName::Map,
+            StrategyName::Each,
             StrategyName::Parallel,
             StrategyName::Sequence,
             StrategyName::Vote,
@@ -124,6 +154,7 @@ impl World {
     fn of(strategy: StrategyName, random: &mut Random, seed: u64) -> Self {
         let (goal, least_inputs) = match strategy {
             StrategyName::Map => (random.pick(&MAPS).0, 1),
+            StrategyName::Each => (random.pick(&EACHES).0, 1),
             StrategyName::Parallel => (PARALLEL, 0),
             StrategyName::Sequence => (SEQUENCE, 0),
             StrategyName::Free => (FREE, 0),
@@ -140,7 +171,7 @@ impl World {
         // A text of so many paragraphs takes more calls than may run at a time, and seconds to check.
         let huge = strategy == StrategyName::Map && random.one_in(400);
         for number in 0..count {
-            let long = strategy == StrategyName::Map && random.one_in(4);
+            let long = matches!(strategy, StrategyName::Map | StrategyName::Each) && random.one_in(4);
             let paragraphs = if huge && number == 0 { 140 } else { 2 + random.below(14) };
             let paragraphs = if long || (huge && number == 0) { paragraphs } else { random.below(2) };
             request.inputs.push(farm(number, paragraphs, random));
@@ -248,7 +279,7 @@ impl World {
 
     /// The slots that a good planner fills in.
     pub(super) fn slots(&self) -> &'static str {
-        let found = MAPS.iter().find(|(goal, _)| *goal == self.request.goal);
+        let found = MAPS.iter().chain(&EACHES).find(|(goal, _)| *goal == self.request.goal);
         found.map_or("{}", |(_, slots)| slots)
     }
 

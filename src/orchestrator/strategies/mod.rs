@@ -4,6 +4,7 @@ mod ask;
 mod asking;
 mod direct;
 mod dropped;
+mod each;
 mod free;
 pub(crate) mod map;
 mod parallel;
@@ -20,10 +21,11 @@ pub use direct::direct_prompt;
 
 /// Every strategy that can be run.
 #[must_use]
-pub(crate) fn all() -> [Arc<dyn Strategy>; 7] {
+pub(crate) fn all() -> [Arc<dyn Strategy>; 8] {
     [
         Arc::new(ask::Ask),
         Arc::new(direct::Direct),
+        Arc::new(each::Each),
         Arc::new(free::Free),
         Arc::new(map::Map),
         Arc::new(parallel::Parallel),
