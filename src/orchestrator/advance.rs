@@ -35,7 +35,7 @@ pub(crate) struct Core {
 /// What the caller has to do now.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Waits {
-    /// Make the calls of [`Core::calls`] and report how they end.
+    /// Make the calls of [`Core::calls`], end those of [`RunState::dropped_calls`], and report how they end.
     ForCalls,
     /// Find out where inputs can be cut.
     ForSplits(Vec<SplitAsked>),
@@ -79,6 +79,10 @@ impl Core {
             if new.is_empty() {
                 moves += 1;
                 match self.of_strategy(moves, ms) {
+                    // The outcome counts what they have used.
+                    Ok(moved) if ends_run(&moved) && self.state.dropped_calls().next().is_some() => {
+                        return (events, Waits::ForCalls);
+                    }
                     Ok(moved) => new = moved,
                     Err(waits) => return (events, waits),
                 }
@@ -210,7 +214,7 @@ impl Core {
             }
             Verdict::Accept(output) | Verdict::Doubt(output) => {
                 // If the check removed a loop at the end of the reply, the limit cut off nothing else.
-                let cut = ladder::is_cut(attempt) && output.trim() == attempt.output.trim();
+                let cut = attempt.is_cut() && output.trim() == attempt.output.trim();
                 vec![finished(task, Status::Completed, output, None, cut)]
             }
             Verdict::Ask(question) => match clarify::refusal(task, &question) {
@@ -473,6 +477,10 @@ impl Core {
             },
         })
     }
+}
+
+fn ends_run(events: &[EventKind]) -> bool {
+    events.iter().any(|event| matches!(event, EventKind::RunFinished { .. }))
 }
 
 /// The last attempt, if its call has ended and nothing was decided about it yet.

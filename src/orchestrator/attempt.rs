@@ -20,8 +20,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 pub(crate) struct Context {
     pub cancel: Cancel,
     pub meter: Arc<Meter>,
-    /// Receives events, each with its time in milliseconds since the run began.
-    pub events: mpsc::UnboundedSender<(u64, EventKind)>,
+    pub reports: mpsc::UnboundedSender<Report>,
     pub started: Instant,
     /// A call that reports no progress for this long has failed.
     pub stall_after: Duration,
@@ -36,11 +35,16 @@ impl Context {
         let here = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.earlier_ms.saturating_add(here)
     }
+}
 
-    /// Sends an event. A run whose observer is gone still ends normally.
-    pub(crate) fn send(&self, event: EventKind) {
-        let _ = self.events.send((self.now_ms(), event));
-    }
+/// What a call reports while it runs.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// Milliseconds since the run began.
+    pub ms: u64,
+    pub task: String,
+    pub attempt: u32,
+    pub event: EventKind,
 }
 
 /// Counts the tokens of a run and stops the run when the budget is used up.
@@ -99,7 +103,7 @@ pub(crate) struct Called {
 }
 
 /// Progress of a running call, shared between the call and whoever watches it.
-struct Watched {
+pub(crate) struct Watched {
     context: Context,
     label: Label,
     state: Mutex<WatchedState>,
@@ -121,10 +125,25 @@ struct WatchedState {
     cached_tokens: u32,
     prompt_tokens: u32,
     completion_tokens: u32,
+    /// What the call has used, since it has ended. A model that is being aborted may go on for a moment. What it reports
+    /// then is not part of the run.
+    used: Option<CallUsage>,
+}
+
+impl WatchedState {
+    /// Tokens counted so far.
+    fn counted(&self) -> CallUsage {
+        CallUsage {
+            prompt_tokens: u64::from(self.prefill_tokens),
+            cached_tokens: u64::from(self.cached_tokens),
+            completion_tokens: u64::from(self.completion_tokens),
+            ..CallUsage::default()
+        }
+    }
 }
 
 impl Watched {
-    fn new(context: Context, label: Label) -> Self {
+    pub(crate) fn new(context: Context, label: Label) -> Self {
         let now = Instant::now();
         let state = WatchedState {
             prompt: String::new(),
@@ -138,6 +157,7 @@ impl Watched {
             cached_tokens: 0,
             prompt_tokens: 0,
             completion_tokens: 0,
+            used: None,
         };
         Self { context, label, state: Mutex::new(state) }
     }
@@ -146,8 +166,18 @@ impl Watched {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The call is made now.
+    fn begin(&self) {
+        let mut state = self.state();
+        state.alive = Instant::now();
+        state.shown = state.alive;
+    }
+
     fn take(&self, progress: Progress<'_>) {
         let mut state = self.state();
+        if state.used.is_some() {
+            return;
+        }
         state.alive = Instant::now();
         state.waits = matches!(progress, Progress::Prompt(_));
         let spent = match progress {
@@ -166,14 +196,14 @@ impl Watched {
                 state.text.push_str(text);
                 state.completion_tokens += 1;
                 if self.label.streams_answer && !text.is_empty() {
-                    self.context.send(EventKind::AnswerDelta { text: text.to_owned() });
+                    self.send(EventKind::AnswerDelta { text: text.to_owned() });
                 }
                 1
             }
         };
         if state.shown.elapsed() >= PROGRESS_EVERY {
             state.shown = state.alive;
-            self.context.send(EventKind::TaskProgress {
+            self.send(EventKind::TaskProgress {
                 task: self.label.task.clone(),
                 prefill_tokens: state.prefill_tokens,
                 cached_tokens: state.cached_tokens,
@@ -195,19 +225,38 @@ impl Watched {
             let output = text[state.reported..before + end].to_owned();
             state.reported = before + end;
             let (task, attempt) = (self.label.task.clone(), self.label.attempt);
-            self.context.send(EventKind::TaskPartial { task, attempt, output });
+            self.send(EventKind::TaskPartial { task, attempt, output });
         }
     }
 
-    /// Tokens counted while the call ran. Stands in for the usage that a stopped call never reports.
-    fn usage(&self) -> CallUsage {
-        let state = self.state();
-        CallUsage {
-            prompt_tokens: u64::from(state.prefill_tokens),
-            cached_tokens: u64::from(state.cached_tokens),
-            completion_tokens: u64::from(state.completion_tokens),
-            ..CallUsage::default()
+    /// Sends an event. A run whose observer is gone still ends normally.
+    fn send(&self, event: EventKind) {
+        let Label { task, attempt, .. } = &self.label;
+        let report = Report { ms: self.context.now_ms(), task: task.clone(), attempt: *attempt, event };
+        let _ = self.context.reports.send(report);
+    }
+
+    /// Ends the call and corrects the tokens counted during the call to those that the reply reports. A call that is
+    /// stopped never reports any. Returns what the call has used.
+    fn end(&self, reply: Option<&Reply>) -> CallUsage {
+        let mut state = self.state();
+        if let Some(used) = state.used {
+            return used;
         }
+        let counted = state.counted();
+        let used = reply.map_or(counted, |reply| reply.usage);
+        state.used = Some(used);
+        let more = used.computed_tokens().saturating_sub(counted.computed_tokens());
+        self.context.meter.spend(more, &self.context.cancel);
+        used
+    }
+
+    /// Ends the call, which gives no reply. Whoever calls this stops the model as well.
+    pub(crate) fn stop(&self, end: CallEnd) -> Called {
+        let usage = self.end(None);
+        let state = self.state();
+        let (prompt, output) = (state.prompt.clone(), state.text.clone());
+        Called { tokens_max: None, prompt, usage, output, end }
     }
 
     async fn stalled(&self) {
@@ -233,13 +282,14 @@ impl Drop for Leash {
 }
 
 /// Calls a model once. It may fail, stall or panic, and the run may be stopped meanwhile.
-pub(crate) async fn attempt(context: &Context, label: Label, llm: &Arc<dyn Llm>, mut call: Call) -> Called {
+pub(crate) async fn attempt(watched: &Arc<Watched>, llm: &Arc<dyn Llm>, mut call: Call) -> Called {
+    let context = &watched.context;
     if let Some(left) = context.meter.left() {
         call.tokens_max = call.tokens_max.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1);
     }
     let tokens_max = Some(call.tokens_max);
-    let watched = Arc::new(Watched::new(context.clone(), label));
-    let (model, theirs) = (Arc::clone(llm), Arc::clone(&watched));
+    watched.begin();
+    let (model, theirs) = (Arc::clone(llm), Arc::clone(watched));
     let mut work = tokio::spawn(async move {
         let mut progress = |progress: Progress<'_>| theirs.take(progress);
         model.generate(&call, &mut progress).await
@@ -260,38 +310,38 @@ pub(crate) async fn attempt(context: &Context, label: Label, llm: &Arc<dyn Llm>,
             failed(FailureClass::Stalled, format!("{} made no progress for {seconds} s", llm.name()))
         }
     };
-    let usage = spend(context, &watched, result.as_ref().ok());
-    let mut state = watched.state();
-    let prompt = std::mem::take(&mut state.prompt);
     match result {
         Ok(reply) => {
+            let usage = watched.end(Some(&reply));
+            let prompt = watched.state().prompt.clone();
             Called { tokens_max, prompt, usage, output: reply.text, end: CallEnd::Reply(reply.finish) }
         }
-        Err(end) => Called { tokens_max, prompt, usage, output: std::mem::take(&mut state.text), end },
+        Err(end) => Called { tokens_max, ..watched.stop(end) },
     }
-}
-
-/// Corrects the tokens counted during the call to the usage that the reply reports.
-fn spend(context: &Context, watched: &Watched, reply: Option<&Reply>) -> CallUsage {
-    let counted = watched.usage();
-    let call = reply.map_or(counted, |reply| reply.usage);
-    context.meter.spend(call.computed_tokens().saturating_sub(counted.computed_tokens()), &context.cancel);
-    call
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::band::Finish;
     use super::*;
+
+    fn watched(limit: Option<u64>) -> (Watched, mpsc::UnboundedReceiver<Report>) {
+        let (reports, receiver) = mpsc::unbounded_channel();
+        let context = Context {
+            cancel: Cancel::new(),
+            meter: Arc::new(Meter::new(limit, 0)),
+            reports,
+            started: Instant::now(),
+            stall_after: Duration::from_secs(1),
+            earlier_ms: 0,
+        };
+        let label = Label { task: "t1".to_owned(), attempt: 2, streams_answer: true, partial_depth: 0 };
+        (Watched::new(context, label), receiver)
+    }
 
     #[test]
     fn a_call_that_is_stopped_used_up_no_tokens_that_came_from_the_cache() {
-        let (events, _receiver) = mpsc::unbounded_channel();
-        let meter = Arc::new(Meter::new(Some(100), 0));
-        let stall_after = Duration::from_secs(1);
-        let (cancel, started) = (Cancel::new(), Instant::now());
-        let context = Context { cancel, meter, events, started, stall_after, earlier_ms: 0 };
-        let label = Label { task: "t1".to_owned(), attempt: 1, streams_answer: false, partial_depth: 0 };
-        let watched = Watched::new(context.clone(), label);
+        let (watched, _receiver) = watched(Some(100));
         for progress in [
             Progress::Prompt("How many?"),
             Progress::Prefill { computed: 80, cached: 64, total: 90 },
@@ -300,6 +350,31 @@ mod tests {
         ] {
             watched.take(progress);
         }
-        assert_eq!((watched.usage().computed_tokens(), context.meter.left()), (27, Some(73)));
+        let stopped = watched.stop(CallEnd::Stopped);
+        assert_eq!((stopped.usage.computed_tokens(), watched.context.meter.left()), (27, Some(73)));
+        assert_eq!((stopped.prompt.as_str(), stopped.output.as_str()), ("How many?", "Ten"));
     }
+
+    #[test]
+    fn what_a_model_reports_after_its_call_has_ended_is_not_part_of_the_run() {
+        for reply in [None, Some(Reply { text: "Ten".to_owned(), finish: Finish::Stop, usage: USED })] {
+            let (watched, mut reports) = watched(Some(100));
+            watched.take(Progress::Prefill { computed: 9, cached: 0, total: 9 });
+            watched.take(Progress::Text("Ten"));
+            let used = watched.end(reply.as_ref());
+            let left = watched.context.meter.left();
+            assert_eq!(left, Some(100 - used.computed_tokens()));
+            watched.take(Progress::Text(" or more"));
+            assert_eq!((watched.stop(CallEnd::Stopped).usage, watched.context.meter.left()), (used, left));
+            let reported: Vec<Report> = std::iter::from_fn(|| reports.try_recv().ok()).collect();
+            let [Report { task, attempt: 2, event: EventKind::AnswerDelta { text }, .. }] = &reported[..]
+            else {
+                panic!("{reported:?}");
+            };
+            assert_eq!((task.as_str(), text.as_str()), ("t1", "Ten"));
+        }
+    }
+
+    const USED: CallUsage =
+        CallUsage { prompt_tokens: 9, cached_tokens: 0, completion_tokens: 4, steps: 5, batch_sum: 5 };
 }

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::checks::{runs_in_circles, words};
 use super::event::{CallEnd, FailureClass};
-use super::ladder;
 use super::outcome::Status;
 use super::plan::Job;
 use super::state::{Attempt, RunState, TaskState};
@@ -157,7 +156,7 @@ fn unaware_of_end(task: &TaskState, attempt: &Attempt) -> Option<String> {
     if runs_in_circles(&attempt.output) {
         return Some("repeats itself without end".to_owned());
     }
-    let is_cut = ladder::is_cut(attempt) && tokens_max >= u64::from(task.task.tokens_max);
+    let is_cut = attempt.is_cut() && tokens_max >= u64::from(task.task.tokens_max);
     is_cut.then(|| "was cut off at its token limit".to_owned())
 }
 

@@ -4,10 +4,10 @@
 //! so far is used, or the task fails.
 
 use super::band::Skill;
-use super::event::{CallEnd, FailureClass};
+use super::event::FailureClass;
 use super::goal::{BandInfo, WorkerInfo};
 use super::plan::{Draw, Job, Task};
-use super::state::{Attempt, TaskState};
+use super::state::{Attempt, Failure, TaskState};
 
 /// How often the same call is made again after trouble that may pass.
 const TRANSIENT_RETRIES: u32 = 3;
@@ -55,8 +55,8 @@ struct Past<'a> {
     rung: usize,
     /// How often the call there was made again after trouble that may pass.
     repeats: u32,
-    /// The last result that may be wrong.
-    doubtful: Option<&'a String>,
+    /// The last attempt with a result that may be wrong.
+    doubtful: Option<&'a Attempt>,
     /// Models that had no room.
     without_room: Vec<&'a str>,
     /// Models that made no progress, once for each time.
@@ -86,7 +86,7 @@ impl<'a> Past<'a> {
             }
             (past.rung, past.repeats) = (attempt.rung + 1, 0);
             if failure.doubtful {
-                past.doubtful = failure.kept.as_ref();
+                past.doubtful = Some(attempt).filter(|_| failure.kept.is_some());
             }
         }
         past
@@ -176,32 +176,36 @@ pub(crate) fn worker_at<'a>(task: &'a Task, band: &'a BandInfo, rung: usize) -> 
     }
 }
 
-/// A doubtful result stands if no better model contradicted it, and else what was kept.
-fn at_the_end(attempts: &[Attempt], doubtful: Option<&String>) -> Next {
-    if let Some(output) = doubtful {
-        return Next::Accept { output: output.clone(), cut: false };
-    }
-    if let Some((output, cut)) = best_kept(attempts) {
-        return Next::Accept { output: output.to_owned(), cut };
+/// The attempt whose result is used when nobody is left: a doubtful one stands if no better model contradicted it, and
+/// else what was kept.
+fn best<'a>(attempts: &'a [Attempt], doubtful: Option<&'a Attempt>) -> Option<&'a Attempt> {
+    doubtful.or_else(|| best_kept(attempts))
+}
+
+fn at_the_end(attempts: &[Attempt], doubtful: Option<&Attempt>) -> Next {
+    if let Some(attempt) = best(attempts, doubtful)
+        && let Some(Failure { kept: Some(output), doubtful, .. }) = &attempt.failure
+    {
+        return Next::Accept { output: output.clone(), cut: !doubtful && attempt.is_cut() };
     }
     let error = attempts.iter().rev().find_map(|attempt| attempt.error.clone());
     Next::Fail { error: error.unwrap_or_else(|| "no worker is there to do it".to_owned()) }
 }
 
 /// The first result that can be used is the most likely one, but of those that were cut off the last had most room.
-fn best_kept(attempts: &[Attempt]) -> Option<(&str, bool)> {
-    let kept = attempts.iter().filter_map(|attempt| {
-        let failure = attempt.failure.as_ref().filter(|failure| !failure.doubtful)?;
-        Some((failure.kept.as_deref()?, is_cut(attempt)))
-    });
-    let kept: Vec<(&str, bool)> = kept.collect();
-    kept.iter().find(|(_, cut)| !cut).or(kept.last()).copied()
+fn best_kept(attempts: &[Attempt]) -> Option<&Attempt> {
+    let is_kept = |failure: &Failure| failure.kept.is_some() && !failure.doubtful;
+    let mut kept = attempts.iter().filter(|attempt| attempt.failure.as_ref().is_some_and(is_kept));
+    kept.clone().find(|attempt| !attempt.is_cut()).or_else(|| kept.next_back())
 }
 
-/// Whether a reply was cut off at its token limit.
+/// The attempt whose reply became the result of a completed task: the last one, if the check accepted it, or else the one
+/// that was used when nobody was left. A result without a call has none.
 #[must_use]
-pub(crate) fn is_cut(attempt: &Attempt) -> bool {
-    attempt.end == Some(CallEnd::Reply(super::band::Finish::Length))
+pub(crate) fn with_result(task: &TaskState) -> Option<&Attempt> {
+    let attempts = task.attempts_now();
+    let accepted = attempts.last().filter(|attempt| attempt.failure.is_none());
+    accepted.or_else(|| best(attempts, Past::of(attempts).doubtful))
 }
 
 /// Whether the model at this place of the ladder is the last that may decide.
@@ -228,13 +232,21 @@ pub(crate) fn sampled(task: &TaskState, seed: u64, tokens_max: u32) -> Sampled {
         Draw::MostLikely => (draws > 0, 0),
         Draw::Varied(ballot) => (true, ballot),
     };
-    let was_cut = before.iter().any(|attempt| attempt.failure.is_some() && is_cut(attempt));
-    let tokens_max = if was_cut { tokens_max.saturating_mul(2) } else { tokens_max };
     Sampled {
         temperature: if varied { VARIED_TEMPERATURE } else { 0.0 },
         seed: seed.wrapping_add(draws).wrapping_add(ballot << 8),
-        tokens_max,
+        tokens_max: with_more_room(before, task.earlier_attempts, tokens_max),
     }
+}
+
+/// Most tokens of a call whose task is planned to have `planned`: twice as many if an attempt before it was cut off at its
+/// limit. If the run was resumed after that, it is twice as many as that attempt was allowed.
+fn with_more_room(before: &[Attempt], earlier: usize, planned: u32) -> u32 {
+    let had = before.iter().enumerate().filter(|(_, attempt)| attempt.is_cut()).map(|(at, attempt)| {
+        let is_earlier = at < earlier;
+        attempt.tokens_max().filter(|_| is_earlier).unwrap_or(planned)
+    });
+    had.map(|tokens| tokens.saturating_mul(2)).fold(planned, u32::max)
 }
 
 #[cfg(test)]

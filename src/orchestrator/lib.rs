@@ -26,6 +26,7 @@ mod parked;
 mod partial;
 mod plan;
 mod prompts;
+mod recorder;
 mod replay;
 mod report;
 mod request;
@@ -55,9 +56,10 @@ pub use limits::limit_in_words;
 pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
 pub use parked::{ActionKind, Answer, Approval, Question, RequiredAction, TaskQuestion};
 pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task, TokenLimits};
+pub use recorder::Observer;
 pub use replay::{ChangedPrompt, Difference, OutputDifference, Replayed, Verified, replay, verify};
 pub use request::{Budget, FileStamp, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
-pub use run::{Observer, choose, decline, run, run_with};
+pub use run::{choose, decline, run, run_with};
 pub use start::{
     RunStart, StartError, StartKind, answer, answer_with, fork, recorded, resume, state, states,
 };

@@ -12,6 +12,7 @@ use super::advance::{Core, Planned};
 use super::band::Band;
 use super::event::{CallEnd, EventKind};
 use super::goal::{Goal, Models};
+use super::ladder;
 use super::outcome::Status;
 use super::start::RunStart;
 use super::state::RunState;
@@ -138,10 +139,12 @@ impl Replay<'_> {
         let cut = self.fold.events.get(place.end).is_none_or(|(_, _, event)| cuts(event));
         let ms = recorded.last().map_or(self.core.state.wall_ms, |(_, ms, _)| *ms);
         let first = self.core.state.last_seq + 1;
-        let (computed, _) = self.core.advance(ms);
+        let (mut computed, _) = self.core.advance(ms);
+        if computed.len() < recorded.len() && self.core.state.lose_dropped_calls() {
+            // Earlier versions didn't record how dropped calls ended, and no run waited for them.
+            computed.extend(self.core.advance(ms).0);
+        }
         self.replayed.compare(first, &computed, recorded, cut);
-        self.plan_calls();
-        recorded.iter().for_each(|(_, _, event)| self.note_result(event));
         let is_same = computed.len() == recorded.len()
             && (first..).zip(&computed).zip(recorded).all(|((seq, computed), recorded)| {
                 (seq, ms) == (recorded.0, recorded.1) && *computed == recorded.2
@@ -150,6 +153,8 @@ impl Replay<'_> {
             // What comes next follows from what is recorded.
             self.core.state = self.fold.state(place.end);
         }
+        self.plan_calls();
+        recorded.iter().for_each(|(_, _, event)| self.note_result(event));
     }
 
     fn plan_calls(&mut self) {
@@ -193,9 +198,9 @@ impl Replay<'_> {
     }
 
     fn note_result(&mut self, event: &EventKind) {
-        if let EventKind::TaskFinished { task, attempts, status: Status::Completed, .. } = event {
-            self.accepted.insert((task.clone(), *attempts));
-        }
+        let EventKind::TaskFinished { task, status: Status::Completed, .. } = event else { return };
+        let attempt = self.core.state.task(task).and_then(ladder::with_result);
+        self.accepted.extend(attempt.map(|attempt| (task.clone(), attempt.attempt)));
     }
 
     fn finish(self) -> Replayed {

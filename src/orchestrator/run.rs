@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bandmaster_journal::{AsyncJournal, JournalError, Recording};
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::advance::{Core, Planned, Waits};
-use super::attempt::{Called, Context, Label, Meter, attempt};
+use super::attempt::{Called, Context, Label, Meter, Report, Watched, attempt};
 use super::band::{Band, Llm};
 use super::blocking::{Counts, count, run_blocking};
 use super::cancel::{Cancel, StopReason};
@@ -23,25 +22,15 @@ use super::goal::{BandInfo, Goal, Models};
 use super::inputs;
 use super::outcome::{Outcome, TokenUsage};
 use super::parked::Answer;
+use super::recorder::{Observer, Recorder, separate};
 use super::request::{Budget, RunRequest, StrategyName};
 use super::start::{RunStart, StartKind};
-use super::state::RunState;
+use super::state::{RunState, never_begun};
 use super::strategies::map::split::parts;
 use super::strategy::{SplitAsked, Strategy};
 
-/// How long the first event is held back until it is in the record's file, so that whoever sees a run begin finds it
-/// there, whatever happens to this process. Another process may have locked the file.
-const BEGUN_TIME_MAX: Duration = Duration::from_secs(1);
-/// How long calls are held back until what they follow from is in the record's file.
-const RECORDED_TIME_MAX: Duration = Duration::from_millis(100);
-/// How long the last event is held back until it is written: whoever sees a run end may delete the run at once.
-const WRITTEN_TIME_MAX: Duration = Duration::from_millis(500);
-
 /// Number of runs that this process has begun.
 static RUNS: AtomicU64 = AtomicU64::new(0);
-
-/// Shows each event of a run.
-pub type Observer<'a> = &'a mut (dyn FnMut(&RunEvent) + Send);
 
 /// Works on a run to its end: a new one, or a recorded one from the state that its events give. What has an accepted
 /// result is not done again. Events go to the record and to the observer. `cancel` ends the run with what is finished.
@@ -113,8 +102,7 @@ pub async fn decline(start: RunStart, journal: &AsyncJournal) -> Result<Outcome,
     }
     let (ms, seq) = (state.wall_ms, state.last_seq);
     let mut observer = |_: &RunEvent| {};
-    let mut recorder =
-        Recorder { recording, observer: &mut observer, seq, warnings: Vec::new(), is_behind: false };
+    let mut recorder = Recorder::new(recording, &mut observer, seq, Vec::new());
     let band = state.band.clone().unwrap_or_default();
     let answer = Some(Answer::Approval { approve: false });
     let resumed = EventKind::RunResumed { answer, band: band.clone(), changed: Vec::new() };
@@ -159,16 +147,24 @@ async fn choose_counted(
 /// How a call ended, or the panic of its own code.
 type Ended = Result<(tokio::task::Id, Called), tokio::task::JoinError>;
 
+/// A call that is being made.
+struct InFlight {
+    planned: Planned,
+    handle: AbortHandle,
+    watched: Arc<Watched>,
+}
+
 /// Works on one run.
 struct Worker<'a> {
     band: &'a Band,
     models: Models,
     context: Context,
-    receiver: mpsc::UnboundedReceiver<(u64, EventKind)>,
+    receiver: mpsc::UnboundedReceiver<Report>,
     recorder: Recorder<'a>,
     calls: JoinSet<Called>,
-    /// The task and attempt of each call.
-    in_flight: HashMap<tokio::task::Id, (Planned, AbortHandle)>,
+    in_flight: HashMap<tokio::task::Id, InFlight>,
+    /// Calls that were ended because their tasks were dropped, and of which that is not recorded yet.
+    dropped: Vec<InFlight>,
     /// A call that has ended, of which not everything that it reported is taken yet.
     ended: Option<Ended>,
     /// What is left of the time budget when this process takes the run up.
@@ -184,31 +180,25 @@ impl<'a> Worker<'a> {
         observer: Observer<'a>,
         cancel: &Cancel,
     ) -> Self {
-        let (events, receiver) = mpsc::unbounded_channel();
+        let (reports, receiver) = mpsc::unbounded_channel();
         let RunStart { request, state, .. } = start;
         let context = Context {
             cancel: cancel.clone(),
             meter: Arc::new(Meter::new(None, 0)),
-            events,
+            reports,
             started: Instant::now(),
             stall_after: request.stall_after,
             earlier_ms: state.wall_ms,
         };
-        let seq = state.last_seq;
         Self {
             band,
             models: Models::of(band),
             context,
             receiver,
-            recorder: Recorder {
-                recording,
-                observer,
-                seq,
-                warnings: start.warnings.clone(),
-                is_behind: false,
-            },
+            recorder: Recorder::new(recording, observer, state.last_seq, start.warnings.clone()),
             calls: JoinSet::new(),
             in_flight: HashMap::new(),
+            dropped: Vec::new(),
             ended: None,
             time_left: None,
             number: RUNS.fetch_add(1, Ordering::Relaxed),
@@ -272,6 +262,9 @@ impl<'a> Worker<'a> {
             self.note_stop(&mut core.state).await;
             let waits;
             (core, waits) = self.advance(core).await;
+            if waits != Waits::Over && self.note_dropped(&mut core).await {
+                continue;
+            }
             match waits {
                 Waits::Over => return self.recorder.finish(core).await,
                 Waits::ForSplits(asked) => {
@@ -285,8 +278,8 @@ impl<'a> Worker<'a> {
             let mut has_happened = false;
             while !has_happened {
                 // What a call reported before its end comes first.
-                if let Ok((ms, event)) = self.receiver.try_recv() {
-                    has_happened = self.take_report(&mut core, ms, event).await;
+                if let Ok(report) = self.receiver.try_recv() {
+                    has_happened = self.take_report(&mut core, report).await;
                     continue;
                 }
                 tokio::select! {
@@ -301,8 +294,8 @@ impl<'a> Worker<'a> {
                         }
                         has_happened = true;
                     }
-                    Some((ms, event)) = self.receiver.recv() => {
-                        has_happened = self.take_report(&mut core, ms, event).await;
+                    Some(report) = self.receiver.recv() => {
+                        has_happened = self.take_report(&mut core, report).await;
                     }
                     Some(ended) = self.calls.join_next_with_id(), if self.ended.is_none() => {
                         self.ended = Some(ended);
@@ -321,15 +314,18 @@ impl<'a> Worker<'a> {
         true
     }
 
-    /// Takes what a call reports. Returns whether something may follow from it. Nothing follows from progress.
-    async fn take_report(&mut self, core: &mut Core, ms: u64, event: EventKind) -> bool {
-        let EventKind::TaskPartial { task, attempt, .. } = &event else {
-            self.recorder.take(ms, event).await;
+    /// Takes what a call reports, if the call is still being made. Returns whether something may follow from it. Nothing
+    /// follows from progress.
+    async fn take_report(&mut self, core: &mut Core, report: Report) -> bool {
+        let Report { ms, task, attempt, event } = report;
+        let running = core.state.task(&task).and_then(|task| task.running());
+        if running.is_none_or(|running| running.attempt != attempt) {
             return false;
-        };
-        let running = core.state.task(task).and_then(|task| task.running());
-        let is_running = running.is_some_and(|running| running.attempt == *attempt);
-        if is_running && !core.state.is_stopped() {
+        }
+        let is_part = matches!(event, EventKind::TaskPartial { .. });
+        if !is_part {
+            self.recorder.take(ms, event).await;
+        } else if !core.state.is_stopped() {
             self.note(&mut core.state, event).await;
             return true;
         }
@@ -340,7 +336,7 @@ impl<'a> Worker<'a> {
     async fn advance(&mut self, mut core: Core) -> (Core, Waits) {
         let ms = self.context.now_ms();
         let known: Vec<(String, u32)> =
-            self.in_flight.values().map(|(planned, _)| (planned.task.clone(), planned.attempt)).collect();
+            self.in_flight.values().map(|call| (call.planned.task.clone(), call.planned.attempt)).collect();
         // Checks and prompts read whole inputs, so they must not run on the threads that serve everybody.
         let (returned, events, waits, calls) = run_blocking(move || {
             let (events, waits) = core.advance(ms);
@@ -365,17 +361,34 @@ impl<'a> Worker<'a> {
 
     /// Ends calls whose tasks are not in progress any more.
     fn abort_dropped(&mut self, state: &RunState) {
-        let running = |planned: &Planned| {
+        let is_running = |planned: &Planned| {
             let task = state.task(&planned.task).and_then(|task| task.running());
             task.is_some_and(|attempt| attempt.attempt == planned.attempt)
         };
-        self.in_flight.retain(|_, (planned, handle)| {
-            let stays = running(planned);
-            if !stays {
-                handle.abort();
-            }
-            stays
-        });
+        let dropped = self.in_flight.extract_if(|_, call| !is_running(&call.planned)).map(|(_, call)| call);
+        self.dropped.extend(dropped.inspect(|call| call.handle.abort()));
+    }
+
+    /// Records how the calls of dropped tasks ended, and what they have used. Some had not begun. Returns whether there
+    /// were any.
+    async fn note_dropped(&mut self, core: &mut Core) -> bool {
+        let mut calls = std::mem::take(&mut self.dropped);
+        let dropped = core.state.dropped_calls();
+        let events: Vec<EventKind> = dropped
+            .map(|(task, attempt)| {
+                let is_it =
+                    |call: &InFlight| call.planned.task == task && call.planned.attempt == attempt.attempt;
+                match calls.iter().position(is_it).map(|place| calls.swap_remove(place)) {
+                    Some(call) => output_event(core, call.planned, call.watched.stop(CallEnd::Stopped)),
+                    None => never_begun(task, attempt),
+                }
+            })
+            .collect();
+        let any = !events.is_empty();
+        for event in events {
+            self.note(&mut core.state, event).await;
+        }
+        any
     }
 
     fn start(&mut self, mut planned: Planned) {
@@ -383,25 +396,27 @@ impl<'a> Worker<'a> {
         let llm = self.models.get(&planned.worker).cloned();
         let Planned { attempt: number, streams_answer, partial_depth, .. } = planned;
         let label = Label { task: planned.task.clone(), attempt: number, streams_answer, partial_depth };
-        let (context, call, worker) = (self.context.clone(), planned.call.clone(), planned.worker.clone());
-        let wait = Duration::from_millis(planned.wait_ms);
+        let watched = Arc::new(Watched::new(self.context.clone(), label));
+        let (theirs, call, worker) = (Arc::clone(&watched), planned.call.clone(), planned.worker.clone());
+        let (cancel, wait) = (self.context.cancel.clone(), Duration::from_millis(planned.wait_ms));
         let handle = self.calls.spawn(async move {
             let Some(llm) = llm else { return missing(&worker) };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                _ = context.cancel.stopped() => {}
+                _ = cancel.stopped() => {}
             }
-            attempt(&context, label, &llm, call).await
+            attempt(&theirs, &llm, call).await
         });
-        self.in_flight.insert(handle.id(), (planned, handle));
+        self.in_flight.insert(handle.id(), InFlight { planned, handle, watched });
     }
 
     async fn take_call(&mut self, core: &mut Core, ended: Ended) {
         let (id, called) = match ended {
-            Ok((id, called)) => (id, called),
-            Err(error) => (error.id(), broken()),
+            Ok((id, called)) => (id, Some(called)),
+            Err(error) => (error.id(), None),
         };
-        let Some((planned, _)) = self.in_flight.remove(&id) else { return };
+        let Some(InFlight { planned, watched, .. }) = self.in_flight.remove(&id) else { return };
+        let called = called.unwrap_or_else(|| watched.stop(broken()));
         let event = output_event(core, planned, called);
         self.note(&mut core.state, event).await;
     }
@@ -414,14 +429,13 @@ fn missing(worker: &str) -> Called {
 }
 
 /// A call whose own code panicked; models are walled off in attempts.
-fn broken() -> Called {
-    let error = "the call stopped unexpectedly".to_owned();
-    let end = CallEnd::Failed { class: FailureClass::Stalled, error };
-    Called { end, ..Called::default() }
+fn broken() -> CallEnd {
+    CallEnd::Failed { class: FailureClass::Stalled, error: "the call stopped unexpectedly".to_owned() }
 }
 
 fn output_event(core: &Core, planned: Planned, called: Called) -> EventKind {
-    let attempt = core.state.task(&planned.task).and_then(|task| task.running());
+    let mut attempts = core.state.task(&planned.task).into_iter().flat_map(|task| &task.attempts);
+    let attempt = attempts.find(|attempt| attempt.attempt == planned.attempt);
     let model = attempt.map_or_else(String::new, |attempt| attempt.model.clone());
     let call = planned.call;
     // A budget may have left fewer tokens than were planned.
@@ -525,62 +539,5 @@ async fn split(models: &Models, core: &Core, counts: &Arc<Counts>, asked: Vec<Sp
     EventKind::InputsSplit { splits: splits.await }
 }
 
-/// Numbers events, records them and shows them to the observer.
-struct Recorder<'a> {
-    recording: Recording,
-    observer: Observer<'a>,
-    seq: u64,
-    warnings: Vec<String>,
-    /// The record could not be written in time, and nobody waits for it until it is.
-    is_behind: bool,
-}
-
-impl Recorder<'_> {
-    /// Whether the next event is in the record already.
-    fn is_recorded(&self) -> bool {
-        self.seq < self.recording.last_seq()
-    }
-
-    async fn take(&mut self, ms: u64, kind: EventKind) {
-        if !kind.is_transient() {
-            self.seq += 1;
-        }
-        let event = RunEvent { seq: self.seq, ms, kind };
-        if !event.kind.is_transient() && self.seq > self.recording.last_seq() {
-            let (name, body) = separate(&event.kind);
-            self.recording.append(&name, ms, &body);
-            if self.seq == 1 {
-                self.recording.recorded(BEGUN_TIME_MAX).await;
-            }
-            self.warnings.extend(self.recording.troubles());
-        }
-        (self.observer)(&event);
-    }
-
-    /// Waits until everything so far is in the record's file, unless that takes too long.
-    async fn recorded(&mut self) {
-        let time_max = if self.is_behind { Duration::ZERO } else { RECORDED_TIME_MAX };
-        self.is_behind = !self.recording.is_recorded_within(time_max).await;
-    }
-
-    async fn finish(mut self, core: Core) -> Outcome {
-        self.warnings.extend(self.recording.troubles());
-        let mut outcome = *core.state.outcome.expect("only a run that has ended is finished");
-        outcome.warnings.append(&mut self.warnings);
-        let ms = outcome.usage.wall_ms;
-        let kind = EventKind::RunFinished { outcome: Box::new(outcome.clone()) };
-        let event = RunEvent { seq: self.seq + 1, ms, kind };
-        let (name, body) = separate(&event.kind);
-        self.recording.finish(&name, ms, &body, WRITTEN_TIME_MAX).await;
-        (self.observer)(&event);
-        outcome.warnings.extend(self.recording.troubles());
-        outcome
-    }
-}
-
-/// Separates an event's type from its other fields.
-fn separate(event: &EventKind) -> (String, Value) {
-    let mut body = serde_json::to_value(event).unwrap_or_default();
-    let name = body.as_object_mut().and_then(|fields| fields.shift_remove("type"));
-    (name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default(), body)
-}
+#[cfg(test)]
+mod tests;

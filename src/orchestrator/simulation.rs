@@ -87,6 +87,7 @@ fn every_run_ends_and_its_record_is_sound_whatever_disturbs_it() {
         sum.declined += driver.happened.declined;
         sum.answered += driver.happened.answered;
         sum.parts += driver.happened.parts;
+        sum.dropped += driver.happened.dropped;
         replans += driver.record.iter().filter(|event| event.kind == "replan.started").count();
         sum.in_flight_max = sum.in_flight_max.max(driver.happened.in_flight_max);
     });

@@ -3,6 +3,7 @@
 
 mod changed;
 mod damaged;
+mod dropped;
 mod forgotten;
 mod replans;
 mod resume;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::band::Finish;
 use super::cancel::StopReason;
 use super::choice::why::StrategyWhy;
 use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Split};
@@ -22,6 +24,7 @@ use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
 use super::parked::{Approval, Question, RequiredAction};
 use super::plan::{Plan, Task};
 use super::request::StrategyName;
+pub(crate) use dropped::never_begun;
 use forgotten::Forgotten;
 pub use replans::Replan;
 
@@ -216,6 +219,19 @@ pub struct Failure {
     pub doubtful: bool,
 }
 
+impl Attempt {
+    /// Whether the reply was cut off at its token limit.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.end == Some(CallEnd::Reply(Finish::Length))
+    }
+
+    /// Most tokens that the reply was allowed, if that is recorded.
+    pub(crate) fn tokens_max(&self) -> Option<u32> {
+        self.sampling["tokens_max"].as_u64().map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX))
+    }
+}
+
 impl TaskState {
     pub(super) fn new(task: Task) -> Self {
         Self {
@@ -248,6 +264,12 @@ impl TaskState {
     #[must_use]
     pub fn accepted(&self) -> Option<&str> {
         (self.status == Status::Completed).then_some(self.output.as_str())
+    }
+
+    /// The number of tokens at which a result was cut off.
+    pub(crate) fn cut_at(&self) -> u64 {
+        let cut = self.attempts.iter().rfind(|attempt| attempt.is_cut());
+        cut.or(self.attempts.last()).map_or(0, |attempt| attempt.usage.completion_tokens)
     }
 
     /// Attempts that count, which are those since the run was last resumed.
@@ -484,7 +506,10 @@ impl TaskState {
                 ..
             } => {
                 self.usage.add(*usage);
-                self.output.clone_from(output);
+                // The call of a task that was dropped gives no result.
+                if !self.has_ended() {
+                    self.output.clone_from(output);
+                }
                 let attempt = self.attempt(*attempt);
                 attempt.prompt.clone_from(prompt);
                 attempt.prompt_template.clone_from(prompt_template);

@@ -30,7 +30,7 @@ pub(crate) fn charging(context: RequestContext, mut listener: RunListener) -> Ru
 #[derive(Debug, Default)]
 struct Computed {
     by_ended_calls: u64,
-    /// By the call that each task makes, as far as it has reported. A task that is dropped reports no end of its call.
+    /// By the call that each task makes, as far as it has reported.
     by_calls: HashMap<String, u64>,
 }
 
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_dropped_counts_as_far_as_it_got() {
+    fn a_call_that_is_being_made_counts_as_far_as_it_got() {
         check(&[progress("t1", 50, 40, 2), progress("t2", 20, 0, 0), progress("t1", 50, 40, 8)], 38);
     }
 }

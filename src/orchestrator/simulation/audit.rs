@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use bandmaster_journal::Event;
 use serde_json::Value;
 
+use crate::band::Finish;
 use crate::event::{CallEnd, EventKind, FailureClass};
 use crate::goal::BandInfo;
 use crate::outcome::{Outcome, Status, TokenUsage};
@@ -35,7 +36,10 @@ struct Known {
 }
 
 struct Made {
+    worker: String,
     model: String,
+    /// Where in the context its limit was.
+    reached: u64,
     rung: usize,
     end: Option<CallEnd>,
     failure: Option<FailureClass>,
@@ -51,6 +55,8 @@ struct Audit {
     band: BandInfo,
     /// Tasks and attempts whose calls are being made.
     in_flight: HashSet<(String, u32)>,
+    /// The same for tasks that have ended, because they were dropped. The run does not end before these calls.
+    dropped_calls: HashSet<(String, u32)>,
     /// Whether a budget or the user stops the run, and whether it was the user.
     is_stopped: bool,
     by_user: bool,
@@ -97,6 +103,22 @@ fn brief(event: &Event) -> String {
     shown.collect::<Vec<_>>().join(" ").chars().take(200).collect()
 }
 
+impl Known {
+    /// An open question of a task that is begun anew is not waited for any more.
+    fn withdraw_question(&mut self) {
+        let asked = self.attempts.iter_mut().rfind(|made| made.asked);
+        if let Some(made) = asked.filter(|_| std::mem::take(&mut self.asks)) {
+            made.asked = false;
+        }
+    }
+
+    /// Attempts that were cut short are made again under their numbers.
+    fn forget_cut_short(&mut self) {
+        let is_cut_short = |made: &mut Made| matches!(made.end, None | Some(CallEnd::Stopped));
+        while self.attempts.pop_if(is_cut_short).is_some() {}
+    }
+}
+
 impl Audit {
     fn take(&mut self, event: &EventKind) {
         let takes_up = matches!(event, EventKind::RunResumed { .. } | EventKind::RunForked { .. });
@@ -126,8 +148,8 @@ impl Audit {
             | EventKind::TaskRetried { task, attempt, worker, model, rung, .. } => {
                 self.begin(task, *attempt, (worker, model), *rung);
             }
-            EventKind::TaskOutput { task, attempt, end, usage, .. } => {
-                self.output(task, *attempt, end, *usage)
+            EventKind::TaskOutput { task, attempt, end, usage, sampling, .. } => {
+                self.output(task, *attempt, end, *usage, sampling["tokens_max"].as_u64().unwrap_or(0));
             }
             EventKind::TaskAsked { task, attempt, .. } => self.ask(task, *attempt),
             EventKind::TaskAnswered { task, .. } => self.answer(task),
@@ -209,6 +231,8 @@ impl Audit {
                     if known.task.needs.iter().any(|need| changed.contains(need)) {
                         changed.insert(known.task.id.clone());
                         self.kept.remove(&known.task.id);
+                        known.withdraw_question();
+                        known.forget_cut_short();
                         (known.status, known.earlier) = (None, known.attempts.len());
                     }
                 }
@@ -293,7 +317,8 @@ impl Audit {
         assert!(!is_dead || repeats(now), "{model} is asked for {task} although it stalled twice");
         let tries_max = (3 + REPEATS_MAX) * (known.task.ladder.len() + STAND_INS_MAX);
         assert!(now.len() < tries_max, "{task} never ends");
-        known.attempts.push(Made { model: model.to_owned(), rung, end: None, failure: None, asked: false });
+        let (worker, model) = (worker.to_owned(), model.to_owned());
+        known.attempts.push(Made { worker, model, reached: 0, rung, end: None, failure: None, asked: false });
         if !by_rule {
             self.check_budget(task);
             self.in_flight.insert((task.to_owned(), attempt));
@@ -329,14 +354,18 @@ impl Audit {
         }
     }
 
-    fn output(&mut self, task: &str, attempt: u32, end: &CallEnd, usage: TokenUsage) {
+    fn output(&mut self, task: &str, attempt: u32, end: &CallEnd, usage: TokenUsage, tokens_max: u64) {
         assert!(!self.kept.contains(task), "{task} is done again although it was completed before a kill");
-        let begun = self.in_flight.remove(&(task.to_owned(), attempt));
+        let of = (task.to_owned(), attempt);
+        let was_dropped = self.dropped_calls.remove(&of);
+        assert!(!was_dropped || *end == CallEnd::Stopped, "attempt {attempt} of {task} was dropped: {end:?}");
+        let begun = was_dropped || self.in_flight.remove(&of);
         assert!(begun, "attempt {attempt} of {task} ends and was not begun");
         self.tokens.add(usage);
         self.used_tokens += usage.computed();
         let made = self.known(task).attempts.last_mut().expect("it was begun");
         made.end = Some(end.clone());
+        made.reached = usage.prompt_tokens + tokens_max;
     }
 
     fn finish(&mut self, task: &str, status: Status, output: &str) {
@@ -347,7 +376,7 @@ impl Audit {
         let was_tried = known.attempts.len() > known.earlier || known.task.ladder.is_empty();
         assert!(status != Status::Failed || was_tried, "{task} fails although nobody has tried it");
         (known.status, known.output) = (Some(status), output.to_owned());
-        self.in_flight.retain(|(id, _)| id != task);
+        self.dropped_calls.extend(self.in_flight.extract_if(|(id, _)| id == task));
     }
 
     fn partial(&self, task: &str, attempt: u32) {
@@ -403,7 +432,7 @@ impl Audit {
             let has_followed = known.task.job == Job::Plan && last_planned > Some(at);
             let is_open = match known.status {
                 Some(Status::Completed | Status::Failed | Status::Skipped) if has_followed => false,
-                Some(Status::Completed) => had_ended && known.cut,
+                Some(Status::Completed) => had_ended && known.cut && may_get_further(known, &self.band),
                 Some(Status::Failed | Status::Skipped) => had_ended,
                 _ => true,
             };
@@ -414,11 +443,10 @@ impl Audit {
             if matches!(known.status, Some(Status::Completed | Status::Failed | Status::Skipped)) {
                 again.insert(known.task.id.clone());
             }
-            known.asks &= !needs_again;
-            while known.attempts.last().is_some_and(|made| matches!(made.end, None | Some(CallEnd::Stopped)))
-            {
-                known.attempts.pop();
+            if needs_again {
+                known.withdraw_question();
             }
+            known.forget_cut_short();
             if needs_again || !matches!(known.status, None | Some(Status::Cancelled)) {
                 known.earlier = known.attempts.len();
             }
@@ -426,6 +454,7 @@ impl Audit {
             known.status = None;
         }
         self.in_flight.clear();
+        self.dropped_calls.clear();
         self.outcome = None;
         if had_ended {
             self.begin_budget();
@@ -462,6 +491,7 @@ impl Audit {
         }
         assert_eq!(reported, self.tasks.len(), "each task is reported");
         assert_eq!(outcome.usage.tokens, self.tokens, "the run's cost is that of its calls");
+        assert!(self.dropped_calls.is_empty(), "the run ends before its calls {:?}", self.dropped_calls);
         if parked {
             assert!(self.in_flight.is_empty(), "a parked run has calls in flight: {:?}", self.in_flight);
             let waits = self.unapproved || self.tasks.iter().any(|known| known.asks);
@@ -469,6 +499,15 @@ impl Audit {
         }
         self.outcome = Some(outcome.clone());
     }
+}
+
+/// Whether a result that was cut off has more room in another attempt: the last reply that was cut off at its limit was
+/// not at the end of its model's context.
+fn may_get_further(known: &Known, band: &BandInfo) -> bool {
+    let is_cut = |made: &&Made| made.end == Some(CallEnd::Reply(Finish::Length));
+    let cut = known.attempts.iter().rfind(is_cut).expect("a result that was cut off has a call");
+    let same_model = band.get(&cut.worker).filter(|info| info.model == cut.model);
+    same_model.is_none_or(|info| cut.reached < info.context_tokens as u64)
 }
 
 /// Whether the last call is made again after trouble that may pass.

@@ -20,7 +20,7 @@ use crate::partial::Parts;
 use crate::replay::{Replayed, replay};
 use crate::request::RunRequest;
 use crate::start::{RunStart, StartKind};
-use crate::state::{RunState, TaskState};
+use crate::state::{RunState, TaskState, never_begun};
 use crate::strategies::map::split::parts;
 use crate::strategy::SplitAsked;
 
@@ -61,6 +61,8 @@ pub(super) struct Driver<'a> {
     folded: RunState,
     core: Core,
     in_flight: Vec<Planned>,
+    /// Calls whose tasks were dropped.
+    dropped: Vec<Planned>,
     /// Replies of which parts were reported, with the parts that are still to be.
     half_said: HashMap<(String, u32), (Replied, VecDeque<String>)>,
     ms: u64,
@@ -92,6 +94,8 @@ pub(super) struct Happened {
     pub answered: usize,
     /// Parts of replies that were reported before their calls ended.
     pub parts: usize,
+    /// Calls that were made when their tasks were dropped.
+    pub dropped: usize,
     pub in_flight_max: usize,
 }
 
@@ -133,6 +137,7 @@ impl<'a> Driver<'a> {
             folded: state.clone(),
             core: Core::new(Arc::new(goal), state, world.custom()),
             in_flight: Vec::new(),
+            dropped: Vec::new(),
             half_said: HashMap::new(),
             ms: 0,
             calls: 0,
@@ -166,7 +171,7 @@ impl<'a> Driver<'a> {
             }
             let waits = self.advance();
             self.stick();
-            if self.is_cut_off(waits == Waits::Over) {
+            if self.is_cut_off(waits == Waits::Over) || self.end_dropped() {
                 continue;
             }
             match waits {
@@ -195,6 +200,7 @@ impl<'a> Driver<'a> {
         assert!(before.damaged.is_empty(), "{:?}", before.damaged);
         (self.ms, self.in_flight, self.written) = (before.wall_ms, Vec::new(), None);
         self.half_said.clear();
+        self.dropped.clear();
         let other_band = self.left.other_bands && self.random.one_in(3);
         let band = match how {
             TakeUp::Start => self.world.band.clone(),
@@ -287,7 +293,7 @@ impl<'a> Driver<'a> {
             assert!(self.folded == before, "{}", self.differ(&before, event));
         }
         assert!(self.core.state == before, "what follows is not taken into the state");
-        let in_flight = std::mem::take(&mut self.in_flight);
+        let mut in_flight = std::mem::take(&mut self.in_flight);
         let known = |task: &str, attempt: u32| {
             in_flight.iter().any(|planned| planned.task == task && planned.attempt == attempt)
         };
@@ -296,12 +302,32 @@ impl<'a> Driver<'a> {
             let running = self.core.state.task(&planned.task).and_then(|task| task.running());
             running.is_some_and(|attempt| attempt.attempt == planned.attempt)
         };
-        self.in_flight = in_flight.into_iter().filter(runs).chain(new).collect();
+        self.dropped.extend(in_flight.extract_if(.., |planned| !runs(planned)));
+        self.in_flight = in_flight.into_iter().chain(new).collect();
         let wanted = self.state().tasks.iter().filter(|task| task.running().is_some()).count();
         assert_eq!(self.in_flight.len(), wanted, "each attempt that is being made has its call");
         assert!(wanted <= 64, "{wanted} calls in flight");
         self.happened.in_flight_max = self.happened.in_flight_max.max(wanted);
         waits
+    }
+
+    /// Records how calls of dropped tasks ended, one after the other. Returns whether there was one.
+    fn end_dropped(&mut self) -> bool {
+        let Some((task, attempt)) = self.state().dropped_calls().next() else { return false };
+        let is_it = |planned: &Planned| planned.task == task && planned.attempt == attempt.attempt;
+        let event = match self.dropped.iter().position(is_it) {
+            None => never_begun(task, attempt),
+            Some(place) => {
+                let planned = self.dropped.swap_remove(place);
+                let replied = stopped(reply(self.world, &self.core.goal.band, &planned, self.calls));
+                self.half_said.remove(&(planned.task.clone(), planned.attempt));
+                self.happened.dropped += 1;
+                self.spent += TokenUsage::from(&replied.usage).computed();
+                self.output(planned, replied)
+            }
+        };
+        self.note(event);
+        true
     }
 
     /// Waits for the end of a call, or for whoever stops the run.
@@ -335,9 +361,7 @@ impl<'a> Driver<'a> {
         if self.state().is_stopped() && !self.random.one_in(4) {
             replied = stopped(replied);
         }
-        let usage = TokenUsage::from(&replied.usage);
-        let computed = usage.prompt_tokens - usage.prompt_tokens_details.cached_tokens;
-        self.spent += computed + usage.completion_tokens;
+        self.spent += TokenUsage::from(&replied.usage).computed();
         let event = self.output(planned, replied);
         self.note(event);
     }

@@ -3,7 +3,7 @@
 use crate::advance::{Core, Planned, Waits};
 use crate::band::Finish;
 use crate::event::{CallEnd, EventKind};
-use crate::state::RunState;
+use crate::state::{RunState, never_begun};
 
 /// A reply that the model ended by itself, and how its call ended.
 pub(crate) fn says(text: impl Into<String>) -> (String, CallEnd) {
@@ -39,9 +39,12 @@ pub(crate) fn play(
         if waits == Waits::Over {
             return (record, core.state);
         }
-        let planned = core.calls(&|_, _| false).swap_remove(0);
-        let replied = reply(&planned);
-        let event = output(planned, replied);
+        let dropped = core.state.dropped_calls().next().map(|(task, call)| never_begun(task, call));
+        let event = dropped.unwrap_or_else(|| {
+            let planned = core.calls(&|_, _| false).swap_remove(0);
+            let replied = reply(&planned);
+            output(planned, replied)
+        });
         core.take(0, &event);
         record.push(event);
     }

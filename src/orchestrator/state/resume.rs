@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{RunState, Stopped, Used, is_planners};
+use super::{RunState, Stopped, TaskState, Used, is_planners};
 use crate::cancel::StopReason;
 use crate::event::ChangedInput;
 use crate::goal::BandInfo;
@@ -31,7 +31,8 @@ impl RunState {
             self.forget(|_| false);
             self.plan = None;
         }
-        self.reopen(had_ended, &changed_at);
+        self.lose_dropped_calls();
+        self.reopen(had_ended, &changed_at, band);
         self.band = Some(band.clone());
         self.status = Status::InProgress;
         self.answer.clear();
@@ -76,7 +77,7 @@ impl RunState {
         Used { tokens: tokens.fold(0, u64::saturating_add), ms: self.wall_ms, tasks }
     }
 
-    fn reopen(&mut self, had_ended: bool, changed_at: &[usize]) {
+    fn reopen(&mut self, had_ended: bool, changed_at: &[usize], band: &BandInfo) {
         let mut again: Vec<String> = Vec::new();
         let last_planned = self.last_planned();
         let dropped: Vec<&String> = self.replans.iter().flat_map(|replan| &replan.dropped).collect();
@@ -91,8 +92,7 @@ impl RunState {
                 {
                     false
                 }
-                // What was cut off at its limit may get further in another attempt.
-                Status::Completed => had_ended && task.cut,
+                Status::Completed => had_ended && task.cut && task.may_get_further(band),
                 Status::Failed | Status::Skipped => had_ended,
                 Status::RequiresAction => false,
                 _ => true,
@@ -165,5 +165,18 @@ impl RunState {
             return Err("the tasks of the plan followed from it: fork before the event `plan.accepted`");
         }
         Ok(())
+    }
+}
+
+impl TaskState {
+    /// Whether a result that was cut off at its limit may get further in another attempt, which is allowed more tokens.
+    /// It can't if the limit was the end of the model's context.
+    fn may_get_further(&self, band: &BandInfo) -> bool {
+        let Some(cut) = self.attempts.iter().rfind(|attempt| attempt.is_cut()) else { return true };
+        let same_model = band.get(&cut.worker).filter(|info| info.model == cut.model);
+        let tokens_max = cut.tokens_max().unwrap_or(self.task.tokens_max);
+        same_model.is_none_or(|info| {
+            cut.usage.prompt_tokens.saturating_add(u64::from(tokens_max)) < info.context_tokens as u64
+        })
     }
 }

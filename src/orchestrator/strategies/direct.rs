@@ -77,8 +77,7 @@ fn answer(task: &TaskState) -> Ended {
             ended.failed_tasks = 1;
         }
     } else if task.cut {
-        let tokens = task.attempts.last().map_or(0, |attempt| attempt.usage.completion_tokens);
-        ended.missing.push(format!("the answer was cut off at {tokens} tokens"));
+        ended.missing.push(format!("the answer was cut off at {} tokens", task.cut_at()));
         ended.failed_tasks = 1;
     }
     ended

@@ -4,10 +4,9 @@
 use std::fmt::Write as _;
 
 use crate::event::FailureClass;
-use crate::ladder::is_cut;
 use crate::outcome::Status;
 use crate::plan::{Job, Task};
-use crate::state::{RunState, TaskState};
+use crate::state::{Attempt, RunState, TaskState};
 use crate::strategy::Move;
 
 /// Most times that the planner is asked again.
@@ -170,7 +169,7 @@ pub(super) fn is_same_work(a: &Task, b: &Task) -> bool {
 
 /// Whether the planner ended a round's call before it had written the whole plan.
 pub(super) fn is_cut_short(plan: &TaskState) -> bool {
-    plan.accepted().is_none() || plan.attempts.last().is_some_and(is_cut)
+    plan.accepted().is_none() || plan.attempts.last().is_some_and(Attempt::is_cut)
 }
 
 /// What the planner is told of the earlier rounds; empty in the first.

@@ -175,10 +175,8 @@ fn end(done: &[&TaskState], results: String, answer: Option<&TaskState>) -> Ende
         ended.missing.push(format!("the step \"{}\": {error}", step.task.instruction));
     }
     for step in done.iter().filter(|step| step.cut) {
-        let instruction = &step.task.instruction;
-        ended
-            .missing
-            .push(format!("what the step \"{instruction}\" found was cut off at {STEP_TOKENS_MAX} tokens"));
+        let (instruction, tokens) = (&step.task.instruction, step.cut_at());
+        ended.missing.push(format!("what the step \"{instruction}\" found was cut off at {tokens} tokens"));
     }
     ended.failed_tasks = ended.missing.len();
     if !results.is_empty() {

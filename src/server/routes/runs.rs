@@ -116,7 +116,7 @@ pub(crate) async fn list(
 
 /// Returns the state of a run.
 #[utoipa::path(get, path = "/v1/runs/{id}", tag = "runs",
-    params(("id" = String, Path, description = "The run's id, or `last` for the latest")),
+    params(("id" = String, Path, description = "The run's id, the beginning of it, or `last` for the latest")),
     responses(
         (status = 200, description = "The run", body = Run),
         NoRun,
@@ -131,7 +131,7 @@ pub(crate) async fn show(
 }
 
 /// Deletes a run and everything that is recorded of it.
-#[utoipa::path(delete, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+#[utoipa::path(delete, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path, description = "The run's whole id")),
     responses(
         (status = 200, description = "The run is deleted", body = Deleted),
         (status = 409, description = "The run is in progress", body = ErrorResponse),
@@ -158,7 +158,7 @@ async fn state(journal: &AsyncJournal, id: String) -> Result<RunState, ApiError>
 ///
 /// With `Last-Event-ID`, only the events after it are sent.
 #[utoipa::path(get, path = "/v1/runs/{id}/events", tag = "runs",
-    params(("id" = String, Path, description = "The run's id, or `last` for the latest"),
+    params(("id" = String, Path, description = "The run's id, the beginning of it, or `last` for the latest"),
            ("Last-Event-ID" = Option<u64>, Header, description = "Number of the last event that was received")),
     responses(
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
@@ -250,7 +250,8 @@ impl EventFollower {
 ///
 /// Waits up to 5 seconds for the end. If the run still computes then, its status is `in_progress`, and it ends as soon
 /// as the computation is done.
-#[utoipa::path(post, path = "/v1/runs/{id}/cancel", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+#[utoipa::path(post, path = "/v1/runs/{id}/cancel", tag = "runs",
+    params(("id" = String, Path, description = "The run's id, the beginning of it, or `last` for the latest")),
     responses(
         (status = 200, description = "The cancelled run; `in_progress` if it has not ended yet", body = Run),
         (status = 409, description = "The run has already ended, or it runs in another process", body = ErrorResponse),
@@ -310,7 +311,8 @@ async fn nothing_to_cancel(journal: &AsyncJournal, before: RunState) -> Result<A
 /// Answers what a run requires. The run goes on with the answer.
 ///
 /// `approve: false` ends the run with the status `cancelled`, whatever it asks.
-#[utoipa::path(post, path = "/v1/runs/{id}/answer", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+#[utoipa::path(post, path = "/v1/runs/{id}/answer", tag = "runs",
+    params(("id" = String, Path, description = "The run's id, the beginning of it, or `last` for the latest")),
     request_body = RunAnswer, responses(
         (status = 200, description = "The run, which goes on", body = Run),
         (status = 409, description = "The run requires no answer, or another one", body = ErrorResponse),
@@ -343,7 +345,8 @@ async fn decline(journal: &AsyncJournal, run: RunStart) -> Result<Run, ApiError>
 /// Resumes a run that ended before it was done. Tasks with an accepted result are not done again.
 ///
 /// The body may be empty.
-#[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+#[utoipa::path(post, path = "/v1/runs/{id}/resume", tag = "runs",
+    params(("id" = String, Path, description = "The run's id, the beginning of it, or `last` for the latest")),
     request_body = Option<ResumeRun>, responses(
         (status = 200, description = "The run, which goes on", body = Run),
         (status = 409, description = "The run is done, or still in progress", body = ErrorResponse),
@@ -370,7 +373,8 @@ pub(crate) async fn resume(
 }
 
 /// Starts a new run that begins with the events of another one up to one of them, with other settings.
-#[utoipa::path(post, path = "/v1/runs/{id}/fork", tag = "runs", params(("id" = String, Path, description = "The run's id")),
+#[utoipa::path(post, path = "/v1/runs/{id}/fork", tag = "runs",
+    params(("id" = String, Path, description = "The run's id, the beginning of it, or `last` for the latest")),
     request_body = ForkRun, responses(
         (status = 200, description = "The new run", body = Run),
         NoRun,

@@ -4,43 +4,24 @@
 #[cfg(test)]
 mod tests;
 
-use serde::Deserialize;
-
 use super::fill;
-use super::settle::settle;
-use super::slots::{Combine, Slots};
+use super::slots::Slots;
 use super::smaller::readings;
 use super::tasks;
 use crate::goal::Goal;
-use crate::partial::closed;
-use crate::plan::{AnswerIs, Job};
+use crate::plan::Job;
 use crate::state::{RunState, TaskState};
-use crate::strategy::{Move, Verdict};
+use crate::strategy::Move;
 
 /// Why a reading was dropped.
 const OTHER_QUESTION: &str = "the planner asks for something else in the end";
-
-/// The first fields of the slots, in the order in which they are written.
-#[derive(Deserialize)]
-struct Begun {
-    find: String,
-    answer_is: AnswerIs,
-}
-
-/// Slots of which the planner has finished the first fields. How the findings are combined is left open.
-pub(super) fn slots(goal: &Goal, partial: &str) -> Option<Slots> {
-    let Begun { find, answer_is } = serde_json::from_str(&closed(partial)).ok()?;
-    let slots = Slots { find, answer_is, combine: vec![Combine::List] };
-    let json = serde_json::to_string(&slots).ok()?;
-    matches!(fill::judge(&slots, goal, &json), Verdict::Accept(_)).then(|| settle(slots, &goal.text))
-}
 
 /// The next move while the planner writes.
 pub(super) fn next(goal: &Goal, state: &RunState, plan: &TaskState) -> Move {
     let waits = state.is_stopped() || state.asked.approve || state.plan_tasks().next().is_some();
     // Another draw of the plan would hardly ask for the same.
     let [first] = &plan.attempts[..] else { return Move::Wait };
-    match slots(goal, &first.partial).filter(|_| !waits) {
+    match fill::begun(goal, &first.partial).filter(|_| !waits) {
         Some(slots) => match tasks::readings(goal, state, &slots) {
             Ok(tasks) => {
                 let proposed = serde_json::json!({"find": slots.find, "answer_is": slots.answer_is});

@@ -2,15 +2,16 @@
 //! readers can do.
 
 use bandmaster_tools::calculator::Aggregate;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::early;
 use super::settle::{self, settle};
-use super::slots::Slots;
+use super::slots::{Combine, Slots};
 use crate::band::{Finish, Reply};
 use crate::checks::words;
 use crate::goal::{Goal, PLANNER};
 use crate::outcome::Status;
+use crate::partial::closed;
 use crate::plan::{AnswerIs, Job, Task};
 use crate::state::TaskState;
 use crate::strategy::Verdict;
@@ -68,15 +69,30 @@ combine: one or more of list (tell every one), summary, most (largest or latest)
 /// as they are. If the run was stopped while the planner wrote, what it had finished is used.
 pub(super) fn slots(plan: &TaskState, goal: &Goal, edited: bool) -> Slots {
     let filled = plan.accepted().and_then(|json| serde_json::from_str::<Slots>(json).ok());
-    let begun = || {
+    let stopped = || {
         let attempt = plan.attempts.last().filter(|_| plan.status == Status::Cancelled)?;
-        early::slots(goal, &attempt.partial)
+        begun(goal, &attempt.partial)
     };
     match filled {
         Some(slots) if edited => slots,
         Some(slots) => settle(slots, &goal.text),
-        None => begun().unwrap_or_else(|| Slots::fallback(&goal.text)),
+        None => stopped().unwrap_or_else(|| Slots::fallback(&goal.text)),
     }
+}
+
+/// The first fields of the slots, in the order in which they are written.
+#[derive(Deserialize)]
+struct Begun {
+    find: String,
+    answer_is: AnswerIs,
+}
+
+/// Slots of which the planner has finished the first fields. How the findings are combined is left open.
+pub(super) fn begun(goal: &Goal, partial: &str) -> Option<Slots> {
+    let Begun { find, answer_is } = serde_json::from_str(&closed(partial)).ok()?;
+    let slots = Slots { find, answer_is, combine: vec![Combine::List] };
+    let json = serde_json::to_string(&slots).ok()?;
+    matches!(judge(&slots, goal, &json), Verdict::Accept(_)).then(|| settle(slots, &goal.text))
 }
 
 /// Why no figure can be calculated as the slots say; `None` if all can.
@@ -103,7 +119,7 @@ pub(super) fn check(goal: &Goal, reply: &Reply) -> Verdict {
     }
 }
 
-pub(super) fn judge(slots: &Slots, goal: &Goal, json: &str) -> Verdict {
+fn judge(slots: &Slots, goal: &Goal, json: &str) -> Verdict {
     let topic = goal.topic(EXAMPLES_OWN);
     let find = slots.find.trim();
     if slots.combine.is_empty() {
