@@ -189,7 +189,8 @@ impl Unwritten {
         let mut due: Vec<(u64, String)> = runs
             .waiting
             .iter()
-            .filter(|(_, waiting)| waiting.new.is_some() || !waiting.lines.is_empty() || waiting.ended)
+            // A run is written together with its first event: without one, nothing could go on from it.
+            .filter(|(_, waiting)| !waiting.lines.is_empty() || waiting.ended)
             .map(|(id, waiting)| (waiting.number, id.clone()))
             .collect();
         due.sort_unstable();

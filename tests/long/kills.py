@@ -129,8 +129,9 @@ def computed(event):
     return usage["prompt_tokens"] - cached + usage["completion_tokens"]
 
 
-def under_budget(home, draw, budget, seconds):
-    """A run that ends at its budget, is resumed, killed and resumed. Returns the faults."""
+def under_budget(home, draw, whole, seconds):
+    """A run that ends at its budget, half of the `whole` cost, is resumed, killed and resumed. Returns the faults."""
+    budget = whole // 2
     strategy, goal, inputs = GOALS[2]
     home.start(strategy, goal, inputs, "--budget-tokens", str(budget)).communicate()
     run = home.last()["id"]
@@ -174,7 +175,10 @@ def main():
         for strategy, goal, inputs in GOALS:
             began = time.monotonic()
             home.start(strategy, goal, inputs).communicate()
-            alone[strategy] = (time.monotonic() - began, result(home, home.last()["id"]))
+            run = home.last()["id"]
+            alone[strategy] = (time.monotonic() - began, result(home, run))
+            if strategy == GOALS[2][0]:
+                whole = sum(computed(event) for event in home.events(run) if event["type"] == "task.output")
         for n in range(asked.runs):
             strategy, goal, inputs = GOALS[n % len(GOALS)]
             seconds, expected = alone[strategy]
@@ -187,7 +191,7 @@ def main():
         if kills < 0.4 * asked.runs:
             faults.append("too few runs were killed for the suite to show anything")
         for _ in range(asked.runs // 20):
-            faults += under_budget(home, draw, 400, alone["parallel"][0])
+            faults += under_budget(home, draw, whole, alone["parallel"][0])
     print("\n".join(faults))
     print(f"{asked.runs} runs, {resumed} of them killed and resumed, {kills} kills, {len(faults)} faults")
     raise SystemExit(bool(faults))

@@ -186,9 +186,24 @@ async fn a_run_that_is_dropped_without_an_end_was_interrupted() {
 }
 
 #[tokio::test]
+async fn a_run_is_in_the_file_only_with_its_first_event() {
+    let (_folder, path, journal) = on_disk();
+    let mut recording = journal.begin(vec![("a.txt".to_owned(), "text".to_owned())]);
+    journal.flush(Duration::from_millis(200)).await;
+    assert_eq!(Journal::open(&path).unwrap().runs().unwrap(), []);
+    say(&mut recording, "a");
+    let run = recording.id().to_owned();
+    drop(recording);
+    settled(&journal).await;
+    let events = Journal::open(&path).unwrap().recorded(&run).unwrap().events;
+    assert_eq!(events.len(), 1, "{events:?}");
+}
+
+#[tokio::test]
 async fn the_record_of_a_run_that_can_never_be_written_is_let_go_of() {
     let (_folder, path, journal) = on_disk();
     let mut recording = journal.begin(Vec::new());
+    say(&mut recording, "a");
     journal.flush(Duration::ZERO).await;
     let run = recording.id().to_owned();
     while Journal::open(&path).unwrap().runs().unwrap().is_empty() {

@@ -227,7 +227,8 @@ impl Audit {
             (_, Some(task)) => {
                 self.known(task).output.clone_from(&value.to_owned());
                 let mut changed = HashSet::from([task.to_owned()]);
-                for known in &mut self.tasks {
+                let dropped = &self.dropped;
+                for known in self.tasks.iter_mut().filter(|known| !dropped.contains(&known.task.id)) {
                     if known.task.needs.iter().any(|need| changed.contains(need)) {
                         changed.insert(known.task.id.clone());
                         self.kept.remove(&known.task.id);

@@ -9,8 +9,8 @@ use bandmaster::engine::EngineConfig;
 use bandmaster::hub::{LocalModel, Role};
 use bandmaster::journal::AsyncJournal;
 use bandmaster::orchestrator::{
-    Band, BoxFuture, Call, CallError, Cancel, EventKind, Llm, Message, Progress, Reply, RunRequest, RunStart,
-    SessionLlm, StrategyName, Worker, run,
+    Band, BoxFuture, Call, CallEnd, CallError, Cancel, EventKind, Llm, Message, Progress, Reply, RunRequest,
+    RunStart, SessionLlm, StrategyName, Worker, run,
 };
 use bandmaster_models::KvType;
 use serde_json::Value;
@@ -144,9 +144,14 @@ async fn draw(number: u64, band: &Band, journal: &AsyncJournal, sum: &Mutex<Sum>
     let mut observer = |event: &bandmaster::orchestrator::RunEvent| seen.push(event.kind.clone());
     let outcome = run(band, RunStart::new(request), journal, &mut observer, &Cancel::new()).await.unwrap();
     let mut sum = sum.lock().unwrap();
+    let mut has_plan = false;
     for event in &seen {
         match event {
-            EventKind::TaskOutput { task, attempt: 1, output, .. } if task == "plan" => {
+            // A call that the machine was too slow for gives no plan, and is made again.
+            EventKind::TaskOutput { task, output, end: CallEnd::Reply(_), .. }
+                if task == "plan" && !has_plan =>
+            {
+                has_plan = true;
                 sum.plans += 1;
                 match form(output, inputs) {
                     Ok(form) => drop(sum.forms.insert(form)),

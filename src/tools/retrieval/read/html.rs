@@ -6,6 +6,8 @@ use html5gum::{DefaultEmitter, Token, Tokenizer};
 /// Elements whose content no reader sees.
 const UNSEEN: &[&[u8]] =
     &[b"script", b"style", b"template", b"noscript", b"svg", b"iframe", b"object", b"canvas", b"datalist"];
+/// Lists within lists that are indented further.
+const LIST_DEPTH_MAX: usize = 8;
 /// Elements that stand on lines of their own.
 const BLOCKS: &[&[u8]] = &[
     b"p",
@@ -77,16 +79,20 @@ struct Writer {
     /// Line ends that come before the next word.
     breaks: usize,
     is_verbatim: bool,
-    lists: Vec<usize>,
-    /// Cells of the open row, for each open table. Rows before it, and whether a cell is open.
-    tables: Vec<TableState>,
+    /// Open lists.
+    lists: usize,
+    /// Open tables, the innermost last.
+    tables: Vec<Table>,
+    /// Tables with an open cell.
+    cells: usize,
 }
 
 #[derive(Default)]
-struct TableState {
+struct Table {
+    /// Rows that ended.
     rows: usize,
+    /// Cells of the open row.
     cells: usize,
-    in_cell: bool,
 }
 
 impl Writer {
@@ -114,7 +120,7 @@ impl Writer {
                 self.mark("# ");
             }
             b"ul" | b"ol" => {
-                self.lists.push(0);
+                self.lists += 1;
                 self.new_block();
             }
             b"li" => self.item(),
@@ -125,7 +131,7 @@ impl Writer {
             }
             b"table" => {
                 self.new_block();
-                self.tables.push(TableState::default());
+                self.tables.push(Table::default());
             }
             b"tr" => self.row(),
             b"td" | b"th" => self.cell(),
@@ -139,7 +145,7 @@ impl Writer {
         match name {
             b"h1" | b"h2" | b"h3" | b"h4" | b"h5" | b"h6" | b"title" => self.new_block(),
             b"ul" | b"ol" => {
-                self.lists.pop();
+                self.lists = self.lists.saturating_sub(1);
                 self.new_block();
             }
             b"li" => self.new_lines(1),
@@ -161,7 +167,7 @@ impl Writer {
     }
 
     fn in_cell(&self) -> bool {
-        self.tables.iter().any(|table| table.in_cell)
+        self.cells > 0
     }
 
     fn new_block(&mut self) {
@@ -182,8 +188,8 @@ impl Writer {
     fn item(&mut self) {
         self.new_lines(1);
         if !self.in_cell() {
-            let indent = "  ".repeat(self.lists.len().saturating_sub(1));
-            self.mark(&format!("{indent}- "));
+            let depth = self.lists.saturating_sub(1).min(LIST_DEPTH_MAX);
+            self.mark(&format!("{}- ", "  ".repeat(depth)));
         }
     }
 
@@ -197,10 +203,12 @@ impl Writer {
 
     fn cell(&mut self) {
         let Some(table) = self.tables.last_mut() else { return self.new_lines(1) };
-        table.in_cell = true;
         table.cells += 1;
-        let begin = if table.cells == 1 && self.tables.len() == 1 { "| " } else { " | " };
-        self.mark(begin);
+        if table.cells == 1 {
+            self.cells += 1;
+        }
+        self.has_space = true;
+        self.mark("| ");
     }
 
     /// Ends a row. The first one is the header, under which Markdown wants a line of dashes.
@@ -208,28 +216,24 @@ impl Writer {
         let is_outer = self.tables.len() == 1;
         let Some(table) = self.tables.last_mut().filter(|table| table.cells > 0) else { return };
         let cells = std::mem::take(&mut table.cells);
-        table.in_cell = false;
         table.rows += 1;
+        let is_first = table.rows == 1;
+        self.cells -= 1;
         if !is_outer {
             return;
         }
-        let rule = if table.rows == 1 { format!("\n|{}", "---|".repeat(cells)) } else { String::new() };
+        let rule = if is_first { format!("\n|{}", "---|".repeat(cells)) } else { String::new() };
+        self.out.truncate(self.out.trim_end_matches(' ').len());
         self.out.push_str(" |");
         self.out.push_str(&rule);
         self.has_space = false;
         self.breaks = 1;
     }
 
-    /// Writes a mark of Markdown. It needs no space after it.
+    /// Writes a mark of Markdown. No space is due after it.
     fn mark(&mut self, mark: &str) {
         self.flush();
-        let at_start = self.out.is_empty() || self.out.ends_with([' ', '\n']);
-        self.out.push_str(if at_start {
-            mark.trim_start_matches(|c| c == ' ' && mark.contains('|'))
-        } else {
-            mark
-        });
-        self.has_space = false;
+        self.out.push_str(mark);
     }
 
     /// Writes the line ends or the space that are due.

@@ -29,6 +29,23 @@ fn tables_become_tables_of_markdown() {
 }
 
 #[test]
+fn html_that_is_nested_deeply_is_read_in_reasonable_time() {
+    for piece in [
+        "<table><tr><td>a",
+        "<ul><li>a",
+        "<div>a",
+        "<table>",
+        "<pre>a",
+        "<svg>",
+        "<td>a",
+        "</ul></td></tr></table>a",
+    ] {
+        let text = html::text_of(&piece.repeat(50_000));
+        assert!(text.len() < 50_000 * 40, "{piece}: {} bytes", text.len());
+    }
+}
+
+#[test]
 fn preformatted_text_keeps_its_lines() {
     check("a<pre>\nfn f() {\n    g();\n}\n</pre>b", "a\n\n```\nfn f() {\n    g();\n}\n```\n\nb");
     check("<pre>a", "```\na\n```");
