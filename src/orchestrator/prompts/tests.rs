@@ -114,6 +114,36 @@ fn named_parts() -> Sample {
     }
 }
 
+/// The same work done to each input.
+fn eaches() -> Vec<Sample> {
+    vec![
+        each(
+            "each-sections",
+            "Sum up {{each}} farm in a sentence.",
+            json!({
+                "instruction": "Sum up {{the}} farm in a sentence.", "work": "sum_up", "language": null,
+                "limit": {"most": 1, "of": "sentences"}, "labels": [], "together": "sections",
+            }),
+        ),
+        each(
+            "each-merged",
+            "Turn the farms into points and merge them.",
+            json!({
+                "instruction": "Turn the farm into points.", "work": "points", "language": "English", "limit": null,
+                "labels": [], "together": "one_text",
+            }),
+        ),
+        each(
+            "each-labels",
+            "Is each farm quiet or busy? Count them.",
+            json!({
+                "instruction": "Say whether the farm is quiet or busy.", "work": "classify", "language": null,
+                "limit": null, "labels": ["quiet", "busy"], "together": "count",
+            }),
+        ),
+    ]
+}
+
 fn samples() -> Vec<Sample> {
     let steps = json!({"steps": ["Find out which farm keeps the most sheep.", "Say who owns the farm."]});
     let section = |title: &str, about: &str| json!({"title": title, "instruction": about});
@@ -175,30 +205,6 @@ fn samples() -> Vec<Sample> {
             "map-text",
             "Sum up {{what}} each farm does.",
             ("what the farm does", "text", &["summary"]),
-        ),
-        each(
-            "each-sections",
-            "Sum up {{each}} farm in a sentence.",
-            json!({
-                "instruction": "Sum up {{the}} farm in a sentence.", "work": "sum_up", "language": null,
-                "limit": {"most": 1, "of": "sentences"}, "labels": [], "together": "sections",
-            }),
-        ),
-        each(
-            "each-merged",
-            "Turn the farms into points and merge them.",
-            json!({
-                "instruction": "Turn the farm into points.", "work": "points", "language": "English", "limit": null,
-                "labels": [], "together": "one_text",
-            }),
-        ),
-        each(
-            "each-labels",
-            "Is each farm quiet or busy? Count them.",
-            json!({
-                "instruction": "Say whether the farm is quiet or busy.", "work": "classify", "language": null,
-                "limit": null, "labels": ["quiet", "busy"], "together": "count",
-            }),
         ),
         // The worker has room for a part of an input only.
         Sample {
@@ -396,6 +402,7 @@ fn changed_without_a_version(template: &Template, samples: &[(Sample, Vec<Planne
 fn a_prompt_that_changes_gets_a_new_version() {
     let samples: Vec<(Sample, Vec<Planned>)> = samples()
         .into_iter()
+        .chain(eaches())
         .map(|sample| {
             let prompts = prompts(&sample);
             (sample, prompts)
