@@ -86,7 +86,7 @@ fn without_preamble<'a>(source: &str, text: &'a str) -> &'a str {
 fn without_closing<'a>(source: &str, text: &'a str) -> &'a str {
     let Some((body, last)) = text.trim_end().rsplit_once("\n\n") else { return text };
     let begins = |opening: &&str| last.trim_start().to_lowercase().starts_with(*opening);
-    if CLOSING.iter().any(|opening| begins(&opening)) && !source.contains(last.trim()) { body } else { text }
+    if CLOSING.iter().any(begins) && !source.contains(last.trim()) { body } else { text }
 }
 
 fn unquoted<'a>(source: &str, text: &'a str) -> &'a str {
