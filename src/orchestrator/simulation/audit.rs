@@ -448,6 +448,10 @@ impl Audit {
                 known.withdraw_question();
             }
             known.forget_cut_short();
+            if known.attempts.is_empty() {
+                // It counts against a budget of tasks when it is begun again. Another one may begin before it.
+                self.begun.remove(&known.task.id);
+            }
             if needs_again || !matches!(known.status, None | Some(Status::Cancelled)) {
                 known.earlier = known.attempts.len();
             }
