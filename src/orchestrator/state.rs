@@ -10,6 +10,7 @@ mod resume;
 mod waiting;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -362,6 +363,23 @@ impl RunState {
 
     fn task_mut(&mut self, id: &str) -> Option<&mut TaskState> {
         self.tasks.get_mut(*self.places.get(id)?)
+    }
+
+    /// The parts of an input of so many bytes for a worker, if they are known. A text is never longer in tokens than in
+    /// bytes, so a short one is not measured.
+    pub(crate) fn parts_for(
+        &self,
+        input: usize,
+        worker: &str,
+        tokens_max: usize,
+        bytes: usize,
+    ) -> Option<Vec<Range<usize>>> {
+        if bytes <= tokens_max {
+            return Some(std::iter::once(0..bytes).collect());
+        }
+        let is_asked =
+            |split: &&Split| split.input == input && split.worker == worker && split.tokens_max == tokens_max;
+        self.splits.iter().find(is_asked).map(|split| split.parts.clone())
     }
 
     /// The tasks of the plan, without the planner's own calls.

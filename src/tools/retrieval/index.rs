@@ -23,7 +23,7 @@ const TEXTS_AT_ONCE: usize = 32;
 /// Computes a vector of length 1 for each text.
 pub type Embed = Box<dyn Fn(&[&str]) -> Result<Vec<Vec<f32>>, String> + Send + Sync>;
 
-/// An embedding model.
+/// The model that turns texts into vectors, and the call that does it.
 pub struct Embedder {
     /// Names the model and its weights. Vectors of another model are not used.
     pub model: String,

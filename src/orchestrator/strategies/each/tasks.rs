@@ -1,7 +1,5 @@
 //! The tasks of `each`: one for each input or part of one, and those that make one result of the parts' results.
 
-use std::ops::Range;
-
 use serde_json::{Value, json};
 
 use super::checks;
@@ -29,7 +27,7 @@ pub(super) fn first(goal: &Goal, state: &RunState, slots: &Slots) -> Move {
     for (index, input) in goal.inputs.iter().enumerate() {
         let worker = goal.band.assign(Skill::Read, index);
         let tokens_max = (worker.context_tokens.saturating_sub(FRAME_TOKENS) / 3).clamp(64, PART_TOKENS_MAX);
-        match parts(state, index, worker, tokens_max, input.text.len()) {
+        match state.parts_for(index, &worker.worker, tokens_max, input.text.len()) {
             Some(parts) => {
                 let count = parts.len();
                 for (part, bytes) in parts.into_iter().enumerate() {
@@ -45,23 +43,6 @@ pub(super) fn first(goal: &Goal, state: &RunState, slots: &Slots) -> Move {
     } else {
         Move::Split(unsplit)
     }
-}
-
-/// The parts of an input for a worker. A text is never longer in tokens than in bytes, so a short one is not measured.
-fn parts(
-    state: &RunState,
-    input: usize,
-    worker: &WorkerInfo,
-    tokens_max: usize,
-    bytes: usize,
-) -> Option<Vec<Range<usize>>> {
-    if bytes <= tokens_max {
-        return Some(std::iter::once(0..bytes).collect());
-    }
-    let is_asked = |split: &&crate::event::Split| {
-        split.input == input && split.worker == worker.worker && split.tokens_max == tokens_max
-    };
-    state.splits.iter().find(is_asked).map(|split| split.parts.clone())
 }
 
 /// What a task works on.

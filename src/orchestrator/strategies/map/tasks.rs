@@ -1,7 +1,5 @@
 //! The tasks of a map: a reading of each input or part of one, and the calculation over all.
 
-use std::ops::Range;
-
 use super::slots::Slots;
 use crate::goal::{Goal, WorkerInfo};
 use crate::plan::{Job, Shape, Slice, Task};
@@ -39,7 +37,7 @@ pub(super) fn readings(goal: &Goal, state: &RunState, slots: &Slots) -> Result<V
             .context_tokens
             .saturating_sub(FRAME_TOKENS + 2 * slots.answer_tokens_max() as usize)
             .max(64);
-        match parts(state, index, worker, tokens_max, input.text.len()) {
+        match state.parts_for(index, &worker.worker, tokens_max, input.text.len()) {
             Some(parts) => {
                 let count = parts.len();
                 for (part, bytes) in parts.into_iter().enumerate() {
@@ -51,23 +49,6 @@ pub(super) fn readings(goal: &Goal, state: &RunState, slots: &Slots) -> Result<V
         }
     }
     if unsplit.is_empty() { Ok(tasks) } else { Err(unsplit) }
-}
-
-/// The parts of an input for a worker. A text is never longer in tokens than in bytes, so a short one is not measured.
-fn parts(
-    state: &RunState,
-    input: usize,
-    worker: &WorkerInfo,
-    tokens_max: usize,
-    bytes: usize,
-) -> Option<Vec<Range<usize>>> {
-    if bytes <= tokens_max {
-        return Some(std::iter::once(0..bytes).collect());
-    }
-    let found = state.splits.iter().find(|split| {
-        split.input == input && split.worker == worker.worker && split.tokens_max == tokens_max
-    });
-    found.map(|split| split.parts.clone())
 }
 
 pub(super) fn reading(goal: &Goal, slots: &Slots, worker: &WorkerInfo, slice: Slice, place: usize) -> Task {

@@ -79,7 +79,7 @@ struct Writer {
     /// Line ends that come before the next word.
     breaks: usize,
     is_verbatim: bool,
-    /// Open lists.
+    /// How many lists are not closed yet.
     lists: usize,
     /// Open tables, the innermost last.
     tables: Vec<Table>,
@@ -89,7 +89,7 @@ struct Writer {
 
 #[derive(Default)]
 struct Table {
-    /// Rows that ended.
+    /// How many rows are closed.
     rows: usize,
     /// Cells of the open row.
     cells: usize,

@@ -163,7 +163,7 @@ pub(super) const FRENCH: Language = Language {
     ],
 };
 
-/// SplitMix64.
+/// The generator SplitMix64, so that a seed gives the same book everywhere.
 struct Random(u64);
 
 impl Random {
@@ -237,7 +237,7 @@ fn fact_has_value(language: &Language, number: usize) -> bool {
     fact.contains("{x}") || fact.contains("{y}")
 }
 
-/// Chapters of paragraphs.
+/// A book as Markdown: chapters with headings, each of several paragraphs.
 fn bound(language: &Language, sentences: &[String], random: &mut Random) -> String {
     let mut text = String::new();
     for (number, chapter) in (1..).zip(sentences.chunks(sentences.len() / 9 + 1)) {
