@@ -20,7 +20,7 @@ use super::request::{StrategyError, StrategyName};
 use super::runaway;
 use super::state::{Attempt, RunState, TaskState};
 use super::strategies::named;
-use super::strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
+use super::strategy::{Ended, Move, Prompt, SearchAsked, SplitAsked, Strategy, Verdict};
 
 /// Most calls of one run in the engine at a time: more than a batch holds, fewer than its queue.
 const IN_FLIGHT_MAX: usize = 64;
@@ -39,6 +39,8 @@ pub(crate) enum Waits {
     ForCalls,
     /// Find out where inputs can be cut.
     ForSplits(Vec<SplitAsked>),
+    /// Search the inputs.
+    ForSearch(SearchAsked),
     /// Nothing: the run has ended.
     Over,
 }
@@ -275,11 +277,14 @@ impl Core {
             }
             Move::Answer(ended) => Ok(vec![self.end(ended, ms)]),
             // While the run is being stopped, the results that a plan would follow from are missing.
-            Move::Add { .. } | Move::Replan { .. } | Move::Split(_) if self.state.is_stopped() => {
+            Move::Add { .. } | Move::Replan { .. } | Move::Split(_) | Move::Search(_)
+                if self.state.is_stopped() =>
+            {
                 Ok(vec![self.end(Ended::default(), ms)])
             }
             _ if refusal.is_some() => Ok(vec![self.end(Ended { error: refusal, ..Ended::default() }, ms)]),
             Move::Split(asked) => Err(Waits::ForSplits(asked)),
+            Move::Search(asked) => Err(Waits::ForSearch(asked)),
             Move::Add { tasks, proposed } if self.needs_approval(&tasks) => {
                 self.propose(&tasks, proposed, ms)
             }

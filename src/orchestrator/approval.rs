@@ -124,7 +124,7 @@ pub(crate) fn check(
             let why = ended.error.unwrap_or_else(|| "it has no tasks".to_owned());
             Err(PlanRefused::Content(why))
         }
-        Move::Wait | Move::Split(_) | Move::Drop { .. } | Move::Replan { .. } => Ok(plan),
+        Move::Wait | Move::Split(_) | Move::Search(_) | Move::Drop { .. } | Move::Replan { .. } => Ok(plan),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The models of a run: the planner, the workers and the embedder, each behind a trait, so that a test can script them.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,10 +143,23 @@ pub trait Llm: Send + Sync {
     ) -> BoxFuture<'a, Result<Reply, CallError>>;
 }
 
+/// Vectors on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptVectors {
+    pub folder: PathBuf,
+    /// Names the model and its weights, because vectors of another model are not used.
+    pub model: String,
+}
+
 /// A sentence embedder: texts of similar meaning get vectors of similar direction.
 pub trait Embed: Send + Sync {
     /// One vector of length 1 for each text, in order, all of the same dimension.
     fn embed<'a>(&'a self, texts: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, String>>;
+
+    /// Where vectors of long texts are kept from run to run. `None` keeps none.
+    fn kept(&self) -> Option<&KeptVectors> {
+        None
+    }
 }
 
 /// A kind of task.

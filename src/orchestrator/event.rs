@@ -61,6 +61,12 @@ pub enum EventKind {
         #[serde(default)]
         splits: Vec<Split>,
     },
+    /// The parts of the inputs that are nearest to what a strategy searched for.
+    #[serde(rename = "inputs.searched")]
+    InputsSearched {
+        #[serde(flatten)]
+        search: Search,
+    },
     /// The planner's part of the plan, after checks and corrections.
     #[serde(rename = "plan.proposed")]
     PlanProposed {
@@ -287,6 +293,7 @@ impl EventKind {
             Self::RunStarted { .. }
             | Self::StrategyChosen { .. }
             | Self::InputsSplit { .. }
+            | Self::InputsSearched { .. }
             | Self::TaskPartial { .. }
             | Self::TaskOutput { .. }
             | Self::RunCancelled
@@ -334,10 +341,11 @@ impl EventKind {
 }
 
 /// All types of events, by their names in the record.
-const TYPES: [&str; 23] = [
+const TYPES: [&str; 24] = [
     "run.started",
     "strategy.chosen",
     "inputs.split",
+    "inputs.searched",
     "plan.proposed",
     "plan.accepted",
     "tasks.added",
@@ -405,6 +413,33 @@ pub struct Split {
     pub tokens_max: usize,
     /// Byte ranges that cover the input.
     pub parts: Vec<std::ops::Range<usize>>,
+}
+
+/// What a search in the inputs found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Search {
+    pub query: String,
+    pub parts_max: usize,
+    /// How many parts all inputs have together.
+    pub parts: usize,
+    /// Whether the parts were compared by meaning as well as by words.
+    pub by_meaning: bool,
+    /// The nearest first.
+    pub found: Vec<Found>,
+}
+
+/// A part of an input that a search found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Index of the input.
+    pub input: usize,
+    /// Byte range of the part in the input's text.
+    pub bytes: std::ops::Range<usize>,
+    /// Byte ranges of its sentences, list items, rows or lines of code, in order.
+    pub sentences: Vec<std::ops::Range<usize>>,
+    /// Place in `sentences` of the one that is nearest.
+    pub nearest: usize,
 }
 
 /// The other settings of a request, recorded so that the run can be repeated with them.

@@ -32,6 +32,7 @@ mod report;
 mod request;
 mod run;
 mod runaway;
+mod search;
 #[cfg(test)]
 mod simulation;
 mod start;
@@ -44,18 +45,20 @@ mod worker;
 
 pub use approval::PlanRefused;
 pub use band::{
-    Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
-    Role, Skill, Worker, WorkerKind,
+    Band, BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, KeptVectors, Llm, Message,
+    Progress, Reply, Role, Skill, Worker, WorkerKind,
 };
 pub use cancel::{Cancel, StopReason};
 pub use choice::why::{Attachment, Facts, Nearest, StrategyWhy};
-pub use event::{Asked, CallEnd, ChangedInput, EventKind, FailureClass, InputInfo, RunEvent, Split};
+pub use event::{
+    Asked, CallEnd, ChangedInput, EventKind, FailureClass, Found, InputInfo, RunEvent, Search, Split,
+};
 pub use goal::{BandInfo, Goal, PLANNER, WorkerInfo};
 pub use labels::{FailureMode, Label, labels};
 pub use limits::limit_in_words;
-pub use outcome::{Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
+pub use outcome::{Citation, Outcome, PromptTokensDetails, RunUsage, Status, TaskReport, TokenUsage};
 pub use parked::{ActionKind, Answer, Approval, Question, RequiredAction, TaskQuestion};
-pub use plan::{AnswerIs, Draw, Job, Plan, PlanError, Shape, Slice, Task, TokenLimits};
+pub use plan::{AnswerIs, Draw, Job, Passage, Plan, PlanError, Shape, Slice, Task, TokenLimits};
 pub use recorder::Observer;
 pub use replay::{ChangedPrompt, Difference, OutputDifference, Replayed, Verified, replay, verify};
 pub use request::{Budget, FileStamp, Input, ModelFiles, RunRequest, StrategyError, StrategyName};
@@ -65,6 +68,6 @@ pub use start::{
 };
 pub use state::{Attempt, Replan, RunState, TaskState};
 pub use strategies::direct_prompt;
-pub use strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
+pub use strategy::{Ended, Move, Prompt, SearchAsked, SplitAsked, Strategy, Verdict};
 pub use template::{Template, TemplateError};
 pub use worker::SessionLlm;

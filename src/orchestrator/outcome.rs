@@ -133,6 +133,19 @@ pub struct TaskReport {
     pub error: Option<String>,
 }
 
+/// A place in an input that says what the answer says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Citation {
+    /// Name of the input.
+    pub file: String,
+    /// The first and the last line, from 1.
+    pub lines: [usize; 2],
+    /// Byte range in the input's text: the first byte, and the one after the last.
+    pub bytes: [usize; 2],
+    /// What stands there, word for word.
+    pub quote: String,
+}
+
 /// The result of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -158,6 +171,9 @@ pub struct Outcome {
     /// What the answer lacks, one clause each.
     #[serde(default)]
     pub missing: Vec<String>,
+    /// Where the inputs say what the answer says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub citations: Vec<Citation>,
     /// Problems that did not affect the answer, such as a record that could not be written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

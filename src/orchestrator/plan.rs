@@ -104,6 +104,8 @@ impl Task {
         match &self.job {
             Job::Read => self.input.as_ref().is_some_and(|slice| slice.index == input),
             Job::Answer => self.input.as_ref().is_none_or(|slice| slice.index == input),
+            Job::Find { passages } => passages.iter().any(|passage| passage.input == input),
+            Job::Judge { passage, .. } => passage.input == input,
             Job::Clarify { .. } | Job::Write { .. } | Job::Step | Job::Ballot { .. } => true,
             Job::Plan | Job::Synthesis | Job::Calculate | Job::Unrecorded => false,
         }
@@ -135,6 +137,10 @@ pub enum Job {
     Answer,
     /// An input is read for what the plan asks of each.
     Read,
+    /// Passages of the inputs are read together for the answer to the goal.
+    Find { passages: Vec<Passage> },
+    /// A passage is judged: does it answer the goal? `wording` says how that is asked, from 0.
+    Judge { passage: Passage, wording: u32 },
     /// A section is written.
     Write { title: String, about: String },
     /// An instruction is carried out with the results of the tasks that it needs.
@@ -192,6 +198,15 @@ impl Slice {
         let within = whole.bytes.start <= self.bytes.start && self.bytes.end <= whole.bytes.end;
         self.index == whole.index && within && self.bytes != whole.bytes
     }
+}
+
+/// A passage of an input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passage {
+    /// Index of the input.
+    pub input: usize,
+    /// Byte range in the input's text.
+    pub bytes: std::ops::Range<usize>,
 }
 
 /// What a task's result looks like.

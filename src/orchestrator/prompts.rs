@@ -26,6 +26,12 @@ templates! {
     EACH_LABEL = "each.label", 1;
     EACH_MERGE = "each.merge", 1;
     EACH_PLAN = "each.plan", 1;
+    FIND_ANSWER = "find.answer", 1;
+    /// The sentence comes last, so that the rest is computed once for all sentences.
+    FIND_JUDGE = "find.judge", 1;
+    FIND_JUDGE_AGAIN = "find.judge-again", 1;
+    FIND_READ = "find.read", 1;
+    FIND_WORDINGS = "find.wordings", 1;
     FREE_PLAN = "free.plan", 1;
     /// After tasks of an earlier plan.
     FREE_PLAN_AGAIN = "free.plan-again", 2;

@@ -68,6 +68,7 @@ fn conclude_with(state: &RunState, mut ended: Ended, unfinished: bool, wall_ms: 
         planner_tasks: state.planner_tasks().map(report).collect(),
         usage: usage(state.calls(), wall_ms),
         missing: ended.missing,
+        citations: ended.citations,
         warnings: Vec::new(),
         error: ended.error,
     }

@@ -23,6 +23,8 @@ pub struct Input {
 pub enum StrategyName {
     /// One call of the planner.
     Direct,
+    /// The parts of long inputs that are nearest to the question, read until one answers it.
+    Find,
     /// The same question to each input, then one answer from all.
     Map,
     /// The same work done to each input, then all results put together.
@@ -49,8 +51,9 @@ pub enum StrategyName {
 
 impl StrategyName {
     /// Every known strategy, including those that can't be run yet.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Direct,
+        Self::Find,
         Self::Map,
         Self::Each,
         Self::Sequence,
@@ -64,8 +67,9 @@ impl StrategyName {
     ];
 
     /// The strategies that can be run.
-    pub const AVAILABLE: [Self; 8] = [
+    pub const AVAILABLE: [Self; 9] = [
         Self::Direct,
+        Self::Find,
         Self::Map,
         Self::Each,
         Self::Sequence,
@@ -80,6 +84,7 @@ impl StrategyName {
     pub fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Find => "find",
             Self::Map => "map",
             Self::Each => "each",
             Self::Sequence => "sequence",

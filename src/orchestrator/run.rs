@@ -24,6 +24,7 @@ use super::outcome::{Outcome, TokenUsage};
 use super::parked::Answer;
 use super::recorder::{Observer, Recorder, separate};
 use super::request::{Budget, RunRequest, StrategyName};
+use super::search;
 use super::start::{RunStart, StartKind};
 use super::state::{RunState, never_begun};
 use super::strategies::map::split::parts;
@@ -269,6 +270,11 @@ impl<'a> Worker<'a> {
                 Waits::Over => return self.recorder.finish(core).await,
                 Waits::ForSplits(asked) => {
                     let event = split(&self.models, &core, counts, asked).await;
+                    self.note(&mut core.state, event).await;
+                    continue;
+                }
+                Waits::ForSearch(asked) => {
+                    let event = search::search(self.band.embed.clone(), &core.goal, asked).await;
                     self.note(&mut core.state, event).await;
                     continue;
                 }

@@ -15,6 +15,9 @@ const REPLANS_MAX: usize = 100;
 /// Most ways in which one input is cut.
 const SPLITS_MAX: usize = 100;
 
+/// Most searches of a run.
+const SEARCHES_MAX: usize = 100;
+
 /// Why a move can't be made; `None` if it can. `moves` is its number among the moves in a row.
 #[must_use]
 pub(crate) fn refusal(moved: &Move, goal: &Goal, state: &RunState, moves: usize) -> Option<String> {
@@ -22,6 +25,12 @@ pub(crate) fn refusal(moved: &Move, goal: &Goal, state: &RunState, moves: usize)
         Move::Wait | Move::Answer(_) => return None,
         Move::Split(asked) if asked.is_empty() => "asks to cut no input".to_owned(),
         Move::Split(asked) => asked.iter().find_map(|one| refused_split(one, goal, state))?,
+        Move::Search(asked) if state.search(&asked.query).is_some() => {
+            format!("searches again for {:?}, which was searched for", asked.query)
+        }
+        Move::Search(_) if state.searches.len() >= SEARCHES_MAX => {
+            format!("searches more than {SEARCHES_MAX} times")
+        }
         Move::Add { tasks, .. } if state.tasks.len().saturating_add(tasks.len()) > TASKS_MAX => {
             format!("adds more than {TASKS_MAX} tasks")
         }

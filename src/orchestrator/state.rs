@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::band::Finish;
 use super::cancel::StopReason;
 use super::choice::why::StrategyWhy;
-use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Split};
+use super::event::{Asked, CallEnd, EventKind, FailureClass, InputInfo, Search, Split};
 use super::goal::BandInfo;
 use super::limits;
 use super::outcome::{Outcome, RunUsage, Status, TokenUsage};
@@ -74,6 +74,9 @@ pub struct RunState {
     /// Where long inputs are cut.
     #[serde(skip)]
     pub splits: Vec<Split>,
+    /// What was found in the inputs, in the order of the searches.
+    #[serde(skip)]
+    pub searches: Vec<Search>,
     /// New texts of inputs whose files have changed, by the index of the input.
     #[serde(skip)]
     pub texts: BTreeMap<usize, String>,
@@ -342,6 +345,7 @@ impl RunState {
             asked: Asked::default(),
             band: None,
             splits: Vec::new(),
+            searches: Vec::new(),
             texts: BTreeMap::new(),
             stopped: None,
             budgets_reached: Vec::new(),
@@ -380,6 +384,12 @@ impl RunState {
         let is_asked =
             |split: &&Split| split.input == input && split.worker == worker && split.tokens_max == tokens_max;
         self.splits.iter().find(is_asked).map(|split| split.parts.clone())
+    }
+
+    /// What was found for some words, if they were searched for.
+    #[must_use]
+    pub fn search(&self, query: &str) -> Option<&Search> {
+        self.searches.iter().find(|search| search.query == query)
     }
 
     /// The tasks of the plan, without the planner's own calls.
@@ -424,6 +434,7 @@ impl RunState {
                 self.strategy_why = Some(why.clone());
             }
             EventKind::InputsSplit { splits } => self.splits.extend(splits.iter().cloned()),
+            EventKind::InputsSearched { search } => self.searches.push(search.clone()),
             EventKind::PlanAccepted { plan } => self.accept(plan),
             EventKind::TasksAdded { tasks } => self.extend(tasks),
             // Text of an answer was recorded by earlier versions only. What was rejected is not part of it.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::band::{Message, Reply};
 use super::checks::{check_text, check_whole};
 use super::goal::Goal;
-use super::outcome::Status;
+use super::outcome::{Citation, Status};
 use super::plan::{Task, TokenLimits};
 use super::request::StrategyName;
 use super::state::RunState;
@@ -68,6 +68,8 @@ pub enum Move {
     Wait,
     /// Find out where long inputs can be cut so that their parts fit a model. The result is in [`RunState::splits`].
     Split(Vec<SplitAsked>),
+    /// Find the parts of the inputs that are nearest to some words. The result is in [`RunState::searches`].
+    Search(SearchAsked),
     /// Add tasks. Each may need tasks before it in the list and those that the run already has.
     Add {
         tasks: Vec<Task>,
@@ -107,6 +109,14 @@ pub struct SplitAsked {
     pub tokens_max: usize,
 }
 
+/// What the inputs are searched for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchAsked {
+    pub query: String,
+    /// Most parts to find.
+    pub parts_max: usize,
+}
+
 /// The result of a run, as far as the strategy knows it.
 #[derive(Debug, Default)]
 pub struct Ended {
@@ -114,6 +124,8 @@ pub struct Ended {
     pub answer: String,
     /// What the answer lacks.
     pub missing: Vec<String>,
+    /// Where the inputs say what the answer says.
+    pub citations: Vec<Citation>,
     /// Number of tasks that failed or gave only a part of their result. Above 0 the run is incomplete.
     pub failed_tasks: usize,
     /// The status, if it does not follow from the other fields.

@@ -319,6 +319,11 @@ fn prompts(sample: &Sample) -> Vec<Planned> {
                 let splits = asked.into_iter().map(split).collect();
                 core.take(0, &EventKind::InputsSplit { splits });
             }
+            Waits::ForSearch(asked) => {
+                let mut index = bandmaster_tools::retrieval::Index::open(None, None);
+                let search = crate::search::found(&mut index, &core.goal.inputs, asked);
+                core.take(0, &EventKind::InputsSearched { search });
+            }
             Waits::ForCalls => {
                 for planned in core.calls(&|_, _| false) {
                     let output = reply(sample, &planned);

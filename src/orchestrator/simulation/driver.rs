@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bandmaster_journal::{Event, RecordedRun, RunRow};
+use bandmaster_tools::retrieval::Index;
 use serde_json::{Value, json};
 
 use super::random::{Random, hash};
@@ -19,9 +20,11 @@ use crate::parked::{ActionKind, Answer};
 use crate::partial::Parts;
 use crate::replay::{Replayed, replay};
 use crate::request::RunRequest;
+use crate::search::found;
 use crate::start::{RunStart, StartKind};
 use crate::state::{RunState, TaskState, never_begun};
 use crate::strategies::map::split::parts;
+
 use crate::strategy::SplitAsked;
 
 /// Most events of one run. What a run of these worlds needs is far below.
@@ -184,6 +187,10 @@ impl<'a> Driver<'a> {
                 Waits::ForSplits(asked) => {
                     let event = self.split(asked);
                     self.note(event);
+                }
+                Waits::ForSearch(asked) => {
+                    let search = found(&mut Index::open(None, None), &self.core.goal.inputs, asked);
+                    self.note(EventKind::InputsSearched { search });
                 }
                 Waits::ForCalls => self.wait(),
             }

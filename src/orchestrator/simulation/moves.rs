@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::play::{output, play, says};
 use crate::advance::{Core, Waits};
 use crate::band::Reply;
-use crate::event::{EventKind, Split};
+use crate::event::{EventKind, Search, Split};
 use crate::goal::{Goal, PLANNER, plain_goal};
 use crate::outcome::{Outcome, Status};
 use crate::plan::{Job, Task};
 use crate::request::Input;
 use crate::state::RunState;
-use crate::strategy::{Ended, Move, Prompt, SplitAsked, Strategy, Verdict};
+use crate::strategy::{Ended, Move, Prompt, SearchAsked, SplitAsked, Strategy, Verdict};
 
 /// A strategy of which only the moves matter. Every reply is good.
 struct Moves(fn(&RunState) -> Move);
@@ -136,6 +136,10 @@ fn fault(moves: fn(&RunState) -> Move) -> String {
                 };
                 core.take(0, &EventKind::InputsSplit { splits: asked.into_iter().map(split).collect() });
             }
+            Waits::ForSearch(asked) => {
+                let search = Search { query: asked.query, ..Search::default() };
+                core.take(0, &EventKind::InputsSearched { search });
+            }
             Waits::ForCalls => {
                 let planned = core.calls(&|_, _| false).swap_remove(0);
                 core.take(0, &output(planned, says("a result")));
@@ -177,6 +181,9 @@ fn a_run_that_would_never_end_fails_and_says_that_the_strategy_has_a_bug() {
     check(|_| split(9), "asks again where to cut input 0 for planner");
     check(|state| split(state.splits.len()), "asks in more than 100 ways where to cut input 0");
     check(|_| Move::Split(Vec::new()), "asks to cut no input");
+    let search = |query: String| Move::Search(SearchAsked { query, parts_max: 4 });
+    check(|_| search("sheep".to_owned()), "searches again for \"sheep\"");
+    check(|state| search(state.searches.len().to_string()), "searches more than 100 times");
 }
 
 #[test]

@@ -115,6 +115,17 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
     let has = |field: &str| fields.get(field).is_some();
     if has("tasks") {
         super::graph_plan::plan(schema.unwrap_or(&Value::Null), prompt, random)
+    } else if has("sentence_is") {
+        let is = if random.one_in(3) { "the answer" } else { "something similar" };
+        json!({"sentence_is": is}).to_string()
+    } else if has("answers") {
+        json!({"answers": if random.one_in(4) { "no" } else { "yes" }}).to_string()
+    } else if has("wordings") {
+        json!({"wordings": ["sheep of the farm", "owner of the house"]}).to_string()
+    } else if prompt.starts_with("Parts of a longer text") {
+        quote(prompt)
+    } else if prompt.starts_with("Sentence from a text") {
+        json!({"answer": prompt.split('"').nth(1).unwrap_or_default()}).to_string()
     } else if has("quote") {
         let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
         if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }
@@ -159,6 +170,15 @@ fn reading(prompt: &str, answer: &Value) -> String {
     let subject = after("Farm number ")
         .map_or(String::new(), |rest| format!("Farm number {}", rest.split(' ').next().unwrap_or_default()));
     json!({"subject": subject, "answer": found}).to_string()
+}
+
+/// What a good reader quotes from parts of a text.
+fn quote(prompt: &str) -> String {
+    let parts = prompt.split("\"\"\"").nth(1).unwrap_or_default();
+    let about = [("sheep", "keeps"), ("owner", "owner is"), ("founded", "founded on")];
+    let wanted = about.iter().find(|(word, _)| prompt.contains(word));
+    let sentence = wanted.and_then(|(_, mark)| parts.split(". ").find(|sentence| sentence.contains(mark)));
+    json!({"quote": sentence}).to_string()
 }
 
 /// What a good writer makes of a text.

@@ -63,6 +63,14 @@ const EACHES: [(&str, &str); 5] = [
     ),
 ];
 
+/// Goals of `find`.
+const FINDS: [&str; 4] = [
+    "How many sheep does the farm number 2 keep in winter?",
+    "Who is the owner of the farm?",
+    "Please, when was the farm founded?",
+    "What colour has the moon over the farm?",
+];
+
 /// Goals of the other strategies.
 const SEQUENCE: &str =
     "Find out which farm keeps the most sheep, then say who owns it, and then what it grows.";
@@ -136,6 +144,7 @@ impl World {
             StrategyName::Map,
             StrategyName::Map,
             StrategyName::Each,
+            StrategyName::Find,
             StrategyName::Parallel,
             StrategyName::Sequence,
             StrategyName::Vote,
@@ -155,6 +164,7 @@ impl World {
         let (goal, least_inputs) = match strategy {
             StrategyName::Map => (random.pick(&MAPS).0, 1),
             StrategyName::Each => (random.pick(&EACHES).0, 1),
+            StrategyName::Find => (random.pick(&FINDS), 1),
             StrategyName::Parallel => (PARALLEL, 0),
             StrategyName::Sequence => (SEQUENCE, 0),
             StrategyName::Free => (FREE, 0),
@@ -171,7 +181,8 @@ impl World {
         // A text of so many paragraphs takes more calls than may run at a time, and seconds to check.
         let huge = strategy == StrategyName::Map && random.one_in(400);
         for number in 0..count {
-            let long = matches!(strategy, StrategyName::Map | StrategyName::Each) && random.one_in(4);
+            let long = matches!(strategy, StrategyName::Map | StrategyName::Each | StrategyName::Find)
+                && random.one_in(4);
             let paragraphs = if huge && number == 0 { 140 } else { 2 + random.below(14) };
             let paragraphs = if long || (huge && number == 0) { paragraphs } else { random.below(2) };
             request.inputs.push(farm(number, paragraphs, random));

@@ -23,6 +23,12 @@ impl RunState {
             }
             places.push(*input);
         }
+        if !places.is_empty() && !self.searches.is_empty() {
+            // Everything follows from what was found in the old text.
+            self.searches.clear();
+            self.forget(|_| false);
+            self.plan = None;
+        }
         if !places.is_empty() && self.plan.is_some() {
             self.plan = Some(Plan::of(self.plan_tasks().map(|task| task.task.clone()).collect()));
         }

@@ -43,6 +43,8 @@ pub struct Hit {
     pub span: Range<usize>,
     /// The first and the last line, from 1.
     pub lines: RangeInclusive<usize>,
+    /// Place among the part's sentences of the one that is nearest.
+    pub nearest: usize,
     /// The page on which the part begins, from 1, if the document has pages.
     pub page: Option<usize>,
     /// Greater is better. Only scores of one search can be compared.
@@ -135,16 +137,25 @@ impl Index {
     /// [`RetrievalError::Embedding`]. Vectors that were computed before are kept.
     pub fn search(&mut self, query: &str, count: usize) -> Result<Vec<Hit>, RetrievalError> {
         let by_words: Vec<u32> = self.lexical.search(query).into_iter().map(|(part, _)| part).collect();
-        let by_meaning = self.by_meaning(query, &by_words)?;
+        let (by_meaning, query_vector) = self.by_meaning(query, &by_words)?;
         let fused = fuse::by_rank(&[&by_words, &by_meaning]);
-        Ok(fused.into_iter().take(count).map(|(part, score)| self.hit(part, score)).collect())
+        let words = self.lexical.sentence_scores(query);
+        let hit = |(part, score)| self.hit(part, score, &words, query_vector.as_ref());
+        Ok(fused.into_iter().take(count).map(hit).collect())
     }
 
     /// The same without the embedding model.
     #[must_use]
     pub fn search_words(&self, query: &str, count: usize) -> Vec<Hit> {
+        let words = self.lexical.sentence_scores(query);
         let found = self.lexical.search(query).into_iter().take(count);
-        found.map(|(part, score)| self.hit(part, score)).collect()
+        found.map(|(part, score)| self.hit(part, score, &words, None)).collect()
+    }
+
+    /// Whether parts can be compared by meaning.
+    #[must_use]
+    pub fn has_embedder(&self) -> bool {
+        self.embedder.is_some()
     }
 
     /// The document of a part, and the part's number there.
@@ -153,16 +164,35 @@ impl Index {
         (document, (part - self.documents[document].first) as usize)
     }
 
-    fn hit(&self, part: u32, score: f64) -> Hit {
+    /// `words` are the scores of all sentences by words.
+    fn hit(&self, part: u32, score: f64, words: &[f64], query: Option<&Vector>) -> Hit {
         let (document, number) = self.place(part);
+        let nearest = self.nearest(part, words, query);
         let Part { span, lines, headings, page, .. } = self.documents[document].parts[number].clone();
-        Hit { document, part: number, headings, span, lines, page, score }
+        Hit { document, part: number, headings, span, lines, nearest, page, score }
+    }
+
+    /// The sentence of a part that is nearest by words and by meaning.
+    fn nearest(&self, part: u32, words: &[f64], query: Option<&Vector>) -> usize {
+        let (document, number) = self.place(part);
+        let vectors = self.documents[document].vectors.get(&(number as u32));
+        let words = &words[self.lexical.sentences_of(part)];
+        let by_words = ranked(words);
+        let meaning: Option<Vec<f64>> =
+            query.zip(vectors).map(|(query, all)| all.iter().map(|one| one.cosine(query)).collect());
+        let by_meaning = meaning.map(|scores| ranked(&scores)).unwrap_or_default();
+        fuse::by_rank(&[&by_words, &by_meaning]).first().map_or(0, |(sentence, _)| *sentence as usize)
     }
 
     /// The parts that are nearest by words, or all if there are few, the nearest in meaning first.
-    fn by_meaning(&mut self, query: &str, by_words: &[u32]) -> Result<Vec<u32>, RetrievalError> {
+    /// Returns the vector of the query as well.
+    fn by_meaning(
+        &mut self,
+        query: &str,
+        by_words: &[u32],
+    ) -> Result<(Vec<u32>, Option<Vector>), RetrievalError> {
         if self.embedder.is_none() || self.parts == 0 {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
         // Where words find too little, the first of the other parts are tried.
         let mut is_found = vec![false; self.parts as usize];
@@ -182,7 +212,7 @@ impl Index {
         };
         let mut near: Vec<(u32, f64)> = candidates.into_iter().map(|part| (part, nearness(part))).collect();
         near.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        Ok(near.into_iter().map(|(part, _)| part).collect())
+        Ok((near.into_iter().map(|(part, _)| part).collect(), Some(query)))
     }
 
     /// Computes the vectors of the parts that have none yet.
@@ -239,6 +269,13 @@ impl Index {
             }
         }
     }
+}
+
+/// Places of scores, the greatest first.
+fn ranked(scores: &[f64]) -> Vec<u32> {
+    let mut places: Vec<u32> = (0..scores.len() as u32).collect();
+    places.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b)));
+    places
 }
 
 /// What the vectors of a document depend on.

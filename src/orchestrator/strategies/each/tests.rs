@@ -187,6 +187,11 @@ fn the_results_for_the_parts_of_a_long_text_are_made_one() {
                 let splits = asked.into_iter().map(split).collect();
                 core.take(0, &EventKind::InputsSplit { splits });
             }
+            crate::advance::Waits::ForSearch(asked) => {
+                let mut index = bandmaster_tools::retrieval::Index::open(None, None);
+                let search = crate::search::found(&mut index, &core.goal.inputs, asked);
+                core.take(0, &EventKind::InputsSearched { search });
+            }
             crate::advance::Waits::ForCalls => {
                 let planned = core.calls(&|_, _| false).swap_remove(0);
                 let reply = match planned.task.as_str() {

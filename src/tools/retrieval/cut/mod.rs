@@ -50,7 +50,7 @@ pub struct Part {
     /// The page on which the part begins, from 1, if the text has pages.
     pub page: Option<usize>,
     /// Sentences, list items, rows, or some lines of code, in order. They hold all of the part but white space.
-    pub(super) sentences: Vec<Range<usize>>,
+    pub sentences: Vec<Range<usize>>,
 }
 
 /// The parts of a document, in the order of its text.

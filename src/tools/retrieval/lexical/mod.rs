@@ -7,6 +7,8 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use bm25::Bm25;
 
 /// Parts with their scores, best first. Parts without a word of the query are left out.
@@ -82,6 +84,17 @@ impl Lexical {
             self.part_of.push(self.count);
         }
         self.count += 1;
+    }
+
+    /// The score of every sentence of all parts.
+    pub(super) fn sentence_scores(&self, query: &str) -> Vec<f64> {
+        self.sentences.scores(&Query::new(query))
+    }
+
+    /// The places of a part's sentences among all sentences.
+    pub(super) fn sentences_of(&self, part: u32) -> Range<usize> {
+        let first = |part| self.part_of.partition_point(|of| *of < part);
+        first(part)..first(part + 1)
     }
 
     pub(super) fn search(&self, query: &str) -> Ranking {

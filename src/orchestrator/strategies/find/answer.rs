@@ -1,0 +1,126 @@
+//! Words the answer: the planner says it shortly, in words of the sentence that answers, and the rest is put together by
+//! rule: the sentence, and where it stands.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::nearness::Nearness;
+use super::place::Place;
+use super::{judge, question, read};
+use crate::band::{Finish, Reply};
+use crate::checks::{mostly_in, numbers_in, words};
+use crate::goal::{Goal, PLANNER};
+use crate::missing::with_missing;
+use crate::plan::{Job, Task};
+use crate::prompts;
+use crate::state::RunState;
+use crate::strategy::{Ended, Prompt, Verdict};
+
+const ANSWER_TOKENS_MAX: u32 = 120;
+
+/// The sentences that answer, those with most of the question's words first.
+fn places(goal: &Goal, state: &RunState) -> Vec<Place> {
+    let nearness = Nearness::new(goal, state);
+    let mut places = judge::answering(state);
+    places.sort_by(|a, b| nearness.share(b).total_cmp(&nearness.share(a)));
+    places
+}
+
+pub(super) fn task(state: &RunState) -> Task {
+    let needs = state.plan_tasks().map(|task| task.id.clone()).collect();
+    let task = Task::new("synthesis", Job::Synthesis, [PLANNER; 2]);
+    let instruction = "answer in words of the sentence".to_owned();
+    Task { needs, instruction, with_gaps: true, tokens_max: ANSWER_TOKENS_MAX, ..task }
+}
+
+pub(super) fn prompt(goal: &Goal, state: &RunState) -> Prompt {
+    let sentence = places(goal, state).first().map(|place| place.shown(goal)).unwrap_or_default();
+    let question = question::searched(goal, state);
+    let schema = json!({
+        "type": "object",
+        "properties": {"answer": {"type": "string", "minLength": 1}},
+        "required": ["answer"],
+        "additionalProperties": false,
+    });
+    prompts::FIND_ANSWER.prompt(&[("question", question), ("sentence", &sentence)]).with_schema(schema)
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    answer: String,
+}
+
+/// Accepts an answer whose words and numbers stand in the sentence.
+pub(super) fn check(goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
+    let places = places(goal, state);
+    let Some(place) = places.first() else { return Verdict::reject("there is no sentence to answer from") };
+    match serde_json::from_str::<Raw>(&reply.text) {
+        _ if reply.finish == Finish::Length => Verdict::reject("it was cut off at its limit"),
+        Ok(raw) if holds(place.text(goal), question::searched(goal, state), &raw.answer) => {
+            Verdict::Accept(raw.answer.trim().to_owned())
+        }
+        Ok(_) => Verdict::reject("the sentence does not hold the answer"),
+        Err(error) => Verdict::reject(format!("not the JSON that was asked for: {error}")),
+    }
+}
+
+/// Whether a sentence holds the words of an answer, and with the question its numbers.
+fn holds(sentence: &str, question: &str, answer: &str) -> bool {
+    let known = &numbers_in(sentence) | &numbers_in(question);
+    !words(answer).is_empty() && mostly_in(sentence, answer) && numbers_in(answer).is_subset(&known)
+}
+
+pub(super) fn ended(goal: &Goal, state: &RunState) -> Ended {
+    let missing = missing(state);
+    let failed_tasks = missing.len();
+    let ended = match places(goal, state).as_slice() {
+        [] => not_found(goal, state),
+        found => told(goal, state, found),
+    };
+    Ended { answer: with_missing(ended.answer, &missing), missing, failed_tasks, ..ended }
+}
+
+fn told(goal: &Goal, state: &RunState, places: &[Place]) -> Ended {
+    let cited = |place: &Place| format!("\"{}\" ({})", place.shown(goal), place.told(goal));
+    let answer = match (places, state.result("synthesis")) {
+        ([only], Some(answer)) => format!("{answer}\n\n{}", cited(only)),
+        ([only], None) => cited(only),
+        (several, _) => {
+            let lines: Vec<String> = several.iter().map(|place| format!("- {}", cited(place))).collect();
+            format!("The text says different things about this:\n\n{}", lines.join("\n"))
+        }
+    };
+    let citations = places.iter().map(|place| place.citation(goal)).collect();
+    Ended { answer, citations, ..Ended::default() }
+}
+
+/// Says plainly that the inputs don't say, and how much of them was read.
+fn not_found(goal: &Goal, state: &RunState) -> Ended {
+    let all = state.searches.first().map_or(0, |search| search.parts);
+    let (read, judged) = (read::read_whole(state), judge::count(state));
+    let names: Vec<&str> = goal.inputs.iter().map(|input| input.name.as_str()).collect();
+    let whose = match names.as_slice() {
+        [only] => format!("{only} does not say."),
+        [a, b] => format!("{a} and {b} do not say."),
+        several => format!("None of the {} texts says.", several.len()),
+    };
+    let question = question::searched(goal, state);
+    let how = match read >= all {
+        true => format!("All {all} parts were read for: {question}"),
+        false => format!(
+            "Of {all} parts, the {read} nearest to the question were read whole, and the {judged} nearest sentences were \
+             compared with it: {question}"
+        ),
+    };
+    Ended { answer: format!("{whose}\n\n{how}"), ..Ended::default() }
+}
+
+/// Calls that failed.
+fn missing(state: &RunState) -> Vec<String> {
+    let failed = state.plan_tasks().filter(|task| task.has_ended() && task.accepted().is_none());
+    let told = |why: Option<&str>| format!("a passage could not be read: {}", why.unwrap_or("no result"));
+    let mut missing: Vec<String> = failed.map(|task| told(task.error.as_deref())).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    missing
+}

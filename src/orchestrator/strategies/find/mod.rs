@@ -1,0 +1,88 @@
+//! The find strategy, for a question whose answer stands somewhere in long texts. The parts nearest to the question are
+//! searched for. Their nearest sentences are judged one by one, then whole parts are read, until a sentence answers. The
+//! answer quotes it and says where it stands.
+
+mod answer;
+mod judge;
+mod nearness;
+mod place;
+mod question;
+mod read;
+#[cfg(test)]
+mod tests;
+mod wordings;
+
+use crate::band::Reply;
+use crate::goal::Goal;
+use crate::plan::{Job, Task};
+use crate::request::StrategyName;
+use crate::state::RunState;
+use crate::strategy::{Move, Prompt, SearchAsked, Strategy, Verdict};
+
+/// Parts that one search finds. A question that none of them answers counts as not answered.
+const PARTS_FOUND: usize = 24;
+
+pub(super) struct Find;
+
+impl Strategy for Find {
+    fn name(&self) -> StrategyName {
+        StrategyName::Find
+    }
+
+    fn next(&self, goal: &Goal, state: &RunState) -> Move {
+        if goal.inputs.is_empty() {
+            return Move::refuse("the strategy find needs input files: attach them with -f");
+        }
+        if state.tasks.iter().any(|task| !task.has_ended()) {
+            return Move::Wait;
+        }
+        if state.is_stopped() {
+            return Move::Answer(answer::ended(goal, state));
+        }
+        if state.searches.is_empty() {
+            return search(question::asked(goal));
+        }
+        let judged = judge::tasks(goal, state);
+        if !judged.is_empty() {
+            return Move::Add { tasks: judged, proposed: None };
+        }
+        if !judge::answering(state).is_empty() {
+            return match state.task("synthesis") {
+                None => Move::add(answer::task(state)),
+                Some(_) => Move::Answer(answer::ended(goal, state)),
+            };
+        }
+        if let Some(task) = read::task(goal, state) {
+            return Move::add(task);
+        }
+        let Some(plan) = state.task("plan") else { return Move::add(wordings::task()) };
+        match wordings::of(plan).into_iter().find(|words| state.search(words).is_none()) {
+            Some(words) => search(words),
+            None => Move::Answer(answer::ended(goal, state)),
+        }
+    }
+
+    fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
+        match &task.job {
+            Job::Plan => wordings::prompt(goal, state),
+            Job::Synthesis => answer::prompt(goal, state),
+            Job::Judge { passage, wording } => judge::prompt(goal, state, passage, *wording),
+            Job::Find { passages } => read::prompt(goal, state, passages),
+            _ => Prompt::default(),
+        }
+    }
+
+    fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
+        match &task.job {
+            Job::Plan => wordings::check(goal, state, reply),
+            Job::Synthesis => answer::check(goal, state, reply),
+            Job::Judge { .. } => judge::check(reply),
+            Job::Find { passages } => read::check(goal, state, passages, reply),
+            _ => Verdict::reject("find has no such task"),
+        }
+    }
+}
+
+fn search(query: String) -> Move {
+    Move::Search(SearchAsked { query, parts_max: PARTS_FOUND })
+}
