@@ -12,5 +12,7 @@ pub use bandmaster_models::KvType;
 pub use bandmaster_models::heap::give_back as return_heap_memory;
 pub use error::BandError;
 pub use files::{BandFiles, find_files};
-pub use load::{LoadProgress, LoadSettings, LoadedBand, Loader, assemble_band, engine_config, load_band};
+pub use load::{
+    LoadProgress, LoadSettings, LoadedBand, Loader, assemble_band, engine_config, keep_vectors, load_band,
+};
 pub use memory::{AvailableMemory, MemoryLimits, limits_for_band, limits_for_models, limits_for_server};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bandmaster_engine::{Engine, EngineConfig, EngineHandle};
 use bandmaster_hub::{LocalModel, check_unchanged};
 use bandmaster_models::{Cpu, Embedder, KvType, LoadOptions, Model, load_gguf};
-use bandmaster_orchestrator::{Band, Embed, Llm, SessionLlm, Worker};
+use bandmaster_orchestrator::{Band, Embed, KeepingEmbed, KeptVectors, Llm, SessionLlm, Worker};
 use bandmaster_text::{LoadedModel, TextEmbedder, WeightsLoader};
 
 use super::error::BandError;
@@ -73,6 +73,13 @@ pub fn assemble_band(
         false => Worker::model(llm(model), model.bytes),
     };
     Band { planner: llm(&files.planner), workers: files.workers.iter().map(worker).collect(), embed }
+}
+
+/// The embedder of a band, whose vectors of long texts are kept in a folder for what may be deleted at any time.
+#[must_use]
+pub fn keep_vectors(embed: Arc<dyn Embed>, model: &LocalModel, cache_dir: &Path) -> Arc<dyn Embed> {
+    let model = format!("{} {}", model.name, model.bytes);
+    Arc::new(KeepingEmbed::new(embed, KeptVectors { folder: cache_dir.join("vectors"), model }))
 }
 
 /// The configuration of an engine within these limits.

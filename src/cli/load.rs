@@ -102,7 +102,11 @@ pub fn load(
     memory: &MemoryLimits,
     screen: &Screen,
 ) -> Result<LoadedBand, CliError> {
-    Ok(band::load_band(settings(config), files, memory, &|model| bar(screen, model))?)
+    let mut loaded = band::load_band(settings(config), files, memory, &|model| bar(screen, model))?;
+    if let (Some(embed), Some(model)) = (loaded.band.embed.take(), &files.embeddings) {
+        loaded.band.embed = Some(band::keep_vectors(embed, model, &config.home.value.cache_dir));
+    }
+    Ok(loaded)
 }
 
 /// A bar for the loading of a model.

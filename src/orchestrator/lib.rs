@@ -70,4 +70,4 @@ pub use state::{Attempt, Replan, RunState, TaskState};
 pub use strategies::direct_prompt;
 pub use strategy::{Ended, Move, Prompt, SearchAsked, SplitAsked, Strategy, Verdict};
 pub use template::{Template, TemplateError};
-pub use worker::SessionLlm;
+pub use worker::{KeepingEmbed, SessionLlm};

@@ -8,7 +8,8 @@ use bandmaster_text::{
 };
 
 use super::band::{
-    BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, Llm, Message, Progress, Reply,
+    BoxFuture, Call, CallError, CallErrorKind, CallUsage, Embed, Finish, KeptVectors, Llm, Message, Progress,
+    Reply,
 };
 use super::blocking::run_blocking;
 
@@ -187,6 +188,29 @@ impl Llm for SessionLlm {
 impl Embed for TextEmbedder {
     fn embed<'a>(&'a self, texts: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, String>> {
         Box::pin(async move { TextEmbedder::embed(self, texts).await.map_err(|e| e.to_string()) })
+    }
+}
+
+/// An embedder whose vectors of long texts are kept on disk.
+pub struct KeepingEmbed {
+    embed: Arc<dyn Embed>,
+    kept: KeptVectors,
+}
+
+impl KeepingEmbed {
+    #[must_use]
+    pub fn new(embed: Arc<dyn Embed>, kept: KeptVectors) -> Self {
+        Self { embed, kept }
+    }
+}
+
+impl Embed for KeepingEmbed {
+    fn embed<'a>(&'a self, texts: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<Vec<f32>>, String>> {
+        self.embed.embed(texts)
+    }
+
+    fn kept(&self) -> Option<&KeptVectors> {
+        Some(&self.kept)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use bandmaster_band::{BandFiles, assemble_band};
+use bandmaster_band::{BandFiles, assemble_band, keep_vectors};
 use bandmaster_hub::{Hub, LocalModel, Role};
 use bandmaster_orchestrator::{Band, Embed, Llm, ModelFiles, SessionLlm};
 use bandmaster_text::{LoadedModel, TextEmbedder};
@@ -254,7 +254,10 @@ impl ModelRegistry {
     /// 500 if loading fails.
     pub(crate) async fn band_embedder(self: &Arc<Self>) -> Result<Option<Arc<dyn Embed>>, ApiError> {
         match self.band_files.as_ref().and_then(|files| files.embeddings.as_ref()) {
-            Some(found) => Ok(Some(self.load_embedder(found).await? as Arc<dyn Embed>)),
+            Some(found) => {
+                let embed = self.load_embedder(found).await? as Arc<dyn Embed>;
+                Ok(Some(keep_vectors(embed, found, &self.hub.home().cache_dir)))
+            }
             None => Ok(None),
         }
     }

@@ -29,6 +29,10 @@ const NEIGHBOURS: usize = 3;
 /// Similarity below which an example says nothing.
 const FAR: f32 = 0.2;
 
+/// From this length on, inputs are searched rather than read if only a fact is wanted. The planner of the default band
+/// takes over ten seconds to read so much on two cores.
+const LONG_TOKENS: usize = 3000;
+
 #[derive(Debug, Clone, Deserialize)]
 struct Example {
     goal: String,
@@ -81,13 +85,17 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
         return vec![StrategyName::Direct];
     }
     if facts.inputs > 0 {
-        return match (facts.inputs, facts.inputs_fit_together) {
+        let mut possible = match (facts.inputs, facts.inputs_fit_together) {
             (_, false) => vec![StrategyName::Map, StrategyName::Each],
             (1, true) => vec![StrategyName::Direct, StrategyName::Sequence],
             (_, true) => {
                 vec![StrategyName::Direct, StrategyName::Map, StrategyName::Each, StrategyName::Sequence]
             }
         };
+        if !facts.inputs_fit_together || facts.input_tokens >= LONG_TOKENS {
+            possible.push(StrategyName::Find);
+        }
+        return possible;
     }
     match facts.speaks_of_attachment {
         // The conversation has the text.

@@ -30,6 +30,7 @@ fn examples_are_well_formed_and_cover_every_choice() {
         (StrategyName::Direct, true),
         (StrategyName::Map, true),
         (StrategyName::Each, true),
+        (StrategyName::Find, true),
         (StrategyName::Parallel, false),
         (StrategyName::Ask, false),
     ] {
@@ -45,7 +46,9 @@ fn facts_gate_what_nearness_may_choose() {
     assert_eq!(possible(&facts(2)), of_two);
     assert_eq!(possible(&Facts { numbers: 3, ..facts(0) }), [StrategyName::Direct, StrategyName::Vote]);
     let too_long = Facts { inputs_fit_together: false, ..facts(1) };
-    assert_eq!(possible(&too_long), [StrategyName::Map, StrategyName::Each]);
+    assert_eq!(possible(&too_long), [StrategyName::Map, StrategyName::Each, StrategyName::Find]);
+    let long = Facts { input_tokens: LONG_TOKENS, ..facts(1) };
+    assert_eq!(possible(&long), [StrategyName::Direct, StrategyName::Sequence, StrategyName::Find]);
     assert_eq!(without_embedder(&too_long, &possible(&too_long)), StrategyName::Map);
     assert_eq!(possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(0) }), [StrategyName::Ask]);
     let said = Facts { conversation_has_it: true, ..facts(0) };

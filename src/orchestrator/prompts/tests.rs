@@ -144,6 +144,12 @@ fn eaches() -> Vec<Sample> {
     ]
 }
 
+/// A question that no sentence answers at first.
+fn finds() -> Sample {
+    let plan = json!({"wordings": ["possessor of the farm", "who has {{Brunn}}"]});
+    Sample::new("find", StrategyName::Find, "Hello! Who is the owner of {{Brunn}}?").plan(plan).with_inputs()
+}
+
 fn samples() -> Vec<Sample> {
     let steps = json!({"steps": ["Find out which farm keeps the most sheep.", "Say who owns the farm."]});
     let section = |title: &str, about: &str| json!({"title": title, "instruction": about});
@@ -262,6 +268,15 @@ fn reply(sample: &Sample, call: &Planned) -> String {
             json!({"subject": "", "answer": answer}).to_string()
         }
         Some(fields) if !fields["label"].is_null() => json!({"label": "quiet"}).to_string(),
+        Some(fields) if !fields["sentence_is"].is_null() => {
+            let is = asked.ends_with("Its owner is Ada Brown.\"");
+            json!({"sentence_is": if is { "the answer" } else { "something similar" }}).to_string()
+        }
+        Some(fields) if !fields["answers"].is_null() => json!({"answers": "yes"}).to_string(),
+        Some(_) if sample.strategy == StrategyName::Find && call.task == "synthesis" => {
+            json!({"answer": "Ada Brown"}).to_string()
+        }
+        Some(_) if asked.starts_with("Parts of a longer text") => json!({"quote": null}).to_string(),
         Some(fields) if !fields["quote"].is_null() => {
             json!({"quote": "Our farm is Brunn", "answer": "Brunn"}).to_string()
         }
@@ -408,6 +423,7 @@ fn a_prompt_that_changes_gets_a_new_version() {
     let samples: Vec<(Sample, Vec<Planned>)> = samples()
         .into_iter()
         .chain(eaches())
+        .chain([finds()])
         .map(|sample| {
             let prompts = prompts(&sample);
             (sample, prompts)

@@ -117,6 +117,10 @@ fn replan() -> Move {
     Move::Replan { why: "why not".to_owned(), kept: Vec::new(), dropped: Vec::new() }
 }
 
+fn search(query: String) -> Move {
+    Move::Search(SearchAsked { query, parts_max: 4 })
+}
+
 fn split(tokens_max: usize) -> Move {
     Move::Split(vec![SplitAsked { input: 0, worker: PLANNER.to_owned(), tokens_max }])
 }
@@ -181,7 +185,6 @@ fn a_run_that_would_never_end_fails_and_says_that_the_strategy_has_a_bug() {
     check(|_| split(9), "asks again where to cut input 0 for planner");
     check(|state| split(state.splits.len()), "asks in more than 100 ways where to cut input 0");
     check(|_| Move::Split(Vec::new()), "asks to cut no input");
-    let search = |query: String| Move::Search(SearchAsked { query, parts_max: 4 });
     check(|_| search("sheep".to_owned()), "searches again for \"sheep\"");
     check(|state| search(state.searches.len().to_string()), "searches more than 100 times");
 }

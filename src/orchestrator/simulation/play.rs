@@ -1,8 +1,11 @@
 //! Works on a run whose calls are answered by a function, for tests of one rule.
 
+use bandmaster_tools::retrieval::Index;
+
 use crate::advance::{Core, Planned, Waits};
 use crate::band::Finish;
 use crate::event::{CallEnd, EventKind};
+use crate::search::found;
 use crate::state::{RunState, never_begun};
 
 /// A reply that the model ended by itself, and how its call ended.
@@ -38,6 +41,13 @@ pub(crate) fn play(
         record.extend(events);
         if waits == Waits::Over {
             return (record, core.state);
+        }
+        if let Waits::ForSearch(asked) = waits {
+            let search = found(&mut Index::open(None, None), &core.goal.inputs, asked);
+            let event = EventKind::InputsSearched { search };
+            core.take(0, &event);
+            record.push(event);
+            continue;
         }
         let dropped = core.state.dropped_calls().next().map(|(task, call)| never_begun(task, call));
         let event = dropped.unwrap_or_else(|| {

@@ -1,1 +1,135 @@
+use std::sync::Arc;
 
+use serde_json::json;
+
+use crate::advance::{Core, Planned};
+use crate::choice::why::{Facts, StrategyWhy};
+use crate::event::EventKind;
+use crate::goal::{BandInfo, Goal, PLANNER, WorkerInfo};
+use crate::outcome::{Outcome, Status};
+use crate::request::{Input, RunRequest, StrategyName};
+use crate::simulation::play::{play, says};
+use crate::state::RunState;
+
+/// A text of so many paragraphs, with some sentences in it.
+fn book(paragraphs: usize, planted: &[(usize, &str)]) -> String {
+    let paragraph = |at: usize| {
+        let told =
+            planted.iter().filter(|(place, _)| *place == at).map(|(_, sentence)| format!("{sentence} "));
+        let (told, what) = (told.collect::<String>(), ["mill", "ferry", "market", "well"][at % 4]);
+        format!(
+            "In year {at} the {what} was closed for repairs. {told}Nobody complained about it in house {at}.\n\n"
+        )
+    };
+    (0..paragraphs).map(paragraph).collect()
+}
+
+fn core(goal: &str, text: String) -> Core {
+    let mut request = RunRequest::new(goal);
+    request.inputs = vec![Input { name: "book.md".to_owned(), text }];
+    let planner = WorkerInfo {
+        worker: PLANNER.to_owned(),
+        model: "large".to_owned(),
+        context_tokens: 4096,
+        skills: Vec::new(),
+    };
+    let goal = Arc::new(Goal::new(&request, Facts::default(), BandInfo { planner, workers: Vec::new() }));
+    let mut state = RunState::new("run", 0);
+    let chosen = EventKind::StrategyChosen { strategy: StrategyName::Find, why: StrategyWhy::default() };
+    state.apply(1, 0, &chosen);
+    Core::new(goal, state, None)
+}
+
+/// The outcome of a run whose planner takes sentences with one of `answering` for the answer.
+fn work(goal: &str, text: String, answering: &[&str], answer: &str) -> (Outcome, RunState) {
+    let (_, state) = play(core(goal, text), |planned: &Planned| {
+        let schema = planned.call.schema.as_ref().expect("every reply of find is JSON");
+        let asked = &planned.call.messages[0].content;
+        let is = answering.iter().any(|sentence| asked.contains(sentence));
+        let has = |field: &str| schema["properties"].get(field).is_some();
+        let reply = if has("sentence_is") {
+            json!({"sentence_is": if is { "the answer" } else { "something similar" }})
+        } else if has("answers") {
+            json!({"answers": if is { "yes" } else { "no" }})
+        } else if has("quote") {
+            json!({"quote": answering.iter().find(|sentence| asked.contains(**sentence))})
+        } else if has("wordings") {
+            json!({"wordings": ["bell tower", "heavy bell"]})
+        } else {
+            json!({"answer": answer})
+        };
+        says(reply.to_string())
+    });
+    (*state.outcome.clone().expect("the run has ended"), state)
+}
+
+const TOWER: &str = "The second tower of Hafn is 73 metres high.";
+const FIRST: &str = "The first tower of Hafn, which fell, was 91 metres high.";
+
+#[test]
+fn the_answer_quotes_its_sentence_and_says_where_it_stands() {
+    let text = book(60, &[(12, FIRST), (41, TOWER)]);
+    let (outcome, _) =
+        work("Hi! How high is the second tower?", text.clone(), &["second tower of Hafn"], "73 metres");
+    assert_eq!(outcome.status, Status::Completed, "{outcome:#?}");
+    assert_eq!(outcome.answer, format!("73 metres\n\n\"{TOWER}\" (book.md:83)"));
+    let [cited] = outcome.citations.as_slice() else { panic!("{:?}", outcome.citations) };
+    assert_eq!((cited.file.as_str(), cited.lines, cited.quote.as_str()), ("book.md", [83, 83], TOWER));
+    assert_eq!(&text[cited.bytes[0]..cited.bytes[1]], TOWER);
+}
+
+#[test]
+fn an_answer_that_does_not_stand_in_the_sentence_is_left_out() {
+    let text = book(60, &[(41, TOWER)]);
+    let (outcome, _) = work("How high is the second tower?", text, &["second tower of Hafn"], "88 metres");
+    assert_eq!(outcome.answer, format!("\"{TOWER}\" (book.md:83)"));
+}
+
+#[test]
+fn different_answers_are_all_told_with_their_places() {
+    let other = "The height of the second tower is given as 75 metres.";
+    let text = book(60, &[(12, other), (41, TOWER)]);
+    let (outcome, _) = work("How high is the second tower?", text, &["second tower"], "73 metres");
+    assert!(
+        outcome.answer.contains("book.md:83") && outcome.answer.contains("book.md:25"),
+        "{}",
+        outcome.answer
+    );
+    assert_eq!(outcome.citations.len(), 2);
+}
+
+#[test]
+fn what_nobody_finds_is_said_not_to_be_there() {
+    let text = book(60, &[(12, FIRST)]);
+    let (outcome, state) = work("How heavy is the bell of the second tower?", text, &["no sentence"], "?");
+    assert_eq!(outcome.status, Status::Completed);
+    assert!(outcome.answer.starts_with("book.md does not say."), "{}", outcome.answer);
+    assert!(outcome.citations.is_empty());
+    let searched: Vec<&str> = state.searches.iter().map(|search| search.query.as_str()).collect();
+    assert_eq!(searched, ["How heavy is the bell of the second tower?", "bell tower", "heavy bell"]);
+}
+
+#[test]
+fn a_sentence_is_shown_with_the_one_before_it_that_says_whose_it_is() {
+    let text = book(60, &[(41, "Rosa Quill kept a diary all her life. Its binding has 5 brass corners.")]);
+    let (outcome, _) =
+        work("How many corners has the diary of Rosa Quill?", text, &["diary", "corners"], "5");
+    assert!(
+        outcome.answer.contains("Rosa Quill kept a diary all her life. Its binding has 5"),
+        "{}",
+        outcome.answer
+    );
+}
+
+#[test]
+fn the_question_is_told_from_what_stands_around_it() {
+    let check = |goal: &str, expected: &str| {
+        let text = book(8, &[(3, "The last cargo from the old quay was tar."), (4, TOWER)]);
+        assert_eq!(super::question::asked(&core(goal, text).goal), expected, "{goal}");
+    };
+    check("Hello, I need help! How high is the second tower? Thanks a lot.", "How high is the second tower?");
+    check("Please tell me: how high is the second tower?", "how high is the second tower?");
+    check("need this for a call - height of the second tower of Hafn", "height of the second tower of Hafn");
+    check("last cargo from the old quay: how much tar?", "last cargo from the old quay: how much tar?");
+    check("Wer war das?", "Wer war das?");
+}
