@@ -14,7 +14,7 @@ use super::event::Asked;
 use super::fork_settings;
 use super::goal::Goal;
 use super::inputs::{Texts, sha256};
-use super::outcome::{Outcome, Status};
+use super::outcome::Status;
 use super::parked::{ActionKind, Answer, RequiredAction};
 use super::request::{Budget, Input, RunRequest, StrategyName};
 use super::state::RunState;
@@ -213,7 +213,7 @@ pub fn resume(journal: &Journal, id: &str) -> Result<RunStart, StartError> {
     let state = state_of(&run);
     let status = state.status;
     let id = id.to_owned();
-    if state.outcome.as_ref().is_some_and(Outcome::is_whole) {
+    if state.outcome.as_ref().is_some_and(|outcome| outcome.is_whole()) {
         return Err(StartError::Ended { id, status: status.name() });
     }
     match status {

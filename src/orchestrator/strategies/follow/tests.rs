@@ -1,7 +1,5 @@
-use std::sync::Arc;
-
 use super::*;
-use crate::band::Finish;
+use crate::band::{CallUsage, Finish};
 use crate::goal::plain_goal;
 use crate::request::Input;
 
@@ -22,7 +20,7 @@ fn state() -> RunState {
 
 fn reply(answer: &str) -> Reply {
     let text = json!({"because": "the lines", "answer": answer}).to_string();
-    Reply { text, finish: Finish::Stop, ..Reply::default() }
+    Reply { text, finish: Finish::Stop, usage: CallUsage::default() }
 }
 
 #[test]
@@ -79,7 +77,7 @@ fn answers_agree_if_they_come_from_the_same_lines() {
 #[test]
 fn without_lines_that_lead_on_it_says_what_is_needed() {
     let mut goal = goal();
-    goal.inputs = vec![Input { name: "a.txt".to_owned(), text: Arc::from("A text.").to_string() }];
+    goal.inputs = vec![Input { name: "a.txt".to_owned(), text: "A text.".to_owned() }];
     match Follow.next(&goal, &state()) {
         Move::Answer(Ended { error: Some(error), .. }) => assert!(error.contains("lead from one to another")),
         other => panic!("{other:?}"),
