@@ -17,7 +17,7 @@ use crate::outcome::TokenUsage;
 use crate::request::{Input, RunRequest, StrategyName};
 use crate::state::RunState;
 use crate::template::Template;
-use StrategyName::{Direct, Follow, Parallel, Sequence, Vote};
+use StrategyName::{Direct, Parallel, Sequence, Vote};
 
 /// A goal, and what the planner makes of it.
 struct Sample {
@@ -114,6 +114,13 @@ fn named_parts() -> Sample {
     }
 }
 
+/// Lists that lead from one to another.
+fn followed() -> Sample {
+    Sample::new("follow", StrategyName::Follow, "Which key opens the barn of {{Brunn}}?")
+        .with_inputs()
+        .in_conversation()
+}
+
 /// The same work done to each input.
 fn eaches() -> Vec<Sample> {
     vec![
@@ -183,9 +190,6 @@ fn samples() -> Vec<Sample> {
             }))
         },
         free(),
-        Sample::new("follow", Follow, "Which key opens the barn of {{Brunn}}?")
-            .with_inputs()
-            .in_conversation(),
         Sample::new("sequence-inputs", Sequence, then).plan(steps).with_inputs().in_conversation(),
         Sample::map(
             "map-number",
@@ -417,6 +421,7 @@ fn a_prompt_that_changes_gets_a_new_version() {
     let samples: Vec<(Sample, Vec<Planned>)> = samples()
         .into_iter()
         .chain(eaches())
+        .chain([followed()])
         .map(|sample| {
             let prompts = prompts(&sample);
             (sample, prompts)
