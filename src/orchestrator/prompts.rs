@@ -32,6 +32,8 @@ templates! {
     FIND_JUDGE_AGAIN = "find.judge-again", 1;
     FIND_READ = "find.read", 1;
     FIND_WORDINGS = "find.wordings", 1;
+    /// Lines of several files, and the question that they answer.
+    FOLLOW_ANSWER = "follow.answer", 1;
     FREE_PLAN = "free.plan", 1;
     /// After tasks of an earlier plan.
     FREE_PLAN_AGAIN = "free.plan-again", 2;
