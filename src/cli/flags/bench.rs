@@ -99,8 +99,7 @@ pub struct AccuracyFlags {
     #[arg(long, value_name = "FILE")]
     pub suite: PathBuf,
     /// Strategies to measure, comma-separated: auto, direct, find, map, each, follow, sequence, parallel, vote, ask, or
-    /// alone,
-    /// which is one plain call without the orchestrator [default: auto for a band, alone for a model]
+    /// alone, which is one plain call without the orchestrator [default: auto for a band, alone for a model]
     #[arg(long = "strategy", value_delimiter = ',', value_name = "NAME,...")]
     pub strategies: Vec<String>,
     /// Models to measure one after another instead of the band; with --url, the server's names for them [default with

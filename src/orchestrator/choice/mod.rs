@@ -206,6 +206,8 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f32 {
             let many = if facts.inputs >= 3 { 0.05 } else { 0.0 };
             each + many
         }
+        // It reads a small part of what the others read.
+        StrategyName::Find if facts.inputs == 1 || !facts.speaks_of_each => 0.08,
         StrategyName::Parallel if facts.speaks_of_parts && facts.named_aspects.len() >= 2 => 0.15,
         _ => 0.0,
     }

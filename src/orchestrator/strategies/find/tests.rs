@@ -44,7 +44,8 @@ fn core(goal: &str, text: String) -> Core {
 fn work(goal: &str, text: String, answering: &[&str], answer: &str) -> (Outcome, RunState) {
     let (_, state) = play(core(goal, text), |planned: &Planned| {
         let schema = planned.call.schema.as_ref().expect("every reply of find is JSON");
-        let asked = &planned.call.messages[0].content;
+        // Without the question, which has some of the same words.
+        let asked = planned.call.messages[0].content.replace(goal, "");
         let is = answering.iter().any(|sentence| asked.contains(sentence));
         let has = |field: &str| schema["properties"].get(field).is_some();
         let reply = if has("sentence_is") {
@@ -70,7 +71,7 @@ const FIRST: &str = "The first tower of Hafn, which fell, was 91 metres high.";
 fn the_answer_quotes_its_sentence_and_says_where_it_stands() {
     let text = book(60, &[(12, FIRST), (41, TOWER)]);
     let (outcome, _) =
-        work("Hi! How high is the second tower?", text.clone(), &["second tower of Hafn"], "73 metres");
+        work("How high is the second tower?", text.clone(), &["second tower of Hafn"], "73 metres");
     assert_eq!(outcome.status, Status::Completed, "{outcome:#?}");
     assert_eq!(outcome.answer, format!("73 metres\n\n\"{TOWER}\" (book.md:83)"));
     let [cited] = outcome.citations.as_slice() else { panic!("{:?}", outcome.citations) };
@@ -101,7 +102,8 @@ fn different_answers_are_all_told_with_their_places() {
 #[test]
 fn what_nobody_finds_is_said_not_to_be_there() {
     let text = book(60, &[(12, FIRST)]);
-    let (outcome, state) = work("How heavy is the bell of the second tower?", text, &["no sentence"], "?");
+    let (outcome, state) =
+        work("How heavy is the bell of the second tower?", text, &["nothing like this"], "?");
     assert_eq!(outcome.status, Status::Completed);
     assert!(outcome.answer.starts_with("book.md does not say."), "{}", outcome.answer);
     assert!(outcome.citations.is_empty());
