@@ -3,6 +3,7 @@
 mod answered;
 mod best;
 mod failures;
+mod found;
 mod free;
 mod free_plans;
 mod outside;
