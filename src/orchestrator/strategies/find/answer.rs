@@ -17,6 +17,9 @@ use crate::state::RunState;
 use crate::strategy::{Ended, Prompt, Verdict};
 
 const ANSWER_TOKENS_MAX: u32 = 120;
+/// Of the words of the question that the texts use, the share that a sentence must have if nobody but the planner says
+/// that it answers.
+const SHARE_MIN: f64 = 0.5;
 
 /// The sentences that answer, those with most of the question's words first.
 fn places(goal: &Goal, state: &RunState) -> Vec<Place> {
@@ -87,11 +90,18 @@ fn told(goal: &Goal, state: &RunState, places: &[Place]) -> Ended {
         ([only], None) => cited(only),
         (several, _) => {
             let lines: Vec<String> = several.iter().map(|place| format!("- {}", cited(place))).collect();
-            format!("The text says different things about this:\n\n{}", lines.join("\n"))
+            format!("Several sentences answer this, the nearest first:\n\n{}", lines.join("\n"))
         }
     };
+    let unchecked = match places {
+        [only] if Nearness::new(goal, state).share(only) >= SHARE_MIN => None,
+        [_] => {
+            Some("whether the quoted sentence, which has few of the question's words, answers it".to_owned())
+        }
+        several => Some(format!("which of the {} quoted sentences is meant", several.len())),
+    };
     let citations = places.iter().map(|place| place.citation(goal)).collect();
-    Ended { answer, citations, ..Ended::default() }
+    Ended { answer, citations, unchecked: unchecked.into_iter().collect(), ..Ended::default() }
 }
 
 /// Says plainly that the inputs don't say, and how much of them was read.
@@ -112,7 +122,13 @@ fn not_found(goal: &Goal, state: &RunState) -> Ended {
              compared with it: {question}"
         ),
     };
-    Ended { answer: format!("{whose}\n\n{how}"), ..Ended::default() }
+    let doubtful = judge::doubtful(state);
+    let unchecked = doubtful.first().map(|place| format!("whether {} answers it", place.told(goal)));
+    Ended {
+        answer: format!("{whose}\n\n{how}"),
+        unchecked: unchecked.into_iter().collect(),
+        ..Ended::default()
+    }
 }
 
 /// Calls that failed.

@@ -33,6 +33,13 @@ pub(super) fn answering(state: &RunState) -> Vec<Place> {
     first.filter(|place| judged(1).any(|(other, ..)| other == *place)).collect()
 }
 
+/// The sentences of which only the first wording says that they answer.
+pub(super) fn doubtful(state: &RunState) -> Vec<Place> {
+    let answering = answering(state);
+    let first = judged(state).filter(|(_, wording, yes)| *wording == 0 && *yes == Some(true));
+    first.map(|(place, ..)| place).filter(|place| !answering.contains(place)).collect()
+}
+
 /// How many sentences were judged.
 pub(super) fn count(state: &RunState) -> usize {
     judged(state).filter(|(_, wording, _)| *wording == 0).count()
