@@ -2,6 +2,7 @@
 
 use bandmaster_tools::calculator::{arithmetic, evaluate};
 
+use super::super::attached::tables_among;
 use super::super::band::{Message, Role};
 use super::super::blocking::Counts;
 use super::super::request::RunRequest;
@@ -153,6 +154,7 @@ pub(super) fn gather(request: &RunRequest, counts: &Counts, context_tokens: usiz
         input_tokens,
         conversation_tokens,
         conversation_has_it: has_it(conversation, speaks_of_attachment),
+        tables: tables_among(inputs),
         inputs_fit_together: needed <= context_tokens,
         speaks_of_attachment,
         named_aspects: named_aspects(goal),

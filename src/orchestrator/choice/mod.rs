@@ -80,6 +80,10 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
     if facts.arithmetic.is_some() {
         return vec![StrategyName::Direct];
     }
+    if facts.inputs > 0 && facts.tables == facts.inputs {
+        // What is to be done with a table's text, such as to translate it, is no question to its rows.
+        return vec![StrategyName::Query, StrategyName::Each, StrategyName::Direct];
+    }
     if facts.inputs > 0 {
         return match (facts.inputs, facts.inputs_fit_together) {
             (_, false) => vec![StrategyName::Map, StrategyName::Each],
@@ -122,6 +126,7 @@ fn without_embedder(facts: &Facts, possible: &[StrategyName]) -> StrategyName {
     let parallel =
         possible.contains(&StrategyName::Parallel) && facts.speaks_of_parts && facts.named_aspects.len() >= 2;
     match (map, parallel) {
+        _ if possible.contains(&StrategyName::Query) => StrategyName::Query,
         _ if !facts.inputs_fit_together => StrategyName::Map,
         (true, _) => StrategyName::Map,
         (_, true) => StrategyName::Parallel,
@@ -187,6 +192,8 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f32 {
     match strategy {
         // In a tie, one call is preferred to splitting the goal.
         StrategyName::Direct => 0.03,
+        // Whoever attaches nothing but tables mostly asks for what is in their rows.
+        StrategyName::Query => 0.2,
         StrategyName::Map | StrategyName::Each => {
             let each = if facts.speaks_of_each { 0.05 } else { 0.0 };
             let many = if facts.inputs >= 3 { 0.05 } else { 0.0 };

@@ -8,6 +8,7 @@ mod each;
 mod free;
 pub(crate) mod map;
 mod parallel;
+mod query;
 mod rounds;
 mod sequence;
 mod vote;
@@ -21,7 +22,7 @@ pub use direct::direct_prompt;
 
 /// Every strategy that can be run.
 #[must_use]
-pub(crate) fn all() -> [Arc<dyn Strategy>; 8] {
+pub(crate) fn all() -> [Arc<dyn Strategy>; 9] {
     [
         Arc::new(ask::Ask),
         Arc::new(direct::Direct),
@@ -29,6 +30,7 @@ pub(crate) fn all() -> [Arc<dyn Strategy>; 8] {
         Arc::new(free::Free),
         Arc::new(map::Map),
         Arc::new(parallel::Parallel),
+        Arc::new(query::Query),
         Arc::new(sequence::Sequence),
         Arc::new(vote::Vote),
     ]
