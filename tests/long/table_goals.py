@@ -27,17 +27,17 @@ MONTHS = "January February March April May June July August September October No
 
 # file, words for a row, date column, its verb, columns with few values, columns of numbers with how they are asked for
 SCENES = [
-    dict(file="shipments", row="shipment", date="sent_on", verb="sent", cats={"carrier": "firm", "outcome": ["delivered", "delayed", "returned"]},
+    dict(file="shipments", row="shipment", date="sent_on", verb="sent", says={"carrier": "by", "outcome": ""}, cats={"carrier": "firm", "outcome": ["delivered", "delayed", "returned"]},
          nums={"weight_kg": ("weight", "kg", 5, 900, 0), "fee_eur": ("fee", "EUR", 4, 250, 2)}),
-    dict(file="harvest", row="delivery", date="day", verb="brought in", cats={"field": "place", "crop": ["barley", "rye", "oats", "beans"]},
+    dict(file="harvest", row="delivery", date="day", verb="brought in", says={"field": "from", "crop": "of"}, cats={"field": "place", "crop": ["barley", "rye", "oats", "beans"]},
          nums={"crates": ("crates", None, 3, 80, 0)}),
-    dict(file="appointments", row="appointment", date="date", verb="held", cats={"doctor": "person", "type": ["checkup", "surgery", "vaccination"], "state": ["kept", "missed", "postponed"]},
+    dict(file="appointments", row="appointment", date="date", verb="held", says={"doctor": "with", "type": "", "state": ""}, cats={"doctor": "person", "type": ["checkup", "surgery", "vaccination"], "state": ["kept", "missed", "postponed"]},
          nums={"minutes": ("minutes", "minutes", 10, 90, 0)}),
-    dict(file="loans", row="loan", date="taken", verb="taken out", cats={"branch": "place", "medium": ["book", "film", "game"]},
+    dict(file="loans", row="loan", date="taken", verb="taken out", says={"branch": "at", "medium": ""}, cats={"branch": "place", "medium": ["book", "film", "game"]},
          nums={"days": ("days", "days", 1, 60, 0), "fine": ("fine", None, 0, 12, 2)}),
-    dict(file="repairs", row="repair", date="finished", verb="finished", cats={"workshop": "firm", "urgency": ["urgent", "normal", "minor"]},
+    dict(file="repairs", row="repair", date="finished", verb="finished", says={"workshop": "by", "urgency": ""}, cats={"workshop": "firm", "urgency": ["urgent", "normal", "minor"]},
          nums={"hours": ("hours", "hours", 1, 20, 2), "parts_cost": ("parts cost", None, 5, 700, 2)}),
-    dict(file="tours", row="tour", date="held_on", verb="held", cats={"guide": "person", "language": ["German", "French", "Danish"], "route": ["harbour", "castle", "forest"]},
+    dict(file="tours", row="tour", date="held_on", verb="held", says={"guide": "with", "language": "", "route": ""}, cats={"guide": "person", "language": ["German", "French", "Danish"], "route": ["harbour", "castle", "forest"]},
          nums={"guests": ("guests", None, 2, 40, 0)}),
 ]
 # A second table: file, words for a row, key, its attribute, and the table that refers to it
@@ -45,7 +45,7 @@ JOINS = [
     dict(parent="members", prow="member", key="member_id", name="name", attr=("club", ["Rowing", "Chess", "Archery", "Fencing"]),
          child="bookings", crow="booking", date="booked", num=("price", "price", 5, 300, 2), cat=("status", ["confirmed", "cancelled", "waiting"])),
     dict(parent="suppliers", prow="supplier", key="supplier_no", name="company", attr=("country", ["Norway", "Austria", "Portugal", "Ireland"]),
-         child="invoices", crow="invoice", date="issued", num=("total", "total", 50, 4000, 2), cat=("state", ["settled", "overdue", "disputed"])),
+         child="invoices", crow="invoice", date="issued", num=("gross_amount", "gross amount", 50, 4000, 2), cat=("state", ["settled", "overdue", "disputed"])),
     dict(parent="machines", prow="machine", key="machine", name="label", attr=("hall", ["Upper", "Lower", "Annex"]),
          child="stoppages", crow="stoppage", date="day", num=("minutes", "minutes", 3, 240, 0), cat=("cause", ["jam", "power", "cleaning"])),
 ]
@@ -167,9 +167,14 @@ def matching(rows, chosen):
     return [row for row in rows if all(row[name] == wanted for name, wanted in chosen.items())]
 
 
-def spoken(chosen, names):
-    """Conditions in words: values before the noun or behind it."""
-    return " and ".join(f"{name} {wanted}" for name, wanted in chosen.items()) if names else " ".join(chosen.values())
+def spoken(rng, scene, chosen):
+    """Rows with their conditions: as people say it, or with the names of the columns."""
+    noun = files_noun(scene)
+    if rng.random() < 0.3:
+        return noun + (" with " + " and ".join(f"{name} {wanted}" for name, wanted in chosen.items()) if chosen else "")
+    before = " ".join(wanted for name, wanted in chosen.items() if not scene["says"][name])
+    behind = " ".join(f"{scene['says'][name]} {wanted}" for name, wanted in chosen.items() if scene["says"][name])
+    return " ".join(part for part in (before, noun, behind) if part)
 
 
 def totals(rng):
@@ -177,8 +182,9 @@ def totals(rng):
     name, word = measure(rng, scene)
     chosen = pick(rng, scene, pools, rng.randint(1, 3))
     found = matching(rows, chosen)
-    where = ", ".join(f"{column} {wanted}" for column, wanted in chosen.items())
-    goal = rng.choice([f"What is the total {word} for {where}?", f"total {word} with {where}?", f"Add up the {word} of all {scene['row']}s with {where}.".replace("deliverys", "deliveries")])
+    which = spoken(rng, scene, chosen)
+    goal = rng.choice([f"What is the total {word} of {which}?", f"total {word} of {which}?", f"Add up the {word} of all {which}.",
+                       f"{word} of {which} altogether?", f"What do the {which} come to in total {word}?"])
     return Case("totals", goal, files, [number(sum(row[name] for row in found))]) if found else totals(rng)
 
 
@@ -186,9 +192,8 @@ def counts(rng):
     scene, year, pools, rows, files = single(rng)
     chosen = pick(rng, scene, pools, rng.randint(1, 2))
     found = matching(rows, chosen)
-    plural = files_noun(scene)
-    where = " and ".join(f"{column} {wanted}" for column, wanted in chosen.items())
-    goal = rng.choice([f"How many {plural} have {where}?", f"Count the {plural} with {where}.", f"number of {plural} with {where} please"])
+    which = spoken(rng, scene, chosen)
+    goal = rng.choice([f"How many {which} are there?", f"Count the {which}.", f"number of {which} please", f"How many {which} do we have?"])
     return Case("counts", goal, files, [number(len(found))]) if found else counts(rng)
 
 
@@ -216,12 +221,12 @@ def dates(rng):
     words, fits = span(rng, year)
     chosen = pick(rng, scene, pools, rng.randint(0, 1))
     found = [row for row in matching(rows, chosen) if fits(row[scene["date"]])]
-    where = "".join(f" with {column} {wanted}" for column, wanted in chosen.items())
+    which = spoken(rng, scene, chosen)
     if rng.random() < 0.5:
-        goal, expected = f"How many {files_noun(scene)}{where} were there {words}?", len(found)
+        goal, expected = rng.choice([f"How many {which} were there {words}?", f"How many {which} were {scene['verb']} {words}?"]), len(found)
     else:
         name, word = measure(rng, scene)
-        goal, expected = f"What was the total {word}{where} {words}?", sum(row[name] for row in found)
+        goal, expected = f"What was the total {word} of {which} {words}?", sum(row[name] for row in found)
     return Case("dates", goal, files, [number(expected)]) if found else dates(rng)
 
 
@@ -273,8 +278,8 @@ def averages(rng):
     name, word = measure(rng, scene)
     chosen = pick(rng, scene, pools, 1)
     found = matching(rows, chosen)
-    where = ", ".join(f"{column} {wanted}" for column, wanted in chosen.items())
-    goal = rng.choice([f"What is the average {word} for {where}?", f"mean {word} with {where}?", f"What are the {word} on average with {where}?"])
+    which = spoken(rng, scene, chosen)
+    goal = rng.choice([f"What is the average {word} of {which}?", f"mean {word} of {which}?", f"What is the {word} of {which} on average?"])
     return Case("averages", goal, files, [rounded(sum(row[name] for row in found) / len(found))]) if found else averages(rng)
 
 
@@ -315,7 +320,10 @@ def shares(rng):
     part = [row for row in base if row[names[1]] == other]
     if not part:
         return shares(rng)
-    goal = f"What percentage of the {files_noun(scene)} with {names[0]} {one} have {names[1]} {other}?"
+    which = spoken(rng, scene, {names[0]: one})
+    said = scene["says"][names[1]]
+    end = f"have {names[1]} {other}" if rng.random() < 0.4 else f"are {said} {other}".replace("  ", " ")
+    goal = rng.choice([f"What percentage of the {which} {end}?", f"What share of the {which} {end}?"])
     share = 100 * len(part) / len(base)
     near = "|".join({re.escape(f"{share:.{n}f}") for n in (0, 1, 2, 3)} if share == round(share) else {re.escape(f"{share:.{n}f}") for n in (1, 2, 3)})
     return Case("shares", goal, files, [rf"(?<![\d.,])(?:{near})"])
@@ -328,7 +336,9 @@ def limits(rng):
     limit = rng.randint(low + (high - low) // 4, high - (high - low) // 4)
     words, fits = rng.choice([("more than", lambda v: v > limit), ("at least", lambda v: v >= limit), ("less than", lambda v: v < limit), ("at most", lambda v: v <= limit)])
     found = [row for row in rows if fits(row[name])]
-    goal = rng.choice([f"How many {files_noun(scene)} have {word} of {words} {limit}?", f"Count the {files_noun(scene)} with a {word} of {words} {limit}."])
+    unit = scene["nums"][name][1]
+    amount = f"{words} {limit} {unit}" if unit and unit != "EUR" else f"a {word} of {words} {limit}"
+    goal = rng.choice([f"How many {files_noun(scene)} have {amount}?", f"Count the {files_noun(scene)} with {amount}."])
     return Case("limits", goal, files, [number(len(found))])
 
 
@@ -358,12 +368,12 @@ SAYS_NOT = r"no column|not occur|nowhere|no row|does not|doesn't|isn't|not (?:in
 def unanswerable(rng):
     scene, year, pools, rows, files = single(rng)
     chosen = pick(rng, scene, pools, 1)
-    where = ", ".join(f"{column} {wanted}" for column, wanted in chosen.items())
+    which = spoken(rng, scene, chosen)
     goal = rng.choice([
-        f"What is the total {rng.choice(['discount', 'mileage', 'temperature', 'commission'])} for {where}?",
-        f"What is the average {rng.choice(['age', 'height', 'rating', 'salary'])} with {where}?",
-        f"How many {files_noun(scene)} were there with {list(pools)[0]} {rng.choice(['Zorbana', 'Quixley Partners', 'Wexmoor'])}?",
-        f"How much {rng.choice(['electricity', 'insurance', 'postage'])} was used for {where}?",
+        f"What is the total {rng.choice(['discount', 'mileage', 'temperature', 'commission'])} of {which}?",
+        f"What is the average {rng.choice(['age', 'height', 'rating', 'salary'])} of {which}?",
+        f"How many {files_noun(scene)} were there {scene['says'][list(pools)[0]] or 'of'} {rng.choice(['Zorbana', 'Quixley Partners', 'Wexmoor'])}?",
+        f"How much {rng.choice(['electricity', 'insurance', 'postage'])} was used for {which}?",
     ])
     return Case("unanswerable", goal, files, [SAYS_NOT])
 

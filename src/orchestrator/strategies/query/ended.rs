@@ -51,13 +51,20 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
     let attached = goal.attached();
     let read = read_goal(goal, state);
     let plan = state.task("plan")?;
-    let is_whole = |attempt: &&Attempt| matches!(attempt.end, Some(CallEnd::Reply(Finish::Stop)));
-    let drawn =
-        plan.attempts.iter().filter(is_whole).filter_map(|attempt| run(&attempt.output, attached).ok());
-    let drawn: Vec<(String, Answer)> = drawn.collect();
+    let is_whole = |attempt: &Attempt| attempt.end == Some(CallEnd::Reply(Finish::Stop));
+    let numbered = plan.attempts.iter().enumerate().filter(|(_, attempt)| is_whole(attempt));
+    let drawn = numbered.filter_map(|(at, attempt)| Some((at, run(&attempt.output, attached).ok()?)));
+    let drawn: Vec<(usize, (String, Answer))> = drawn.collect();
     if let Some(reading) = &read.reading {
-        if let Some(sql) = drawn.iter().find_map(|(_, answer)| meant(reading, answer, attached)) {
-            return by_reading(sql, reading, reading.doubts.clone(), attached);
+        let agreed = drawn.iter().find_map(|(at, (_, answer))| Some((at, meant(reading, answer, attached)?)));
+        if let Some((at, sql)) = agreed {
+            let mut unchecked = reading.doubts.clone();
+            // A planner that has to write several statements may have left out what such a word means.
+            if *at > 0 {
+                let unknown = reading.unknown.iter();
+                unchecked.extend(unknown.map(|word| format!("\"{word}\" is no word of the tables")));
+            }
+            return by_reading(sql, reading, unchecked, attached);
         }
         if reading.doubts.is_empty() {
             let unchecked = vec!["no statement of the planner gives the same".to_owned()];
@@ -67,7 +74,7 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
             }
         }
     }
-    let (sql, answer) = drawn.into_iter().next()?;
+    let (_, (sql, answer)) = drawn.into_iter().next()?;
     Some(Chosen { sql, answer, reading: None, unchecked: doubts(&read) })
 }
 

@@ -10,6 +10,8 @@ mod ended;
 mod literals;
 mod reading;
 #[cfg(test)]
+mod dry;
+#[cfg(test)]
 mod tests;
 
 use crate::attached::ColumnAt;

@@ -145,9 +145,11 @@ impl<'a> Marked<'a> {
                 at = self.names[name].to;
             } else if let Some(mention) = self.mention_at(at) {
                 at = mention.to;
-            } else if is_glue(self.word(at)) || self.operation_at(at).is_some() || self.is_time(at) {
-                break;
-            } else if !phrase.names.is_empty() {
+            } else if is_glue(self.word(at))
+                || self.operation_at(at).is_some()
+                || self.is_time(at)
+                || !phrase.names.is_empty()
+            {
                 break;
             } else {
                 phrase.unknown.push(self.word(at).to_owned());

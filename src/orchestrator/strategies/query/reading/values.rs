@@ -15,9 +15,12 @@ pub(super) struct Mention {
     pub meant: Vec<(ColumnAt, String)>,
 }
 
+/// A value as its words, with its column and as it is written.
+type Known<'a> = (Vec<String>, ColumnAt, &'a str);
+
 /// Every value by the beginning of its first word.
 struct Index<'a> {
-    by_first: HashMap<String, Vec<(Vec<String>, ColumnAt, &'a str)>>,
+    by_first: HashMap<String, Vec<Known<'a>>>,
 }
 
 impl<'a> Index<'a> {

@@ -183,8 +183,8 @@ impl Find<'_, '_> {
             _ => {
                 let from = if small_number(self.marked.word(from)).is_some() { from + 1 } else { from };
                 let phrase = self.marked.phrase(from);
-                let names = phrase.names.iter().filter(|number| !self.marked.qualifiers.contains(number));
-                let name = names.last().map(|number| &self.marked.names[*number]);
+                let mut names = phrase.names.iter().filter(|number| !self.marked.qualifiers.contains(number));
+                let name = names.next_back().map(|number| &self.marked.names[*number]);
                 match name {
                     Some(name) => match name.table {
                         Some(table) => Some(vec![Key::Column(self.label(table))]),
