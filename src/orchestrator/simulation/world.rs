@@ -34,6 +34,11 @@ pub(super) const MAPS: [(&str, &str); 6] = [
     ),
 ];
 
+/// A goal of `follow`, and the lists that lead to its answer.
+const FOLLOW: &str = "In which barn does the keeper of Borwick work?";
+const KEEPERS: &str = "Aldersey: Dan Ley\nBorwick: Ann Shaw\nCalder: Tom Ripley\n";
+const BARNS: &str = "keeper,barn\nDan Ley,B-11\nAnn Shaw,B-12\nTom Ripley,B-14\n";
+
 /// Goals of `each`, with the slots that a good planner fills in.
 const EACHES: [(&str, &str); 5] = [
     (
@@ -165,6 +170,7 @@ impl World {
             StrategyName::Map,
             StrategyName::Each,
             StrategyName::Query,
+            StrategyName::Follow,
             StrategyName::Parallel,
             StrategyName::Sequence,
             StrategyName::Vote,
@@ -185,6 +191,7 @@ impl World {
             StrategyName::Map => (random.pick(&MAPS).0, 1),
             StrategyName::Each => (random.pick(&EACHES).0, 1),
             StrategyName::Query => (random.pick(&QUERIES).0, 1),
+            StrategyName::Follow => (FOLLOW, 0),
             StrategyName::Parallel => (PARALLEL, 0),
             StrategyName::Sequence => (SEQUENCE, 0),
             StrategyName::Free => (FREE, 0),
@@ -195,6 +202,7 @@ impl World {
         let mut request = RunRequest::new(goal);
         let count = match strategy {
             StrategyName::Free => random.below(5),
+            StrategyName::Follow => 0,
             _ if least_inputs > 0 => least_inputs + random.below(6),
             _ => random.below(2),
         };
@@ -208,6 +216,11 @@ impl World {
         }
         if strategy == StrategyName::Query {
             request.inputs = vec![farms(count, random)];
+        }
+        if strategy == StrategyName::Follow {
+            let lists = [("keepers.txt", KEEPERS), ("barns.csv", BARNS)];
+            request.inputs =
+                lists.map(|(name, text)| Input { name: name.to_owned(), text: text.to_owned() }).into();
         }
         request.seed = random.pick(&[0, 7, u64::MAX, random.clone().number()]);
         request.strategy = (strategy != StrategyName::Other).then_some(strategy);

@@ -32,6 +32,7 @@ pub use answer::{Answer, Row, Value};
 pub use database::{SourcedRow, Tables};
 pub use error::TableError;
 pub use grammar::Grammar;
+pub(crate) use read::sheet_rows;
 pub use read::{Format, format_of};
 pub use schema::{Column, Irregular, Place, Table};
 pub use sql::{Compared, Limits};

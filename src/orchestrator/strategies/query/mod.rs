@@ -10,8 +10,6 @@ mod ended;
 mod literals;
 mod reading;
 #[cfg(test)]
-mod dry;
-#[cfg(test)]
 mod tests;
 
 use crate::attached::ColumnAt;
