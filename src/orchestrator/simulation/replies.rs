@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::random::{Random, hash};
-use super::world::{World, tokens};
+use super::world::{QUERIES, World, tokens};
 use crate::advance::Planned;
 use crate::band::{CallUsage, Finish};
 use crate::event::{CallEnd, FailureClass};
@@ -111,7 +111,9 @@ fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
 
 /// A good reply to a prompt of any strategy.
 fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut Random) -> String {
-    let Some(fields) = schema.map(|schema| &schema["properties"]) else { return text(prompt, random) };
+    let Some(fields) = schema.map(|schema| &schema["properties"]) else {
+        return queried(world, prompt).unwrap_or_else(|| text(prompt, random));
+    };
     let has = |field: &str| fields.get(field).is_some();
     if has("tasks") {
         super::graph_plan::plan(schema.unwrap_or(&Value::Null), prompt, random)
@@ -199,6 +201,15 @@ fn worked_on(text: &str, prompt: &str) -> String {
         return format!("{text} So it is on a farm.");
     }
     sentences[..sentences.len().min(2)].join(". ")
+}
+
+/// A statement, or the name of a column.
+fn queried(world: &World, prompt: &str) -> Option<String> {
+    if prompt.contains("Which column holds") {
+        return Some(if prompt.contains("wool") { "farms.wool_kg" } else { "none" }.to_owned());
+    }
+    let found = QUERIES.iter().find(|(goal, _)| prompt.contains("SELECT") && *goal == world.request.goal);
+    found.map(|(_, statement)| (*statement).to_owned())
 }
 
 /// A text for a prompt without a schema.
