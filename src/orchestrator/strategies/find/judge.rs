@@ -30,7 +30,10 @@ pub(super) fn answering(state: &RunState) -> Vec<Place> {
     let judged =
         |wording: u32| judged(state).filter(move |(_, other, yes)| *other == wording && *yes == Some(true));
     let first = judged(0).map(|(place, ..)| place);
-    first.filter(|place| judged(1).any(|(other, ..)| other == *place)).collect()
+    let both: Vec<Place> = first.filter(|place| judged(1).any(|(other, ..)| other == *place)).collect();
+    // A sentence that answers by itself needs none beside it.
+    let shorter = |place: &Place| both.iter().any(|other| other != place && other.is_within(place));
+    both.iter().filter(|place| !shorter(place)).cloned().collect()
 }
 
 /// The sentences of which only the first wording says that they answer.
@@ -60,7 +63,7 @@ fn judged(state: &RunState) -> impl Iterator<Item = (Place, u32, Option<bool>)> 
 pub(super) fn tasks(goal: &Goal, state: &RunState) -> Vec<Task> {
     let known: Vec<(Place, u32, Option<bool>)> = judged(state).collect();
     let is_known = |place: &Place, wording: u32| {
-        known.iter().any(|(other, of, _)| other.overlaps(place) && *of == wording)
+        known.iter().any(|(other, of, _)| place.is_within(other) && *of == wording)
     };
     let again = known.iter().filter(|(_, wording, yes)| *wording == 0 && *yes == Some(true));
     let again = again.filter(|(place, ..)| !is_known(place, 1));
@@ -77,7 +80,7 @@ pub(super) fn tasks(goal: &Goal, state: &RunState) -> Vec<Task> {
     let mut new: Vec<Place> = Vec::new();
     let mut take = |place: &Place, most: usize| {
         let place = nearness.with_context(place);
-        let is_new = !is_known(&place, 0) && !new.iter().any(|other| other.overlaps(&place));
+        let is_new = !is_known(&place, 0) && !new.iter().any(|other| place.is_within(other));
         if is_new && new.len() < most {
             new.push(place);
         }

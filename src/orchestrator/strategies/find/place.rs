@@ -27,6 +27,13 @@ impl Place {
         self.input == other.input && self.bytes.start < other.bytes.end && other.bytes.start < self.bytes.end
     }
 
+    /// Whether another place has all of its text.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        self.input == other.input
+            && other.bytes.start <= self.bytes.start
+            && self.bytes.end <= other.bytes.end
+    }
+
     pub(super) fn text<'a>(&self, goal: &'a Goal) -> &'a str {
         let text = goal.inputs.get(self.input).and_then(|input| input.text.get(self.bytes.clone()));
         text.unwrap_or_default()

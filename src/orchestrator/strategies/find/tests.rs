@@ -114,8 +114,7 @@ fn what_nobody_finds_is_said_not_to_be_there() {
 #[test]
 fn a_sentence_is_shown_with_the_one_before_it_that_says_whose_it_is() {
     let text = book(60, &[(41, "Rosa Quill kept a diary all her life. Its binding has 5 brass corners.")]);
-    let (outcome, _) =
-        work("How many corners has the diary of Rosa Quill?", text, &["diary", "corners"], "5");
+    let (outcome, _) = work("How many corners has the diary of Rosa Quill?", text, &["brass corners"], "5");
     assert!(
         outcome.answer.contains("Rosa Quill kept a diary all her life. Its binding has 5"),
         "{}",
