@@ -9,7 +9,7 @@ use super::place::Place;
 use super::{judge, question, read};
 use crate::band::{Finish, Reply};
 use crate::checks::{mostly_in, numbers_in, words};
-use crate::goal::{Goal, PLANNER};
+use crate::goal::Goal;
 use crate::missing::with_missing;
 use crate::plan::{Job, Task};
 use crate::prompts;
@@ -29,9 +29,9 @@ fn places(goal: &Goal, state: &RunState) -> Vec<Place> {
     places
 }
 
-pub(super) fn task(state: &RunState) -> Task {
+pub(super) fn task(goal: &Goal, state: &RunState) -> Task {
     let needs = state.plan_tasks().map(|task| task.id.clone()).collect();
-    let task = Task::new("synthesis", Job::Synthesis, [PLANNER; 2]);
+    let task = Task::new("synthesis", Job::Synthesis, super::ladder(goal));
     let instruction = "answer in words of the sentence".to_owned();
     Task { needs, instruction, with_gaps: true, tokens_max: ANSWER_TOKENS_MAX, ..task }
 }

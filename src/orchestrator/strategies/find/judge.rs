@@ -9,7 +9,7 @@ use super::nearness::Nearness;
 use super::place::Place;
 use super::{question, read};
 use crate::band::{Finish, Reply};
-use crate::goal::{Goal, PLANNER};
+use crate::goal::Goal;
 use crate::plan::{Job, Passage, Task};
 use crate::prompts;
 use crate::state::RunState;
@@ -69,13 +69,13 @@ pub(super) fn tasks(goal: &Goal, state: &RunState) -> Vec<Task> {
     let again = again.filter(|(place, ..)| !is_known(place, 1));
     let again: Vec<(Place, u32)> = again.map(|(place, ..)| (place.clone(), 1)).collect();
     if !again.is_empty() || !answering(state).is_empty() {
-        return made(state, again);
+        return made(goal, state, again);
     }
     let nearness = Nearness::new(goal, state);
     let quoted = read::quoted(state).into_iter().filter(|place| !is_known(place, 0));
     let quoted: Vec<(Place, u32)> = quoted.map(|place| (place, 0)).collect();
     if !quoted.is_empty() {
-        return made(state, quoted);
+        return made(goal, state, quoted);
     }
     let mut new: Vec<Place> = Vec::new();
     let mut take = |place: &Place, most: usize| {
@@ -92,7 +92,7 @@ pub(super) fn tasks(goal: &Goal, state: &RunState) -> Vec<Task> {
     if is_first {
         nearness.nearest().into_iter().take(AT_ONCE).for_each(|(place, _)| take(place, AT_ONCE));
     }
-    made(state, new.into_iter().map(|place| (place, 0)).collect())
+    made(goal, state, new.into_iter().map(|place| (place, 0)).collect())
 }
 
 /// The nearest sentence of each of the nearest parts.
@@ -109,11 +109,11 @@ fn of_parts(state: &RunState) -> Vec<Place> {
     found.map(place).collect()
 }
 
-fn made(state: &RunState, places: Vec<(Place, u32)>) -> Vec<Task> {
+fn made(goal: &Goal, state: &RunState, places: Vec<(Place, u32)>) -> Vec<Task> {
     let there = state.plan_tasks().count();
     let task = |(number, (place, wording)): (usize, (Place, u32))| {
         let passage = Passage { input: place.input, bytes: place.bytes };
-        let task = Task::new(format!("t{number}"), Job::Judge { passage, wording }, [PLANNER; 2]);
+        let task = Task::new(format!("t{number}"), Job::Judge { passage, wording }, super::ladder(goal));
         Task { instruction: "judge whether a sentence answers".to_owned(), tokens_max: TOKENS_MAX, ..task }
     };
     (there + 1..).zip(places).map(task).collect()

@@ -12,8 +12,8 @@ mod read;
 mod tests;
 mod wordings;
 
-use crate::band::Reply;
-use crate::goal::Goal;
+use crate::band::{Reply, Skill};
+use crate::goal::{Goal, PLANNER};
 use crate::plan::{Job, Task};
 use crate::request::StrategyName;
 use crate::state::RunState;
@@ -48,14 +48,14 @@ impl Strategy for Find {
         }
         if !judge::answering(state).is_empty() {
             return match state.task("synthesis") {
-                None => Move::add(answer::task(state)),
+                None => Move::add(answer::task(goal, state)),
                 Some(_) => Move::Answer(answer::ended(goal, state)),
             };
         }
         if let Some(task) = read::task(goal, state) {
             return Move::add(task);
         }
-        let Some(plan) = state.task("plan") else { return Move::add(wordings::task()) };
+        let Some(plan) = state.task("plan") else { return Move::add(wordings::task(goal)) };
         match wordings::of(plan).into_iter().find(|words| state.search(words).is_none()) {
             Some(words) => search(words),
             None => Move::Answer(answer::ended(goal, state)),
@@ -81,6 +81,17 @@ impl Strategy for Find {
             _ => Verdict::reject("find has no such task"),
         }
     }
+}
+
+/// The planner twice, and then another model that reads, if there is one.
+fn ladder(goal: &Goal) -> Vec<String> {
+    let mut ladder = vec![PLANNER.to_owned(); 2];
+    let other = goal.band.workers.iter().find(|worker| {
+        let writes = worker.skills.iter().any(|skill| matches!(skill, Skill::Read | Skill::Write));
+        !worker.is_calculator() && writes && worker.model != goal.band.planner.model
+    });
+    ladder.extend(other.map(|worker| worker.worker.clone()));
+    ladder
 }
 
 fn search(query: String) -> Move {

@@ -8,7 +8,7 @@ use super::place::{self, Place};
 use super::question;
 use crate::band::{Finish, Reply};
 use crate::event::Found;
-use crate::goal::{Goal, PLANNER};
+use crate::goal::Goal;
 use crate::plan::{Job, Passage, Task};
 use crate::prompts;
 use crate::state::RunState;
@@ -45,7 +45,7 @@ pub(super) fn task(goal: &Goal, state: &RunState) -> Option<Task> {
         return None;
     }
     let number = state.plan_tasks().count() + 1;
-    let task = Task::new(format!("t{number}"), Job::Find { passages }, [PLANNER; 2]);
+    let task = Task::new(format!("t{number}"), Job::Find { passages }, super::ladder(goal));
     let instruction = "look for the answer in whole parts".to_owned();
     Some(Task { instruction, tokens_max: READING_TOKENS_MAX, ..task })
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::question;
 use crate::band::{Finish, Reply};
-use crate::goal::{Goal, PLANNER};
+use crate::goal::Goal;
 use crate::plan::{Job, Task};
 use crate::prompts;
 use crate::state::{RunState, TaskState};
@@ -15,8 +15,8 @@ use crate::strategy::{Prompt, Verdict};
 const WORDINGS: usize = 2;
 const WORDINGS_TOKENS_MAX: u32 = 120;
 
-pub(super) fn task() -> Task {
-    let task = Task::new("plan", Job::Plan, [PLANNER; 2]);
+pub(super) fn task(goal: &Goal) -> Task {
+    let task = Task::new("plan", Job::Plan, super::ladder(goal));
     let instruction = "word the question in other ways".to_owned();
     Task { instruction, tokens_max: WORDINGS_TOKENS_MAX, ..task }
 }
