@@ -91,7 +91,7 @@ fn what_two_sentences_name_makes_two_chains() {
     let barns = "keeper,barn\nDan Ley,B-11\nAnn Shaw,B-12\nEve Moor,B-14\n";
     let keys = "B-11: key 7\nB-12: key 9\nB-14: key 31\n";
     let files = [("note.txt", note), ("barns.csv", barns), ("keys.txt", keys)];
-    let (ann, dan) = ("Since May Ann Shaw keeps the sheep.", "Last year it was Dan Ley;");
+    let (ann, dan) = ("Since May Ann Shaw keeps the sheep.", "Last year it was Dan Ley; Tom Ripley helped.");
     let chains = [format!("{ann} > barns.csv:3 > keys.txt:2"), format!("{dan} > barns.csv:2 > keys.txt:1")];
     let mut found = trail("Which key opens the keeper's barn?", &files).unwrap();
     found.sort_by_key(|chain| std::cmp::Reverse(chain.clone()));

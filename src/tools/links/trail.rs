@@ -68,7 +68,7 @@ fn sentences(text: &str) -> impl Iterator<Item = &str> {
     let ends = |line: &'_ str| {
         let mut from = 0;
         let mut found = Vec::new();
-        for (at, mark) in line.match_indices(['.', '!', '?', ';']) {
+        for (at, mark) in line.match_indices(['.', '!', '?']) {
             let end = at + mark.len();
             if line[end..].starts_with(' ') {
                 found.push(from..end);

@@ -22,8 +22,8 @@ use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 
 const CHOICE_TOKENS_MAX: u32 = 120;
 const ANSWER_TOKENS_MAX: u32 = 240;
-/// Most choices. Two are made at once, and one more if they differ.
-const CHOICES_MAX: usize = 3;
+/// Most choices. Two are made at once, and two more if they differ.
+const CHOICES_MAX: usize = 4;
 
 pub(super) struct Follow;
 
@@ -44,12 +44,14 @@ impl Strategy for Follow {
         if choices.iter().any(|choice| !choice.has_ended()) {
             return Move::Wait;
         }
-        let is_open = trail.chains.len() > 1 && chosen(&trail, &choices).votes < 2;
-        match choices.len() {
-            0 if is_open => Move::Add { tasks: vec![choice(goal, 0), choice(goal, 1)], proposed: None },
-            made if is_open && made < CHOICES_MAX && !state.is_stopped() => Move::add(choice(goal, made)),
-            _ if state.is_stopped() => Move::Answer(Ended::default()),
-            _ => Move::add(answer(goal, &choices)),
+        let made = choices.len();
+        let is_open = trail.chains.len() > 1 && !chosen(&trail, &choices).is_agreed;
+        if state.is_stopped() {
+            Move::Answer(Ended::default())
+        } else if is_open && made < CHOICES_MAX {
+            Move::Add { tasks: vec![choice(goal, made), choice(goal, made + 1)], proposed: None }
+        } else {
+            Move::add(answer(goal, &choices))
         }
     }
 
@@ -179,8 +181,9 @@ fn choices(state: &RunState) -> Vec<&TaskState> {
 struct Chosen {
     /// Index of the way.
     chain: usize,
-    /// How many choices agree on it.
-    votes: usize,
+    /// Whether the first two choices agree on it. A small model may choose what stands first each time, so choices with
+    /// the same order agree on nothing.
+    is_agreed: bool,
 }
 
 /// The way that most choices agree on, and the first of those. Without a choice it is the first way.
@@ -189,7 +192,8 @@ fn chosen(trail: &Trail, choices: &[&TaskState]) -> Chosen {
     let votes = |chain: usize| made.iter().filter(|other| **other == chain).count();
     let most = made.iter().map(|chain| votes(*chain)).max().unwrap_or(0);
     let first = made.iter().find(|chain| votes(**chain) == most && **chain < trail.chains.len());
-    Chosen { chain: first.copied().unwrap_or(0), votes: most }
+    let is_agreed = matches!(made[..], [first, second] if first == second);
+    Chosen { chain: first.copied().unwrap_or(0), is_agreed }
 }
 
 fn ended(goal: &Goal, trail: &Trail, choices: &[&TaskState], answer: &TaskState) -> Ended {
@@ -199,7 +203,7 @@ fn ended(goal: &Goal, trail: &Trail, choices: &[&TaskState], answer: &TaskState)
         return ended;
     };
     let (chosen, ways) = (chosen(trail, choices), trail.chains.len());
-    if ways > 1 && chosen.votes < 2 {
+    if ways > 1 && !chosen.is_agreed {
         ended.unchecked.push(format!("which of the {ways} ways through the files is meant"));
     }
     ended.answer =
