@@ -113,12 +113,14 @@ fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
 fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut Random) -> String {
     let Some(fields) = schema.map(|schema| &schema["properties"]) else { return text(prompt, random) };
     let has = |field: &str| fields.get(field).is_some();
-    if has("tasks") {
+    if prompt.contains("fill in these fields") {
+        row(prompt, fields)
+    } else if has("tasks") {
         super::graph_plan::plan(schema.unwrap_or(&Value::Null), prompt, random)
     } else if has("quote") {
         let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
         if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }
-    } else if has("find") || has("work") {
+    } else if has("columns") || has("work") {
         world.slots().to_owned()
     } else if has("label") {
         json!({"label": if prompt.contains("keeps 10 sheep") { "small" } else { "large" }}).to_string()
@@ -159,6 +161,24 @@ fn reading(prompt: &str, answer: &Value) -> String {
     let subject = after("Farm number ")
         .map_or(String::new(), |rest| format!("Farm number {}", rest.split(' ').next().unwrap_or_default()));
     json!({"subject": subject, "answer": found}).to_string()
+}
+
+/// A row of the text of a prompt, with a field for each column of the schema.
+fn row(prompt: &str, fields: &Value) -> String {
+    let text = prompt.split("\"\"\"").nth(1).unwrap_or_default();
+    let word = |mark: &str| text.split_once(mark).and_then(|(_, rest)| rest.split([' ', '.']).next());
+    let cell = |name: &String| {
+        let value = match name.as_str() {
+            "farm" | "about" => word("Farm number ").map(|number| json!(format!("Farm number {number}"))),
+            "sheep" => word("keeps ").and_then(|word| word.parse::<u64>().ok()).map(|number| json!(number)),
+            "founded" => word("founded on ").map(|day| json!(day)),
+            _ => word("owner is ").map(|_| json!("Ada Brown")),
+        };
+        (name.clone(), value.unwrap_or_default())
+    };
+    let cells: serde_json::Map<String, Value> =
+        fields.as_object().into_iter().flatten().map(|(name, _)| cell(name)).collect();
+    Value::Object(cells).to_string()
 }
 
 /// What a good writer makes of a text.
