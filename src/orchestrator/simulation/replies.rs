@@ -111,15 +111,20 @@ fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
 
 /// A good reply to a prompt of any strategy.
 fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut Random) -> String {
-    let Some(fields) = schema.map(|schema| &schema["properties"]) else { return text(prompt, random) };
+    let Some(schema) = schema else { return text(prompt, random) };
+    // The slots of a map are one of two kinds.
+    let fields = &schema.pointer("/anyOf/0").unwrap_or(schema)["properties"];
     let has = |field: &str| fields.get(field).is_some();
     if prompt.contains("fill in these fields") {
         row(prompt, fields)
     } else if has("tasks") {
-        super::graph_plan::plan(schema.unwrap_or(&Value::Null), prompt, random)
+        super::graph_plan::plan(schema, prompt, random)
     } else if has("quote") {
         let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
         if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }
+    } else if has("because") {
+        let answers = ["The keeper, Ann Shaw, works in barn B-12.", "It is barn B-12.", "Nobody knows."];
+        json!({"because": "the keeper's line", "answer": random.pick(&answers)}).to_string()
     } else if has("columns") || has("work") {
         world.slots().to_owned()
     } else if has("label") {

@@ -5,6 +5,7 @@ mod asking;
 mod direct;
 mod dropped;
 mod each;
+mod follow;
 mod free;
 pub(crate) mod map;
 mod parallel;
@@ -21,11 +22,12 @@ pub use direct::direct_prompt;
 
 /// Every strategy that can be run.
 #[must_use]
-pub(crate) fn all() -> [Arc<dyn Strategy>; 8] {
+pub(crate) fn all() -> [Arc<dyn Strategy>; 9] {
     [
         Arc::new(ask::Ask),
         Arc::new(direct::Direct),
         Arc::new(each::Each),
+        Arc::new(follow::Follow),
         Arc::new(free::Free),
         Arc::new(map::Map),
         Arc::new(parallel::Parallel),

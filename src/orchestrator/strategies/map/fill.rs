@@ -3,7 +3,7 @@
 
 use bandmaster_tools::calculator::Aggregate;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::settle::{self, settle};
 use super::slots::{Combine, Slots};
@@ -46,7 +46,24 @@ const EXAMPLES_OWN: &[&str] = &[
 ];
 
 pub(super) fn schema() -> Value {
-    table::plan_schema()
+    json!({"anyOf": [table::plan_schema(), fact_schema()]})
+}
+
+/// Slots of a single fact, as a plan that waits for approval may have them.
+fn fact_schema() -> Value {
+    let kinds: Vec<&str> = AnswerIs::ALL.iter().map(|kind| kind.name()).collect();
+    let mut combine = vec!["list", "summary"];
+    combine.extend(Aggregate::ALL.iter().map(|aggregate| aggregate.name()));
+    json!({
+        "type": "object",
+        "properties": {
+            "find": {"type": "string", "minLength": 3},
+            "answer_is": {"enum": kinds},
+            "combine": {"type": "array", "items": {"enum": &combine}, "minItems": 1, "maxItems": combine.len()},
+        },
+        "required": ["find", "answer_is", "combine"],
+        "additionalProperties": false,
+    })
 }
 
 pub(super) fn task() -> Task {
@@ -207,13 +224,11 @@ fn judge_table(table: &Table, goal: &Goal, json: &str) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn slots_read_what_their_schema_allows() {
-        let fields = &schema()["properties"];
+        let fields = &schema()["anyOf"][0]["properties"];
         let names = |list: &Value| list["enum"].as_array().unwrap().clone();
         let condition = &fields["only_if"]["items"]["properties"];
         for combine in names(&fields["combine"]["items"]) {

@@ -22,7 +22,7 @@ use crate::event::FailureClass;
 use crate::goal::Goal;
 use crate::missing::with_missing;
 use crate::outcome::Status;
-use crate::plan::{Job, Slice, Task, TokenLimits};
+use crate::plan::{AnswerIs, Job, Slice, Task, TokenLimits};
 use crate::prompts;
 use crate::request::{Input, StrategyName};
 use crate::state::{RunState, TaskState};
@@ -195,7 +195,17 @@ impl Facts {
             let unread = self.findings.iter().filter(|finding| finding.failed).count();
             synthesis::nothing_found(&self.slots, goal.inputs.len(), unread, &missing)
         };
-        Ended { answer, missing, failed_tasks, ..Ended::default() }
+        let unchecked = self.unchecked();
+        Ended { answer, missing, unchecked, failed_tasks, ..Ended::default() }
+    }
+
+    /// No rule compares a sentence, a list or a yes with the text it was read in.
+    fn unchecked(&self) -> Vec<String> {
+        let is_free = matches!(self.slots.answer_is, AnswerIs::Text | AnswerIs::List | AnswerIs::YesNo);
+        (is_free && self.has_answer())
+            .then(|| format!("the {} as it was read", self.slots.find))
+            .into_iter()
+            .collect()
     }
 
     /// What is missing. An input that was not read is reported differently from one that was read and does not contain

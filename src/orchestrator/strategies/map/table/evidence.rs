@@ -93,7 +93,7 @@ impl<'a> Sought<'a> {
 
     fn of_number(&self, text: &str, number: Decimal) -> Evidence {
         let (mut own, mut other): (Option<Mark>, Option<Mark>) = (None, None);
-        let mut quote = "";
+        let (mut quote, mut said) = ("", "");
         for sentence in sentences(text) {
             for clause in clauses(sentence) {
                 let mark = self.mark(sentence, clause);
@@ -101,14 +101,15 @@ impl<'a> Sought<'a> {
                     let side = if group.contains(&number) { &mut own } else { &mut other };
                     if side.is_none_or(|best| mark > best) {
                         *side = Some(mark);
-                        quote = if group.contains(&number) { sentence } else { quote };
+                        (quote, said) =
+                            if group.contains(&number) { (sentence, clause) } else { (quote, said) };
                     }
                 }
             }
         }
         match own {
             Some(own)
-                if own.is_plain() && !speaks_of_another(quote) && other.is_none_or(|other| own > other) =>
+                if own.is_plain() && !speaks_of_another(said) && other.is_none_or(|other| own > other) =>
             {
                 Evidence::Told(quote.to_owned())
             }
@@ -190,8 +191,8 @@ fn holds(sentence: &str, phrase: &str) -> bool {
     stands_in(sentence, phrase) || (!numbers_in(phrase).is_empty() && words(phrase).iter().all(is_there))
 }
 
-/// Whether a sentence has a word that often goes with another time or somebody else. Then a second reading is asked for.
-fn speaks_of_another(sentence: &str) -> bool {
+/// Whether a clause has a word that often goes with another time or somebody else. Then a second reading is asked for.
+fn speaks_of_another(clause: &str) -> bool {
     const MARKS: [&str; 22] = [
         "last",
         "previous",
@@ -216,7 +217,7 @@ fn speaks_of_another(sentence: &str) -> bool {
         "competitors",
         "rival",
     ];
-    words(sentence).iter().any(|word| MARKS.contains(&word.as_str()))
+    words(clause).iter().any(|word| MARKS.contains(&word.as_str()))
 }
 
 /// How clearly a clause speaks of a column.

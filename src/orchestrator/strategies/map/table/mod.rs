@@ -5,6 +5,7 @@ mod agree;
 mod cells;
 mod conditions;
 mod evidence;
+mod limits;
 mod names;
 mod rows;
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(super) fn whole_name(text: &str, part: &str) -> String {
 }
 
 /// The name in a sentence that a part belongs to: the words with capitals or digits before and after it. The first word
-/// of a sentence has a capital anyway.
+/// of a sentence has a capital anyway, so beside it nothing is known.
 fn within<'a>(sentence: &'a str, part: &str) -> Option<&'a str> {
     let at = sentence.find(part).filter(|_| !part.is_empty())?;
     let is_edge = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
@@ -24,8 +24,11 @@ fn within<'a>(sentence: &'a str, part: &str) -> Option<&'a str> {
     let ends = |word: &str| word.ends_with(|c: char| !c.is_alphanumeric());
     let (mut start, mut end) = (at, at + part.len());
     while let Some(word) = sentence[..start].strip_suffix(' ').and_then(|rest| rest.rsplit(' ').next()) {
-        if !named(word) || ends(word) || start == word.len() + 1 {
+        if !named(word) || ends(word) {
             break;
+        }
+        if start == word.len() + 1 {
+            return None;
         }
         start -= word.len() + 1;
     }

@@ -1,10 +1,10 @@
 use bandmaster_tools::calculator::Aggregate;
 use serde_json::{Value, json};
 
-use super::agree::limits;
 use super::cells::{Basis, Row};
 use super::conditions::Comparison;
 use super::evidence::{Evidence, Sought};
+use super::limits::limits;
 use super::*;
 use crate::band::{CallUsage, Finish, Reply};
 use crate::plan::AnswerIs;
@@ -146,15 +146,25 @@ fn a_plan_is_made_to_agree_with_the_goal() {
 }
 
 #[test]
-fn a_table_of_one_column_is_a_single_fact() {
+fn what_a_sentence_tells_better_than_a_cell_is_a_single_fact() {
     let plan = json!({
-        "columns": [{"name": "price of the offer", "kind": "number"}], "only_if": [], "combine": ["list", "total"],
-        "of": "price of the offer", "limit": null,
+        "columns": [{"name": "farm", "kind": "name"}, {"name": "what the farm does", "kind": "text"}],
+        "only_if": [], "combine": ["summary"], "of": null, "limit": null,
     });
-    let slots = settle(table(plan), "List the price of each offer, and the total.");
+    let slots = settle(table(plan), "Sum up what each farm does.");
     assert_eq!(
         (slots.find.as_str(), slots.answer_is, slots.table),
-        ("price of the offer", AnswerIs::Number, None)
+        ("what the farm does", AnswerIs::Text, None)
     );
-    assert_eq!(slots.combine, [Combine::List, Combine::Figure(Aggregate::Total)]);
+    assert_eq!(slots.combine, [Combine::Summary]);
+    let plan = json!({
+        "columns": [{"name": "farm", "kind": "name"}, {"name": "sheep", "kind": "number"}],
+        "only_if": [], "combine": ["list", "most"], "of": "sheep", "limit": 3,
+    });
+    // Nobody asked for the most, and there is no three in the goal.
+    let plan = settle(table(plan), "List how many sheep each farm keeps, and the total.").table.unwrap();
+    assert_eq!(
+        (plan.limit, &plan.combine[..]),
+        (None, &[Combine::List, Combine::Figure(Aggregate::Total)][..])
+    );
 }

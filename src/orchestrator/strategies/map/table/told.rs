@@ -23,12 +23,9 @@ pub(in super::super) fn end(goal: &Goal, table: &Table, readings: &[(&Slice, &Ta
     missing.extend(gaps(goal, &deciding));
     let without_result = readings.iter().filter(|(_, task)| task.accepted().is_none() || task.cut).count();
     let failed = deciding.iter().filter(|one| one.cell.basis == Basis::Failed).count();
-    // unchecked
-    let doubts = doubts(goal, &deciding);
-    missing.extend(doubts.iter().map(|doubt| format!("{doubt} is not checked")));
-    let failed_tasks = without_result + failed + doubts.len();
+    let unchecked = doubts(goal, &deciding);
     let answer = with_missing(told(table, &records), &missing);
-    Ended { answer, missing, failed_tasks, ..Ended::default() }
+    Ended { answer, missing, unchecked, failed_tasks: without_result + failed, ..Ended::default() }
 }
 
 /// A cell that the answer depends on.
