@@ -45,6 +45,9 @@ templates! {
     PARALLEL_PLAN = "parallel.plan", 1;
     /// What all sections share comes first, so that it is computed once.
     PARALLEL_SECTION = "parallel.section", 1;
+    /// Which column holds what is measured.
+    QUERY_COLUMN = "query.column", 1;
+    QUERY_PLAN = "query.plan", 1;
     /// The planner looks for the answer to a worker's question.
     QUESTION_ANSWER = "question.answer", 1;
     SEQUENCE_PLAN = "sequence.plan", 1;

@@ -196,6 +196,16 @@ fn samples() -> Vec<Sample> {
             "List how many sheep each farm keeps, and the total.",
             ("number of sheep the farm keeps", "number", &["list", "total"]),
         ),
+        Sample::new("query", StrategyName::Query, "Which {{farm}} keeps the most sheep, and how many?")
+            .plan(json!("SELECT farm, sheep FROM farms ORDER BY sheep DESC LIMIT 1"))
+            .with_inputs(),
+        Sample::new(
+            "query-column",
+            StrategyName::Query,
+            "What is the total weight of all farms of Ada Brown?",
+        )
+        .plan(json!("SELECT SUM(wool_kg) FROM farms WHERE owner = 'Ada Brown'"))
+        .with_inputs(),
         Sample::map("map-name", "Who owns each farm?", ("owner of the farm", "name", &["list"])),
         Sample::map(
             "map-date",
@@ -302,6 +312,8 @@ fn reply(sample: &Sample, call: &Planned) -> String {
         None if sample.asks && call.task == "t1" && !asked.contains("The answer is:") => {
             "Could you please tell me the name of the farm?".to_owned()
         }
+        None if call.task == "column" => "farms.wool_kg".to_owned(),
+        None if call.task == "plan" => sample.plan.as_str().expect("a statement").to_owned(),
         None if asked.ends_with("in vain.") => String::new(),
         None if asked.contains("with one number and nothing else") => "10".to_owned(),
         None if call.task.starts_with("synthesis") => {
@@ -317,6 +329,10 @@ fn reply(sample: &Sample, call: &Planned) -> String {
 fn prompts(sample: &Sample) -> Vec<Planned> {
     let mut request = RunRequest::new(sample.goal);
     request.inputs = if sample.inputs { inputs(sample.strategy) } else { Vec::new() };
+    if sample.strategy == StrategyName::Query {
+        let text = "farm,owner,sheep,wool_kg\nAldersey,Ada Brown,10,31.5\nBrunn,Ben Oak,20,58\nCorrie,Ada Brown,15,40.5\n";
+        request.inputs = vec![Input { name: "farms.csv".to_owned(), text: text.to_owned() }];
+    }
     if sample.conversation {
         request.conversation = vec![
             Message::new(Role::System, "Be brief."),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::random::{Random, hash};
-use super::world::{World, tokens};
+use super::world::{QUERIES, World, tokens};
 use crate::advance::Planned;
 use crate::band::{CallUsage, Finish};
 use crate::event::{CallEnd, FailureClass};
@@ -111,7 +111,9 @@ fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
 
 /// A good reply to a prompt of any strategy.
 fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut Random) -> String {
-    let Some(schema) = schema else { return text(prompt, random) };
+    let Some(schema) = schema else {
+        return queried(world, prompt).unwrap_or_else(|| text(prompt, random));
+    };
     // The slots of a map are one of two kinds.
     let fields = &schema.pointer("/anyOf/0").unwrap_or(schema)["properties"];
     let has = |field: &str| fields.get(field).is_some();
@@ -201,6 +203,15 @@ fn worked_on(text: &str, prompt: &str) -> String {
         return format!("{text} So it is on a farm.");
     }
     sentences[..sentences.len().min(2)].join(". ")
+}
+
+/// A statement, or the name of a column.
+fn queried(world: &World, prompt: &str) -> Option<String> {
+    if prompt.contains("Which column holds") {
+        return Some(if prompt.contains("wool") { "farms.wool_kg" } else { "none" }.to_owned());
+    }
+    let found = QUERIES.iter().find(|(goal, _)| prompt.contains("SELECT") && *goal == world.request.goal);
+    found.map(|(_, statement)| (*statement).to_owned())
 }
 
 /// A text for a prompt without a schema.

@@ -78,6 +78,23 @@ const EACHES: [(&str, &str); 5] = [
     ),
 ];
 
+/// Goals over a table of farms, with the statement of a good planner.
+pub(super) const QUERIES: [(&str, &str); 4] = [
+    (
+        "How many sheep do the farms with owner Ada Brown keep?",
+        "SELECT SUM(sheep) FROM farms WHERE owner = 'Ada Brown'",
+    ),
+    (
+        "Which farm keeps the most sheep, and how many?",
+        "SELECT farm, sheep FROM farms ORDER BY sheep DESC LIMIT 1",
+    ),
+    ("What is the total weight of all farms?", "SELECT SUM(wool_kg) FROM farms"),
+    (
+        "Which crop is grown by the most farms?",
+        "SELECT crop, COUNT(*) FROM farms GROUP BY crop ORDER BY 2 DESC LIMIT 1",
+    ),
+];
+
 /// Goals of the other strategies.
 const SEQUENCE: &str =
     "Find out which farm keeps the most sheep, then say who owns it, and then what it grows.";
@@ -143,6 +160,17 @@ fn farm(number: usize, paragraphs: usize, random: &mut Random) -> Input {
     Input { name: format!("farm{number}.md"), text }
 }
 
+/// A table of farms.
+fn farms(count: usize, random: &mut Random) -> Input {
+    let mut text = "farm,owner,crop,sheep,wool_kg\n".to_owned();
+    for number in 0..3 + count {
+        let (owner, crop) =
+            (random.pick(&["Ada Brown", "Ben Oak", "Cleo Lind"]), random.pick(&["barley", "oats"]));
+        let _ = writeln!(text, "Farm {number},{owner},{crop},{},{}.5", 10 * (number + 1), random.below(90));
+    }
+    Input { name: "farms.csv".to_owned(), text }
+}
+
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(hash(seed, &["world"], &[]));
@@ -151,6 +179,7 @@ impl World {
             StrategyName::Map,
             StrategyName::Map,
             StrategyName::Each,
+            StrategyName::Query,
             StrategyName::Follow,
             StrategyName::Parallel,
             StrategyName::Sequence,
@@ -171,6 +200,7 @@ impl World {
         let (goal, least_inputs) = match strategy {
             StrategyName::Map => (random.pick(&MAPS).0, 1),
             StrategyName::Each => (random.pick(&EACHES).0, 1),
+            StrategyName::Query => (random.pick(&QUERIES).0, 1),
             StrategyName::Follow => (FOLLOW, 0),
             StrategyName::Parallel => (PARALLEL, 0),
             StrategyName::Sequence => (SEQUENCE, 0),
@@ -193,6 +223,9 @@ impl World {
             let paragraphs = if huge && number == 0 { 140 } else { 2 + random.below(14) };
             let paragraphs = if long || (huge && number == 0) { paragraphs } else { random.below(2) };
             request.inputs.push(farm(number, paragraphs, random));
+        }
+        if strategy == StrategyName::Query {
+            request.inputs = vec![farms(count, random)];
         }
         if strategy == StrategyName::Follow {
             let lists = [("keepers.txt", KEEPERS), ("barns.csv", BARNS)];
