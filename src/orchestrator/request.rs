@@ -27,6 +27,8 @@ pub enum StrategyName {
     Map,
     /// The same work done to each input, then all results put together.
     Each,
+    /// A SELECT over attached tables.
+    Query,
     /// The lines that lead from one file to another, then one answer from these.
     Follow,
     /// Steps, each with the results of the earlier ones.
@@ -51,10 +53,11 @@ pub enum StrategyName {
 
 impl StrategyName {
     /// Every known strategy, including those that can't be run yet.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Direct,
         Self::Map,
         Self::Each,
+        Self::Query,
         Self::Follow,
         Self::Sequence,
         Self::Parallel,
@@ -67,10 +70,11 @@ impl StrategyName {
     ];
 
     /// The strategies that can be run.
-    pub const AVAILABLE: [Self; 9] = [
+    pub const AVAILABLE: [Self; 10] = [
         Self::Direct,
         Self::Map,
         Self::Each,
+        Self::Query,
         Self::Follow,
         Self::Sequence,
         Self::Parallel,
@@ -86,6 +90,7 @@ impl StrategyName {
             Self::Direct => "direct",
             Self::Map => "map",
             Self::Each => "each",
+            Self::Query => "query",
             Self::Follow => "follow",
             Self::Sequence => "sequence",
             Self::Parallel => "parallel",

@@ -9,6 +9,7 @@ mod follow;
 mod free;
 pub(crate) mod map;
 mod parallel;
+mod query;
 mod rounds;
 mod sequence;
 mod vote;
@@ -22,7 +23,7 @@ pub use direct::direct_prompt;
 
 /// Every strategy that can be run.
 #[must_use]
-pub(crate) fn all() -> [Arc<dyn Strategy>; 9] {
+pub(crate) fn all() -> [Arc<dyn Strategy>; 10] {
     [
         Arc::new(ask::Ask),
         Arc::new(direct::Direct),
@@ -31,6 +32,7 @@ pub(crate) fn all() -> [Arc<dyn Strategy>; 9] {
         Arc::new(free::Free),
         Arc::new(map::Map),
         Arc::new(parallel::Parallel),
+        Arc::new(query::Query),
         Arc::new(sequence::Sequence),
         Arc::new(vote::Vote),
     ]
