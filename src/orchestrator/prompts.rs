@@ -33,7 +33,9 @@ templates! {
     FIND_READ = "find.read", 1;
     FIND_WORDINGS = "find.wordings", 1;
     /// Lines of several files, and the question that they answer.
-    FOLLOW_ANSWER = "follow.answer", 1;
+    FOLLOW_ANSWER = "follow.answer", 2;
+    /// The ways through several files, of which one is meant.
+    FOLLOW_CHOOSE = "follow.choose", 1;
     FREE_PLAN = "free.plan", 1;
     /// After tasks of an earlier plan.
     FREE_PLAN_AGAIN = "free.plan-again", 2;
@@ -41,10 +43,12 @@ templates! {
     FREE_STEP = "free.step", 1;
     FREE_WRITE = "free.write", 1;
     FREE_SYNTHESIS = "free.synthesis", 1;
-    MAP_PLAN = "map.plan", 1;
+    MAP_PLAN = "map.plan", 2;
     MAP_READ = "map.read", 1;
     /// For a question whose answer is yes or no.
     MAP_READ_WHETHER = "map.read-whether", 1;
+    /// Several facts of one text.
+    MAP_ROW = "map.row", 1;
     MAP_SYNTHESIS = "map.synthesis", 1;
     PARALLEL_PLAN = "parallel.plan", 1;
     /// What all sections share comes first, so that it is computed once.

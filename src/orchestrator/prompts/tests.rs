@@ -116,7 +116,7 @@ fn named_parts() -> Sample {
 
 /// Lists that lead from one to another.
 fn followed() -> Sample {
-    Sample::new("follow", StrategyName::Follow, "Which key opens the barn of {{Brunn}}?")
+    Sample::new("follow", StrategyName::Follow, "Which key opens the barn of {{Brunn}} today?")
         .with_inputs()
         .in_conversation()
 }
@@ -238,6 +238,16 @@ fn samples() -> Vec<Sample> {
             ..Sample::map("map-parts", "How many sheep are there?", ("number of sheep", "number", &["total"]))
         },
         Sample::map("map-list", "List the animals of each farm.", ("animals of the farm", "list", &["list"])),
+        Sample::new("map-table", StrategyName::Map, "Which farm with at least 15 sheep was founded first?")
+            .plan(json!({
+                "columns": [
+                    {"name": "farm", "kind": "name"}, {"name": "sheep", "kind": "number"},
+                    {"name": "founded", "kind": "date"},
+                ],
+                "only_if": [{"column": "sheep", "is": ">=", "value": 15}],
+                "combine": ["least"], "of": "founded", "limit": null,
+            }))
+            .with_inputs(),
     ]
 }
 
@@ -295,8 +305,12 @@ fn reply(sample: &Sample, call: &Planned) -> String {
             assert!(sample.plan["answer_is"] != "date" || kind["pattern"].is_string());
             json!({"subject": "", "answer": answer}).to_string()
         }
-        Some(fields) if !fields["because"].is_null() => {
-            json!({"because": "the lines", "answer": "Ada Brown's barn B-12 opens with key 9."}).to_string()
+        Some(fields) if !fields["way"].is_null() => {
+            let ada_is_first = asked.find("Ada Brown, barn") < asked.find("Dan Ley, barn");
+            json!({"because": "now", "way": if ada_is_first { "A" } else { "B" }}).to_string()
+        }
+        Some(_) if sample.strategy == StrategyName::Follow => {
+            json!({"answer": "Ada Brown's barn B-12 opens with key 9."}).to_string()
         }
         Some(fields) if !fields["label"].is_null() => json!({"label": "quiet"}).to_string(),
         Some(fields) if !fields["sentence_is"].is_null() => {
@@ -310,6 +324,10 @@ fn reply(sample: &Sample, call: &Planned) -> String {
         Some(_) if asked.starts_with("Parts of a longer text") => json!({"quote": null}).to_string(),
         Some(fields) if !fields["quote"].is_null() => {
             json!({"quote": "Our farm is Brunn", "answer": "Brunn"}).to_string()
+        }
+        Some(_) if asked.contains("fill in these fields") => {
+            let (name, sheep) = if asked.contains("Aldersey") { ("Aldersey", 10) } else { ("Brunn", 20) };
+            json!({"farm": name, "sheep": sheep, "founded": format!("1987-03-{sheep}")}).to_string()
         }
         Some(_) if call.task == "plan2" => sample.plan_again.to_string(),
         Some(_) => sample.plan.to_string(),

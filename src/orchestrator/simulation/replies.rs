@@ -111,12 +111,16 @@ fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
 
 /// A good reply to a prompt of any strategy.
 fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut Random) -> String {
-    let Some(fields) = schema.map(|schema| &schema["properties"]) else {
+    let Some(schema) = schema else {
         return queried(world, prompt).unwrap_or_else(|| text(prompt, random));
     };
+    // The slots of a map are one of two kinds.
+    let fields = &schema.pointer("/anyOf/0").unwrap_or(schema)["properties"];
     let has = |field: &str| fields.get(field).is_some();
-    if has("tasks") {
-        super::graph_plan::plan(schema.unwrap_or(&Value::Null), prompt, random)
+    if prompt.contains("fill in these fields") {
+        row(prompt, fields)
+    } else if has("tasks") {
+        super::graph_plan::plan(schema, prompt, random)
     } else if has("sentence_is") {
         let is = if random.one_in(3) { "the answer" } else { "something similar" };
         json!({"sentence_is": is}).to_string()
@@ -131,10 +135,12 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
     } else if has("quote") {
         let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
         if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }
-    } else if has("because") {
-        let answers = ["The keeper, Ann Shaw, works in barn B-12.", "It is barn B-12.", "Nobody knows."];
-        json!({"because": "the keeper's line", "answer": random.pick(&answers)}).to_string()
-    } else if has("find") || has("work") {
+    } else if has("way") {
+        json!({"because": "the note says so", "way": random.pick(&["A", "B"])}).to_string()
+    } else if prompt.contains("Each names what the next one is about.") {
+        let barn = if prompt.contains("B-12") { "B-12" } else { "B-11" };
+        json!({"answer": format!("The keeper works in barn {barn}.")}).to_string()
+    } else if has("columns") || has("work") {
         world.slots().to_owned()
     } else if has("label") {
         json!({"label": if prompt.contains("keeps 10 sheep") { "small" } else { "large" }}).to_string()
@@ -184,6 +190,24 @@ fn quote(prompt: &str) -> String {
     let wanted = about.iter().find(|(word, _)| prompt.contains(word));
     let sentence = wanted.and_then(|(_, mark)| parts.split(". ").find(|sentence| sentence.contains(mark)));
     json!({"quote": sentence}).to_string()
+}
+
+/// A row of the text of a prompt, with a field for each column of the schema.
+fn row(prompt: &str, fields: &Value) -> String {
+    let text = prompt.split("\"\"\"").nth(1).unwrap_or_default();
+    let word = |mark: &str| text.split_once(mark).and_then(|(_, rest)| rest.split([' ', '.']).next());
+    let cell = |name: &String| {
+        let value = match name.as_str() {
+            "farm" | "about" => word("Farm number ").map(|number| json!(format!("Farm number {number}"))),
+            "sheep" => word("keeps ").and_then(|word| word.parse::<u64>().ok()).map(|number| json!(number)),
+            "founded" => word("founded on ").map(|day| json!(day)),
+            _ => word("owner is ").map(|_| json!("Ada Brown")),
+        };
+        (name.clone(), value.unwrap_or_default())
+    };
+    let cells: serde_json::Map<String, Value> =
+        fields.as_object().into_iter().flatten().map(|(name, _)| cell(name)).collect();
+    Value::Object(cells).to_string()
 }
 
 /// What a good writer makes of a text.

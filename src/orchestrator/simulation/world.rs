@@ -13,7 +13,7 @@ use crate::request::{Budget, Input, RunRequest, StrategyName};
 use crate::strategy::Strategy;
 
 /// Goals of a map, with the slots that a good planner fills in.
-pub(super) const MAPS: [(&str, &str); 6] = [
+pub(super) const MAPS: [(&str, &str); 8] = [
     (
         "Each file is about one farm. List how many sheep each keeps, and the total.",
         r#"{"find":"number of sheep the farm keeps","answer_is":"number","combine":["list","total"]}"#,
@@ -32,11 +32,22 @@ pub(super) const MAPS: [(&str, &str); 6] = [
         "List the animals of each farm.",
         r#"{"find":"animals of the farm","answer_is":"list","combine":["list"]}"#,
     ),
+    (
+        "Make a table of the farms with farm, sheep and owner.",
+        r#"{"columns":[{"name":"farm","kind":"name"},{"name":"sheep","kind":"number"},{"name":"owner","kind":"name"}],
+            "only_if":[],"combine":["list"],"of":null,"limit":null}"#,
+    ),
+    (
+        "Which farm with at least 20 sheep was founded first?",
+        r#"{"columns":[{"name":"farm","kind":"name"},{"name":"sheep","kind":"number"},{"name":"founded","kind":"date"}],
+            "only_if":[{"column":"sheep","is":">=","value":20}],"combine":["least"],"of":"founded","limit":null}"#,
+    ),
 ];
 
 /// A goal of `follow`, and the lists that lead to its answer.
 const FOLLOW: &str = "In which barn does the keeper of Borwick work?";
 const KEEPERS: &str = "Aldersey: Dan Ley\nBorwick: Ann Shaw\nCalder: Tom Ripley\n";
+const NOTE: &str = "Ann Shaw is ill. Dan Ley stands in for her.";
 const BARNS: &str = "keeper,barn\nDan Ley,B-11\nAnn Shaw,B-12\nTom Ripley,B-14\n";
 
 /// Goals of `each`, with the slots that a good planner fills in.
@@ -229,7 +240,8 @@ impl World {
             request.inputs = vec![farms(count, random)];
         }
         if strategy == StrategyName::Follow {
-            let lists = [("keepers.txt", KEEPERS), ("barns.csv", BARNS)];
+            let note = if random.one_in(2) { NOTE } else { "Nothing is new." };
+            let lists = [("keepers.txt", KEEPERS), ("barns.csv", BARNS), ("note.txt", note)];
             request.inputs =
                 lists.map(|(name, text)| Input { name: name.to_owned(), text: text.to_owned() }).into();
         }
