@@ -229,6 +229,16 @@ fn samples() -> Vec<Sample> {
             ..Sample::map("map-parts", "How many sheep are there?", ("number of sheep", "number", &["total"]))
         },
         Sample::map("map-list", "List the animals of each farm.", ("animals of the farm", "list", &["list"])),
+        Sample::new("map-table", StrategyName::Map, "Which farm with at least 15 sheep was founded first?")
+            .plan(json!({
+                "columns": [
+                    {"name": "farm", "kind": "name"}, {"name": "sheep", "kind": "number"},
+                    {"name": "founded", "kind": "date"},
+                ],
+                "only_if": [{"column": "sheep", "is": ">=", "value": 15}],
+                "combine": ["least"], "of": "founded", "limit": null,
+            }))
+            .with_inputs(),
     ]
 }
 
@@ -292,6 +302,10 @@ fn reply(sample: &Sample, call: &Planned) -> String {
         Some(fields) if !fields["label"].is_null() => json!({"label": "quiet"}).to_string(),
         Some(fields) if !fields["quote"].is_null() => {
             json!({"quote": "Our farm is Brunn", "answer": "Brunn"}).to_string()
+        }
+        Some(_) if asked.contains("fill in these fields") => {
+            let (name, sheep) = if asked.contains("Aldersey") { ("Aldersey", 10) } else { ("Brunn", 20) };
+            json!({"farm": name, "sheep": sheep, "founded": format!("1987-03-{sheep}")}).to_string()
         }
         Some(_) if call.task == "plan2" => sample.plan_again.to_string(),
         Some(_) => sample.plan.to_string(),

@@ -111,19 +111,23 @@ fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
 
 /// A good reply to a prompt of any strategy.
 fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut Random) -> String {
-    let Some(fields) = schema.map(|schema| &schema["properties"]) else {
+    let Some(schema) = schema else {
         return queried(world, prompt).unwrap_or_else(|| text(prompt, random));
     };
+    // The slots of a map are one of two kinds.
+    let fields = &schema.pointer("/anyOf/0").unwrap_or(schema)["properties"];
     let has = |field: &str| fields.get(field).is_some();
-    if has("tasks") {
-        super::graph_plan::plan(schema.unwrap_or(&Value::Null), prompt, random)
+    if prompt.contains("fill in these fields") {
+        row(prompt, fields)
+    } else if has("tasks") {
+        super::graph_plan::plan(schema, prompt, random)
     } else if has("quote") {
         let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
         if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }
     } else if has("because") {
         let answers = ["The keeper, Ann Shaw, works in barn B-12.", "It is barn B-12.", "Nobody knows."];
         json!({"because": "the keeper's line", "answer": random.pick(&answers)}).to_string()
-    } else if has("find") || has("work") {
+    } else if has("columns") || has("work") {
         world.slots().to_owned()
     } else if has("label") {
         json!({"label": if prompt.contains("keeps 10 sheep") { "small" } else { "large" }}).to_string()
@@ -164,6 +168,24 @@ fn reading(prompt: &str, answer: &Value) -> String {
     let subject = after("Farm number ")
         .map_or(String::new(), |rest| format!("Farm number {}", rest.split(' ').next().unwrap_or_default()));
     json!({"subject": subject, "answer": found}).to_string()
+}
+
+/// A row of the text of a prompt, with a field for each column of the schema.
+fn row(prompt: &str, fields: &Value) -> String {
+    let text = prompt.split("\"\"\"").nth(1).unwrap_or_default();
+    let word = |mark: &str| text.split_once(mark).and_then(|(_, rest)| rest.split([' ', '.']).next());
+    let cell = |name: &String| {
+        let value = match name.as_str() {
+            "farm" | "about" => word("Farm number ").map(|number| json!(format!("Farm number {number}"))),
+            "sheep" => word("keeps ").and_then(|word| word.parse::<u64>().ok()).map(|number| json!(number)),
+            "founded" => word("founded on ").map(|day| json!(day)),
+            _ => word("owner is ").map(|_| json!("Ada Brown")),
+        };
+        (name.clone(), value.unwrap_or_default())
+    };
+    let cells: serde_json::Map<String, Value> =
+        fields.as_object().into_iter().flatten().map(|(name, _)| cell(name)).collect();
+    Value::Object(cells).to_string()
 }
 
 /// What a good writer makes of a text.

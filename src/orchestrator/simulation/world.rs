@@ -13,7 +13,7 @@ use crate::request::{Budget, Input, RunRequest, StrategyName};
 use crate::strategy::Strategy;
 
 /// Goals of a map, with the slots that a good planner fills in.
-pub(super) const MAPS: [(&str, &str); 6] = [
+pub(super) const MAPS: [(&str, &str); 8] = [
     (
         "Each file is about one farm. List how many sheep each keeps, and the total.",
         r#"{"find":"number of sheep the farm keeps","answer_is":"number","combine":["list","total"]}"#,
@@ -31,6 +31,16 @@ pub(super) const MAPS: [(&str, &str); 6] = [
     (
         "List the animals of each farm.",
         r#"{"find":"animals of the farm","answer_is":"list","combine":["list"]}"#,
+    ),
+    (
+        "Make a table of the farms with farm, sheep and owner.",
+        r#"{"columns":[{"name":"farm","kind":"name"},{"name":"sheep","kind":"number"},{"name":"owner","kind":"name"}],
+            "only_if":[],"combine":["list"],"of":null,"limit":null}"#,
+    ),
+    (
+        "Which farm with at least 20 sheep was founded first?",
+        r#"{"columns":[{"name":"farm","kind":"name"},{"name":"sheep","kind":"number"},{"name":"founded","kind":"date"}],
+            "only_if":[{"column":"sheep","is":">=","value":20}],"combine":["least"],"of":"founded","limit":null}"#,
     ),
 ];
 
