@@ -352,7 +352,8 @@ fn prompts(sample: &Sample) -> Vec<Planned> {
     let mut request = RunRequest::new(sample.goal);
     request.inputs = if sample.inputs { inputs(sample.strategy) } else { Vec::new() };
     if sample.strategy == StrategyName::Query {
-        let text = "farm,owner,sheep,wool_kg\nAldersey,Ada Brown,10,31.5\nBrunn,Ben Oak,20,58\nCorrie,Ada Brown,15,40.5\n";
+        let text = "farm,owner,sheep,wool_kg\nAldersey,Ada Brown,10,31.5\nBrunn,Ben Oak,20,58\n\
+                    Corrie,Ada Brown,15,40.5\n";
         request.inputs = vec![Input { name: "farms.csv".to_owned(), text: text.to_owned() }];
     }
     if sample.conversation {
