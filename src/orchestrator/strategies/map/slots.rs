@@ -4,6 +4,7 @@
 use bandmaster_tools::calculator::Aggregate;
 use serde::{Deserialize, Serialize};
 
+pub(super) use super::table::Combine;
 use super::table::{self, Table};
 use crate::band::Skill;
 use crate::plan::{AnswerIs, Column, Shape, Task};
@@ -13,22 +14,6 @@ use crate::plan::{AnswerIs, Column, Shape, Task};
 const FINDING_TOKENS_MAX: u32 = 160;
 /// The same if the answer is a text or a list. A reading that is cut off is repeated with twice as many.
 const LONG_FINDING_TOKENS_MAX: u32 = 480;
-
-/// How the answers are combined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Combine {
-    List,
-    /// Sum them up in a few sentences.
-    Summary,
-    /// The rows of a table, smallest first.
-    Ascending,
-    /// The rows of a table, largest first.
-    Descending,
-    /// Calculate a figure, such as the total.
-    #[serde(untagged)]
-    Figure(Aggregate),
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]

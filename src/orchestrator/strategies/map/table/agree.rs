@@ -195,7 +195,7 @@ fn settle_order(table: &mut Table, goal: &str) {
             table.of = Some(table.columns[place].name.clone());
             // A planner that lists all where the goal asks for the best forgot it. One that names both means both.
             let forgot = !table.combine.iter().any(is_order);
-            table.combine.retain(|combine| !is_order(combine) && !(forgot && *combine == Combine::List));
+            table.combine.retain(|combine| !(is_order(combine) || (forgot && *combine == Combine::List)));
             table.combine.push(Combine::Figure(aggregate));
         }
         _ => {}

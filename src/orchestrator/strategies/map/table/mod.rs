@@ -23,8 +23,6 @@ pub(super) use cells::{check, prompt, schema, tokens_max};
 pub(super) use conditions::Condition;
 pub(super) use told::end;
 
-use super::slots::Combine;
-
 /// Most columns of a table.
 pub(super) const COLUMNS_MAX: usize = 6;
 
@@ -59,9 +57,25 @@ pub(super) fn plan_schema() -> Value {
             "of": {"anyOf": [text, {"type": "null"}]},
             "limit": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]},
         },
-        "required": ["columns", "only_if", "combine", "of", "limit"],
+        "required": ["columns", "only_if", "combine"],
         "additionalProperties": false,
     })
+}
+
+/// How the answers are combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Combine {
+    List,
+    /// Sum them up in a few sentences.
+    Summary,
+    /// The rows of a table, smallest first.
+    Ascending,
+    /// The rows of a table, largest first.
+    Descending,
+    /// Calculate a figure, such as the total.
+    #[serde(untagged)]
+    Figure(Aggregate),
 }
 
 /// What the planner wants to know of each text, and what is to be done with the rows.
@@ -70,7 +84,7 @@ pub(super) struct Table {
     /// In the order in which the goal names them.
     pub columns: Vec<Column>,
     /// What a row must meet to count.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub only_if: Vec<Condition>,
     /// Has one entry or more.
     pub combine: Vec<Combine>,
