@@ -27,6 +27,8 @@ pub enum StrategyName {
     Map,
     /// The same work done to each input, then all results put together.
     Each,
+    /// What the inputs state, compared with each other.
+    Compare,
     /// Steps, each with the results of the earlier ones.
     Sequence,
     /// Sections written at the same time, then joined.
@@ -49,10 +51,11 @@ pub enum StrategyName {
 
 impl StrategyName {
     /// Every known strategy, including those that can't be run yet.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Direct,
         Self::Map,
         Self::Each,
+        Self::Compare,
         Self::Sequence,
         Self::Parallel,
         Self::WriteTestFix,
@@ -64,10 +67,11 @@ impl StrategyName {
     ];
 
     /// The strategies that can be run.
-    pub const AVAILABLE: [Self; 8] = [
+    pub const AVAILABLE: [Self; 9] = [
         Self::Direct,
         Self::Map,
         Self::Each,
+        Self::Compare,
         Self::Sequence,
         Self::Parallel,
         Self::Vote,
@@ -82,6 +86,7 @@ impl StrategyName {
             Self::Direct => "direct",
             Self::Map => "map",
             Self::Each => "each",
+            Self::Compare => "compare",
             Self::Sequence => "sequence",
             Self::Parallel => "parallel",
             Self::WriteTestFix => "write-test-fix",

@@ -82,10 +82,12 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
     }
     if facts.inputs > 0 {
         return match (facts.inputs, facts.inputs_fit_together) {
-            (_, false) => vec![StrategyName::Map, StrategyName::Each],
+            (1, false) => vec![StrategyName::Map, StrategyName::Each],
+            (_, false) => vec![StrategyName::Map, StrategyName::Each, StrategyName::Compare],
             (1, true) => vec![StrategyName::Direct, StrategyName::Sequence],
             (_, true) => {
-                vec![StrategyName::Direct, StrategyName::Map, StrategyName::Each, StrategyName::Sequence]
+                let [direct, map, each] = [StrategyName::Direct, StrategyName::Map, StrategyName::Each];
+                vec![direct, map, each, StrategyName::Compare, StrategyName::Sequence]
             }
         };
     }
@@ -187,6 +189,8 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f32 {
     match strategy {
         // In a tie, one call is preferred to splitting the goal.
         StrategyName::Direct => 0.03,
+        // "Which file" and "compare" ask for a comparison as often as for one at a time.
+        StrategyName::Compare if facts.speaks_of_each => 0.05,
         StrategyName::Map | StrategyName::Each => {
             let each = if facts.speaks_of_each { 0.05 } else { 0.0 };
             let many = if facts.inputs >= 3 { 0.05 } else { 0.0 };

@@ -30,6 +30,7 @@ fn examples_are_well_formed_and_cover_every_choice() {
         (StrategyName::Direct, true),
         (StrategyName::Map, true),
         (StrategyName::Each, true),
+        (StrategyName::Compare, true),
         (StrategyName::Parallel, false),
         (StrategyName::Ask, false),
     ] {
@@ -41,7 +42,8 @@ fn examples_are_well_formed_and_cover_every_choice() {
 fn facts_gate_what_nearness_may_choose() {
     assert_eq!(possible(&facts(0)), [StrategyName::Direct]);
     assert_eq!(possible(&facts(1)), [StrategyName::Direct, StrategyName::Sequence]);
-    let of_two = [StrategyName::Direct, StrategyName::Map, StrategyName::Each, StrategyName::Sequence];
+    let [direct, map, each] = [StrategyName::Direct, StrategyName::Map, StrategyName::Each];
+    let of_two = [direct, map, each, StrategyName::Compare, StrategyName::Sequence];
     assert_eq!(possible(&facts(2)), of_two);
     assert_eq!(possible(&Facts { numbers: 3, ..facts(0) }), [StrategyName::Direct, StrategyName::Vote]);
     let too_long = Facts { inputs_fit_together: false, ..facts(1) };

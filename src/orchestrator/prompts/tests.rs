@@ -156,6 +156,7 @@ fn samples() -> Vec<Sample> {
         // What looks like a variable of a template is text.
         Sample::new("direct-inputs", Direct, "Explain {{goal}} and {{inputs}}, {name}: {}.").with_inputs(),
         Sample::new("direct-conversation", Direct, "And who else?").with_inputs().in_conversation(),
+        Sample::new("compare", StrategyName::Compare, "Where do the {{farms}} disagree?").with_inputs(),
         Sample::new("vote", Vote, boxes),
         Sample::new("vote-inputs", Vote, boxes).with_inputs().in_conversation(),
         Sample::new("parallel", Parallel, "Describe the life on a farm in sections.").plan(outline.clone()),
@@ -260,6 +261,12 @@ fn reply(sample: &Sample, call: &Planned) -> String {
             };
             assert!(sample.plan["answer_is"] != "date" || kind["pattern"].is_string());
             json!({"subject": "", "answer": answer}).to_string()
+        }
+        Some(fields) if !fields["facts"].is_null() => {
+            json!({"facts": [{"words": "10 sheep", "value": "10", "topic": "number of sheep"}]}).to_string()
+        }
+        Some(fields) if !fields["same_thing"].is_null() => {
+            json!({"about_1": "sheep", "about_2": "sheep", "same_thing": "yes"}).to_string()
         }
         Some(fields) if !fields["label"].is_null() => json!({"label": "quiet"}).to_string(),
         Some(fields) if !fields["quote"].is_null() => {

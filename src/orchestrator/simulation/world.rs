@@ -64,6 +64,7 @@ const EACHES: [(&str, &str); 5] = [
 ];
 
 /// Goals of the other strategies.
+const COMPARE: &str = "Where do the texts on the farms disagree?";
 const SEQUENCE: &str =
     "Find out which farm keeps the most sheep, then say who owns it, and then what it grows.";
 const FREE: &str =
@@ -136,6 +137,7 @@ impl World {
             StrategyName::Map,
             StrategyName::Map,
             StrategyName::Each,
+            StrategyName::Compare,
             StrategyName::Parallel,
             StrategyName::Sequence,
             StrategyName::Vote,
@@ -155,6 +157,7 @@ impl World {
         let (goal, least_inputs) = match strategy {
             StrategyName::Map => (random.pick(&MAPS).0, 1),
             StrategyName::Each => (random.pick(&EACHES).0, 1),
+            StrategyName::Compare => (COMPARE, 1),
             StrategyName::Parallel => (PARALLEL, 0),
             StrategyName::Sequence => (SEQUENCE, 0),
             StrategyName::Free => (FREE, 0),
@@ -171,7 +174,8 @@ impl World {
         // A text of so many paragraphs takes more calls than may run at a time, and seconds to check.
         let huge = strategy == StrategyName::Map && random.one_in(400);
         for number in 0..count {
-            let long = matches!(strategy, StrategyName::Map | StrategyName::Each) && random.one_in(4);
+            let long = matches!(strategy, StrategyName::Map | StrategyName::Each | StrategyName::Compare);
+            let long = long && random.one_in(4);
             let paragraphs = if huge && number == 0 { 140 } else { 2 + random.below(14) };
             let paragraphs = if long || (huge && number == 0) { paragraphs } else { random.below(2) };
             request.inputs.push(farm(number, paragraphs, random));

@@ -35,4 +35,4 @@ pub use grammar::Grammar;
 pub use read::Format;
 pub use schema::{Column, Irregular, Place, Table};
 pub use sql::Limits;
-pub use types::Kind;
+pub use types::{Kind, days_meant};

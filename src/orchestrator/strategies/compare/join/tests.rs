@@ -1,0 +1,77 @@
+use super::super::scan::statements;
+use super::*;
+
+/// The pairs of values that may contradict each other.
+fn check(texts: &[&str], expected: &[(&str, &str)]) {
+    let all: Vec<Statement> =
+        texts.iter().enumerate().flat_map(|(input, text)| statements(input, text)).collect();
+    let shown = |one: usize| &texts[all[one].input][all[one].bytes.clone()];
+    let found: Vec<(&str, &str)> =
+        joined(&all).facts.iter().map(|fact| (shown(fact.pair.0), shown(fact.pair.1))).collect();
+    assert_eq!(found, expected, "{texts:?}");
+}
+
+#[test]
+fn values_of_one_thing_that_differ_are_found_and_others_are_not() {
+    check(&["We have 414 guests on 20 May 2026.", "The 441 guests come on 2026-05-20."], &[("414", "441")]);
+    check(&["We have 414 guests and 26 rooms.", "26 rooms for 414 guests."], &[]);
+    // The 26 rooms have their like in the other text, so that the guests are not compared with them.
+    check(&["26 rooms for guests.", "26 rooms and 12 guests' cars."], &[]);
+    check(
+        &["warranty: 37 months", "| item | is |\n|---|---|\n| warranty | 49 months |"],
+        &[("37 months", "49 months")],
+    );
+    check(&["warranty: 24 months", "warranty: 2 years"], &[]);
+    check(&["hall: B348", "seats in hall C456"], &[("B348", "C456")]);
+    check(&["keep_days = 60", "Backups: keep for 67 days."], &[("60", "67 days")]);
+    check(
+        &["The chair is Greta Farnaby.", "Our chair Leila Zander spoke."],
+        &[("Greta Farnaby", "Leila Zander")],
+    );
+}
+
+#[test]
+fn texts_that_agree_stand_together() {
+    let texts = ["port: 80", "port: 80", "port 81"];
+    let all: Vec<Statement> =
+        texts.iter().enumerate().flat_map(|(input, text)| statements(input, text)).collect();
+    assert_eq!(joined(&all).facts[0].sides, [vec![0, 1], vec![2]]);
+}
+
+#[test]
+#[ignore]
+fn report() {
+    let path = std::env::var("SUITE").unwrap();
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        let item: serde_json::Value = serde_json::from_str(line).unwrap();
+        if let Some(k) = item["kind"].as_str()
+            && k != "compare"
+            && k != "contradiction"
+        {
+            continue;
+        }
+        println!("=== {} {}", item["id"], item["expected"]);
+        let texts: Vec<(&str, &str)> = item["files"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(n, t)| (n.as_str(), t.as_str().unwrap()))
+            .collect();
+        let all: Vec<Statement> =
+            texts.iter().enumerate().flat_map(|(input, (_, text))| statements(input, text)).collect();
+        let found = joined(&all);
+        println!("{} statements {} agree", all.len(), found.agreeing);
+        for f in &found.facts {
+            println!("  {} {:?}", if f.is_sure { "SURE" } else { "perhaps" }, f.sides);
+            for s in [f.pair.0, f.pair.1] {
+                println!(
+                    "      {}: {:?} in {:?} label {:?}",
+                    texts[all[s].input].0,
+                    &texts[all[s].input].1[all[s].bytes.clone()],
+                    &texts[all[s].input].1[all[s].quote.clone()],
+                    all[s].label
+                );
+            }
+        }
+    }
+}
