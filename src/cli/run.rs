@@ -350,7 +350,7 @@ mod tests {
                            "speaks_of_each": false});
         let why = json!({"facts": facts, "nearest": [], "because": "one call"});
         serde_json::from_value(json!({"id": "r1", "status": "completed", "answer": "a", "strategy": "direct",
-            "strategy_why": why, "tasks": [], "planner_tasks": [], "usage": usage, "missing": []}))
+            "strategy_why": why, "tasks": [], "planner_tasks": [], "usage": usage, "missing": [], "unchecked": []}))
         .unwrap()
     }
 

@@ -266,6 +266,9 @@ fn show_run(run: &RunState, json: bool) -> Result<ExitCode, CliError> {
     for missing in &run.missing {
         line("missing", missing);
     }
+    for unchecked in &run.unchecked {
+        line("unchecked", unchecked);
+    }
     for Label { mode, task, why } in &labels {
         line("label", &format!("{} in {task}: {why}", mode.name()));
     }

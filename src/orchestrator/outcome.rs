@@ -18,7 +18,7 @@ pub enum Status {
     /// Needs an answer from the user.
     RequiresAction,
     Completed,
-    /// Partly done. The answer says what is missing.
+    /// Partly done, and the answer says what is missing; or a part of the answer was checked by nothing.
     Incomplete,
     /// There is no result.
     Failed,
@@ -158,6 +158,10 @@ pub struct Outcome {
     /// What the answer lacks, one clause each.
     #[serde(default)]
     pub missing: Vec<String>,
+    /// The parts of the answer that no rule, quote, query, test or agreement has checked, one clause each. While there
+    /// are any, the run is not `completed`.
+    #[serde(default)]
+    pub unchecked: Vec<String>,
     /// Problems that did not affect the answer, such as a record that could not be written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -171,6 +175,13 @@ impl Outcome {
     pub fn required_action(&self) -> Option<RequiredAction> {
         let waits = self.status == Status::RequiresAction;
         waits.then(|| self.required_action.clone().unwrap_or_else(|| RequiredAction::ask(&self.answer)))
+    }
+
+    /// Whether the answer has all that was asked for, checked or not.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let is_only_unchecked = self.missing.is_empty() && !self.unchecked.is_empty();
+        self.status == Status::Completed || (self.status == Status::Incomplete && is_only_unchecked)
     }
 
     /// Exit status of `bandmaster run`.
@@ -197,6 +208,9 @@ impl Outcome {
         }
         for missing in &self.missing {
             let _ = writeln!(out, "  missing: {missing}");
+        }
+        for unchecked in &self.unchecked {
+            let _ = writeln!(out, "  unchecked: {unchecked}");
         }
         for warning in &self.warnings {
             let _ = writeln!(out, "  warning: {warning}");

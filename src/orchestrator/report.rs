@@ -48,7 +48,7 @@ fn conclude_with(state: &RunState, mut ended: Ended, unfinished: bool, wall_ms: 
         (None, Some(Stopped { reason: StopReason::Interrupted, .. })) => Status::Cancelled,
         (None, Some(_)) => Status::Incomplete,
         (None, None) if ended.error.is_some() || ended.answer.trim().is_empty() => Status::Failed,
-        (None, None) if ended.failed_tasks > 0 => Status::Incomplete,
+        (None, None) if ended.failed_tasks > 0 || !ended.unchecked.is_empty() => Status::Incomplete,
         (None, None) => Status::Completed,
     };
     if status == Status::Failed && ended.error.is_none() {
@@ -68,6 +68,7 @@ fn conclude_with(state: &RunState, mut ended: Ended, unfinished: bool, wall_ms: 
         planner_tasks: state.planner_tasks().map(report).collect(),
         usage: usage(state.calls(), wall_ms),
         missing: ended.missing,
+        unchecked: ended.unchecked,
         warnings: Vec::new(),
         error: ended.error,
     }

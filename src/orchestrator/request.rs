@@ -29,6 +29,8 @@ pub enum StrategyName {
     Each,
     /// What the inputs state, compared with each other.
     Compare,
+    /// The lines that lead from one file to another, then one answer from these.
+    Follow,
     /// Steps, each with the results of the earlier ones.
     Sequence,
     /// Sections written at the same time, then joined.
@@ -51,11 +53,12 @@ pub enum StrategyName {
 
 impl StrategyName {
     /// Every known strategy, including those that can't be run yet.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Direct,
         Self::Map,
         Self::Each,
         Self::Compare,
+        Self::Follow,
         Self::Sequence,
         Self::Parallel,
         Self::WriteTestFix,
@@ -67,11 +70,12 @@ impl StrategyName {
     ];
 
     /// The strategies that can be run.
-    pub const AVAILABLE: [Self; 9] = [
+    pub const AVAILABLE: [Self; 10] = [
         Self::Direct,
         Self::Map,
         Self::Each,
         Self::Compare,
+        Self::Follow,
         Self::Sequence,
         Self::Parallel,
         Self::Vote,
@@ -87,6 +91,7 @@ impl StrategyName {
             Self::Map => "map",
             Self::Each => "each",
             Self::Compare => "compare",
+            Self::Follow => "follow",
             Self::Sequence => "sequence",
             Self::Parallel => "parallel",
             Self::WriteTestFix => "write-test-fix",

@@ -210,12 +210,15 @@ fn state_of(run: &RecordedRun) -> RunState {
 /// When the run is in progress, is completed, waits for an answer, or can't be read.
 pub fn resume(journal: &Journal, id: &str) -> Result<RunStart, StartError> {
     let run = journal.recorded(id)?;
-    let status = state_of(&run).status;
+    let state = state_of(&run);
+    let status = state.status;
     let id = id.to_owned();
+    if state.outcome.as_ref().is_some_and(|outcome| outcome.is_whole()) {
+        return Err(StartError::Ended { id, status: status.name() });
+    }
     match status {
         Status::InProgress => Err(StartError::InProgress { id }),
         Status::RequiresAction => Err(StartError::NeedsAnswer { id }),
-        Status::Completed => Err(StartError::Ended { id, status: status.name() }),
         _ => from_record(journal, &run, StartKind::Resumed),
     }
 }

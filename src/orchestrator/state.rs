@@ -45,6 +45,8 @@ pub struct RunState {
     pub answer: String,
     /// What the answer lacks.
     pub missing: Vec<String>,
+    /// The parts of the answer that nothing has checked.
+    pub unchecked: Vec<String>,
     /// What the user has to do, while the run is parked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub required_action: Option<RequiredAction>,
@@ -331,6 +333,7 @@ impl RunState {
             strategy_why: None,
             answer: String::new(),
             missing: Vec::new(),
+            unchecked: Vec::new(),
             inputs: Vec::new(),
             plan: None,
             tasks: Vec::new(),
@@ -440,6 +443,7 @@ impl RunState {
                 self.answer.clone_from(&outcome.answer);
                 self.usage = Some(outcome.usage);
                 self.missing.clone_from(&outcome.missing);
+                self.unchecked.clone_from(&outcome.unchecked);
                 self.required_action = outcome.required_action();
                 self.outcome = Some(outcome.clone());
             }

@@ -114,6 +114,8 @@ pub struct Ended {
     pub answer: String,
     /// What the answer lacks.
     pub missing: Vec<String>,
+    /// The parts of the answer that no rule, quote, query, test or agreement has checked, one clause each.
+    pub unchecked: Vec<String>,
     /// Number of tasks that failed or gave only a part of their result. Above 0 the run is incomplete.
     pub failed_tasks: usize,
     /// The status, if it does not follow from the other fields.

@@ -181,12 +181,13 @@ impl RunStream {
             self.events.close();
             return Update::Failed(error);
         }
+        let whole = outcome.status != Status::Incomplete || outcome.is_whole();
         let (answer, cut) = match limit {
             Some((planner, tokens)) => shorten(&outcome.answer, &**planner, *tokens as usize),
             None => (outcome.answer, false),
         };
         let cut = cut || limit.is_some_and(|(_, tokens)| self.deltas >= *tokens);
-        let finish = if cut || outcome.status == Status::Incomplete { Finish::Length } else { Finish::Stop };
+        let finish = if cut || !whole { Finish::Length } else { Finish::Stop };
         // A streamed draft that was rejected later can't be taken back; the final answer follows it in full.
         let rest = match answer.trim().strip_prefix(self.streamed.trim()) {
             Some(rest) if self.streamed.is_empty() => rest.to_owned(),

@@ -3,5 +3,6 @@
 #![warn(unreachable_pub)]
 
 pub mod calculator;
+pub mod links;
 pub mod retrieval;
 pub mod tables;

@@ -155,7 +155,11 @@ fn a_direct_goal_is_one_call_with_the_goal_as_it_was_typed() {
         &[scripted("small", |_, _| Act::Panic)],
         &RunRequest::new("What is the capital of France?"),
     );
-    assert_eq!((ran.outcome.status, ran.outcome.answer.as_str()), (Status::Completed, "It is Paris."));
+    assert_eq!((ran.outcome.status, ran.outcome.answer.as_str()), (Status::Incomplete, "It is Paris."));
+    // Nothing is missing, but nobody has checked it.
+    assert_eq!(ran.outcome.unchecked, ["the answer, which is the reply of a single call"]);
+    assert!(ran.outcome.is_whole() && ran.outcome.missing.is_empty() && ran.outcome.exit_code() == 3);
+    assert!(ran.outcome.report().contains("unchecked: the answer"), "{}", ran.outcome.report());
     assert_eq!((ran.outcome.tasks.len(), ran.outcome.planner_tasks.len()), (1, 0));
     let seen = planner.seen.lock().unwrap();
     assert_eq!(

@@ -1,10 +1,11 @@
 //! What can be counted about a goal and its inputs, without any model.
 
 use bandmaster_tools::calculator::{arithmetic, evaluate};
+use bandmaster_tools::links::follow;
 
 use super::super::band::{Message, Role};
 use super::super::blocking::Counts;
-use super::super::request::RunRequest;
+use super::super::request::{Input, RunRequest};
 use super::why::{Attachment, Facts};
 
 /// Tokens that a direct call keeps free for the chat template and the answer.
@@ -154,6 +155,7 @@ pub(super) fn gather(request: &RunRequest, counts: &Counts, context_tokens: usiz
         conversation_tokens,
         conversation_has_it: has_it(conversation, speaks_of_attachment),
         inputs_fit_together: needed <= context_tokens,
+        inputs_lead_on: lead_on(goal, inputs),
         speaks_of_attachment,
         named_aspects: named_aspects(goal),
         speaks_of_parts: speaks_of_parts(goal),
@@ -161,6 +163,14 @@ pub(super) fn gather(request: &RunRequest, counts: &Counts, context_tokens: usiz
         arithmetic: arithmetic(goal).filter(|expression| inputs.is_empty() && evaluate(expression).is_ok()),
         speaks_of_each: words(&unquoted(goal)).iter().any(|word| DISTRIBUTIVE.contains(&word.as_str())),
     }
+}
+
+/// Whether the goal leads from one input to another. Long inputs are searched instead.
+fn lead_on(goal: &str, inputs: &[Input]) -> bool {
+    const BYTES_MAX: usize = 1 << 20;
+    let bytes: usize = inputs.iter().map(|input| input.text.len()).sum();
+    let files: Vec<(&str, &str)> = inputs.iter().map(|input| (input.name.as_str(), &*input.text)).collect();
+    inputs.len() > 1 && bytes <= BYTES_MAX && follow(goal, &files).is_some()
 }
 
 /// Whether the conversation may contain the text that the goal refers to. "The text" may be any message. What was

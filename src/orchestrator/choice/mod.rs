@@ -81,7 +81,7 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
         return vec![StrategyName::Direct];
     }
     if facts.inputs > 0 {
-        return match (facts.inputs, facts.inputs_fit_together) {
+        let mut possible = match (facts.inputs, facts.inputs_fit_together) {
             (1, false) => vec![StrategyName::Map, StrategyName::Each],
             (_, false) => vec![StrategyName::Map, StrategyName::Each, StrategyName::Compare],
             (1, true) => vec![StrategyName::Direct, StrategyName::Sequence],
@@ -90,6 +90,10 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
                 vec![direct, map, each, StrategyName::Compare, StrategyName::Sequence]
             }
         };
+        if facts.inputs_lead_on {
+            possible.push(StrategyName::Follow);
+        }
+        return possible;
     }
     match facts.speaks_of_attachment {
         // The conversation has the text.
@@ -124,6 +128,7 @@ fn without_embedder(facts: &Facts, possible: &[StrategyName]) -> StrategyName {
     let parallel =
         possible.contains(&StrategyName::Parallel) && facts.speaks_of_parts && facts.named_aspects.len() >= 2;
     match (map, parallel) {
+        _ if possible.contains(&StrategyName::Follow) => StrategyName::Follow,
         _ if !facts.inputs_fit_together => StrategyName::Map,
         (true, _) => StrategyName::Map,
         (_, true) => StrategyName::Parallel,
@@ -187,6 +192,8 @@ fn by_nearness(facts: &Facts, possible: &[StrategyName], mut nearest: Vec<Neares
 /// What the facts add to the cosine similarity: enough to decide a close call, not to overturn a clear one.
 fn leaning(strategy: StrategyName, facts: &Facts) -> f32 {
     match strategy {
+        // Files rarely lead from one to another by chance.
+        StrategyName::Follow => 0.15,
         // In a tie, one call is preferred to splitting the goal.
         StrategyName::Direct => 0.03,
         // "Which file" and "compare" ask for a comparison as often as for one at a time.

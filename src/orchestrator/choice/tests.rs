@@ -9,6 +9,7 @@ fn facts(inputs: usize) -> Facts {
         conversation_tokens: 0,
         conversation_has_it: false,
         inputs_fit_together: true,
+        inputs_lead_on: false,
         speaks_of_attachment: Attachment::No,
         named_aspects: Vec::new(),
         speaks_of_parts: false,
@@ -31,6 +32,7 @@ fn examples_are_well_formed_and_cover_every_choice() {
         (StrategyName::Map, true),
         (StrategyName::Each, true),
         (StrategyName::Compare, true),
+        (StrategyName::Follow, true),
         (StrategyName::Parallel, false),
         (StrategyName::Ask, false),
     ] {
@@ -45,6 +47,9 @@ fn facts_gate_what_nearness_may_choose() {
     let [direct, map, each] = [StrategyName::Direct, StrategyName::Map, StrategyName::Each];
     let of_two = [direct, map, each, StrategyName::Compare, StrategyName::Sequence];
     assert_eq!(possible(&facts(2)), of_two);
+    let lead_on = Facts { inputs_lead_on: true, ..facts(2) };
+    assert_eq!(possible(&lead_on), [&of_two[..], &[StrategyName::Follow]].concat());
+    assert_eq!(without_embedder(&lead_on, &possible(&lead_on)), StrategyName::Follow);
     assert_eq!(possible(&Facts { numbers: 3, ..facts(0) }), [StrategyName::Direct, StrategyName::Vote]);
     let too_long = Facts { inputs_fit_together: false, ..facts(1) };
     assert_eq!(possible(&too_long), [StrategyName::Map, StrategyName::Each]);

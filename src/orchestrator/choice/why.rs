@@ -30,6 +30,9 @@ pub struct Facts {
     pub conversation_has_it: bool,
     /// Whether the planner can read all inputs and the conversation in one call.
     pub inputs_fit_together: bool,
+    /// Whether the goal leads from one input to another by what their lines name, with few lines in each.
+    #[serde(default)]
+    pub inputs_lead_on: bool,
     /// Whether the goal refers to something attached or sent.
     pub speaks_of_attachment: Attachment,
     /// The parts the goal names, such as headings of sections.

@@ -13,7 +13,7 @@ use crate::band::{Finish, Message, Role, Skill};
 use crate::choice::why::{Facts, StrategyWhy};
 use crate::event::{CallEnd, EventKind, Split};
 use crate::goal::{BandInfo, Goal, PLANNER, RULE, WorkerInfo};
-use crate::outcome::{Status, TokenUsage};
+use crate::outcome::TokenUsage;
 use crate::request::{Input, RunRequest, StrategyName};
 use crate::state::RunState;
 use crate::template::Template;
@@ -112,6 +112,13 @@ fn named_parts() -> Sample {
         },
         ..Sample::new("parallel-named", StrategyName::Parallel, "Write a section on each of: sheep, wool.")
     }
+}
+
+/// Lists that lead from one to another.
+fn followed() -> Sample {
+    Sample::new("follow", StrategyName::Follow, "Which key opens the barn of {{Brunn}}?")
+        .with_inputs()
+        .in_conversation()
 }
 
 /// The same work done to each input.
@@ -216,7 +223,15 @@ fn samples() -> Vec<Sample> {
     ]
 }
 
-fn inputs() -> Vec<Input> {
+fn inputs(strategy: StrategyName) -> Vec<Input> {
+    if strategy == StrategyName::Follow {
+        let input = |name: &str, text: &str| Input { name: name.to_owned(), text: text.to_owned() };
+        return vec![
+            input("note.txt", "Brunn is Ada Brown's farm now; before {{goal}}, Dan Ley had it.\n"),
+            input("barns.csv", "keeper,barn\nDan Ley,B-11\nAda Brown,B-12\nTom Ripley,B-14\n"),
+            input("keys.txt", "B-11: key 7\nB-12: key 9\nB-14: key 31\n"),
+        ];
+    }
     let farm = |name: &str, sheep: u32| {
         let text = format!(
             "\n{name} lies by the river. It keeps {sheep} sheep. Its owner is Ada Brown.\n\nThe farm was founded on \
@@ -268,6 +283,9 @@ fn reply(sample: &Sample, call: &Planned) -> String {
         Some(fields) if !fields["same_thing"].is_null() => {
             json!({"about_1": "sheep", "about_2": "sheep", "same_thing": "yes"}).to_string()
         }
+        Some(fields) if !fields["because"].is_null() => {
+            json!({"because": "the lines", "answer": "Ada Brown's barn B-12 opens with key 9."}).to_string()
+        }
         Some(fields) if !fields["label"].is_null() => json!({"label": "quiet"}).to_string(),
         Some(fields) if !fields["quote"].is_null() => {
             json!({"quote": "Our farm is Brunn", "answer": "Brunn"}).to_string()
@@ -291,7 +309,7 @@ fn reply(sample: &Sample, call: &Planned) -> String {
 /// Every prompt of the run that works on a sample, in the order in which they are needed.
 fn prompts(sample: &Sample) -> Vec<Planned> {
     let mut request = RunRequest::new(sample.goal);
-    request.inputs = if sample.inputs { inputs() } else { Vec::new() };
+    request.inputs = if sample.inputs { inputs(sample.strategy) } else { Vec::new() };
     if sample.conversation {
         request.conversation = vec![
             Message::new(Role::System, "Be brief."),
@@ -309,7 +327,7 @@ fn prompts(sample: &Sample) -> Vec<Planned> {
         match core.advance(0).1 {
             Waits::Over => {
                 let outcome = core.state.outcome.as_ref().expect("the run has ended");
-                assert_eq!(outcome.status, Status::Completed, "{}: {outcome:#?}", sample.name);
+                assert!(outcome.is_whole(), "{}: {outcome:#?}", sample.name);
                 return prompts;
             }
             Waits::ForSplits(asked) => {
@@ -410,6 +428,7 @@ fn a_prompt_that_changes_gets_a_new_version() {
     let samples: Vec<(Sample, Vec<Planned>)> = samples()
         .into_iter()
         .chain(eaches())
+        .chain([followed()])
         .map(|sample| {
             let prompts = prompts(&sample);
             (sample, prompts)

@@ -474,6 +474,10 @@ impl Audit {
         let ends = [Status::Completed, Status::Incomplete, Status::Failed, Status::Cancelled];
         assert!(parked || ends.contains(&outcome.status), "the run ends as {}", outcome.status);
         assert!(outcome.status != Status::Failed || outcome.error.is_some(), "a run that failed says why");
+        assert!(
+            outcome.status != Status::Completed || outcome.unchecked.is_empty(),
+            "unchecked, but completed"
+        );
         assert!(outcome.status != Status::Completed || !outcome.answer.trim().is_empty(), "an empty answer");
         let reports = outcome.tasks.iter().chain(&outcome.planner_tasks);
         let mut reported = 0;

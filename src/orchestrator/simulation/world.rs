@@ -34,6 +34,11 @@ pub(super) const MAPS: [(&str, &str); 6] = [
     ),
 ];
 
+/// A goal of `follow`, and the lists that lead to its answer.
+const FOLLOW: &str = "In which barn does the keeper of Borwick work?";
+const KEEPERS: &str = "Aldersey: Dan Ley\nBorwick: Ann Shaw\nCalder: Tom Ripley\n";
+const BARNS: &str = "keeper,barn\nDan Ley,B-11\nAnn Shaw,B-12\nTom Ripley,B-14\n";
+
 /// Goals of `each`, with the slots that a good planner fills in.
 const EACHES: [(&str, &str); 5] = [
     (
@@ -138,6 +143,7 @@ impl World {
             StrategyName::Map,
             StrategyName::Each,
             StrategyName::Compare,
+            StrategyName::Follow,
             StrategyName::Parallel,
             StrategyName::Sequence,
             StrategyName::Vote,
@@ -158,6 +164,7 @@ impl World {
             StrategyName::Map => (random.pick(&MAPS).0, 1),
             StrategyName::Each => (random.pick(&EACHES).0, 1),
             StrategyName::Compare => (COMPARE, 1),
+            StrategyName::Follow => (FOLLOW, 0),
             StrategyName::Parallel => (PARALLEL, 0),
             StrategyName::Sequence => (SEQUENCE, 0),
             StrategyName::Free => (FREE, 0),
@@ -168,6 +175,7 @@ impl World {
         let mut request = RunRequest::new(goal);
         let count = match strategy {
             StrategyName::Free => random.below(5),
+            StrategyName::Follow => 0,
             _ if least_inputs > 0 => least_inputs + random.below(6),
             _ => random.below(2),
         };
@@ -179,6 +187,11 @@ impl World {
             let paragraphs = if huge && number == 0 { 140 } else { 2 + random.below(14) };
             let paragraphs = if long || (huge && number == 0) { paragraphs } else { random.below(2) };
             request.inputs.push(farm(number, paragraphs, random));
+        }
+        if strategy == StrategyName::Follow {
+            let lists = [("keepers.txt", KEEPERS), ("barns.csv", BARNS)];
+            request.inputs =
+                lists.map(|(name, text)| Input { name: name.to_owned(), text: text.to_owned() }).into();
         }
         request.seed = random.pick(&[0, 7, u64::MAX, random.clone().number()]);
         request.strategy = (strategy != StrategyName::Other).then_some(strategy);

@@ -37,6 +37,7 @@ impl RunState {
         self.status = Status::InProgress;
         self.answer.clear();
         self.missing.clear();
+        self.unchecked.clear();
         self.required_action = None;
         (self.outcome, self.usage, self.lost_outcome) = (None, None, false);
         if had_ended {

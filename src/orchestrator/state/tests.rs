@@ -332,8 +332,8 @@ fn a_state_is_shown_with_plain_names() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
     assert_eq!(
         keys(&run),
-        "id created_ms goal status strategy strategy_why answer missing inputs plan tasks usage damaged wall_ms \
-last_seq"
+        "id created_ms goal status strategy strategy_why answer missing unchecked inputs plan tasks usage damaged \
+wall_ms last_seq"
     );
     assert_eq!(keys(&run["tasks"][0]), "id status worker model output attempts started_ms finished_ms");
     assert_eq!(

@@ -66,6 +66,9 @@ fn prompt(goal: &str, inputs: &[Input], conversation: &[Message]) -> Prompt {
 
 fn answer(task: &TaskState) -> Ended {
     let mut ended = Ended { answer: task.output.trim().to_owned(), ..Ended::default() };
+    if task.task.job == Job::Answer && !ended.answer.is_empty() {
+        ended.unchecked.push("the answer, which is the reply of a single call".to_owned());
+    }
     if let Some(error) = &task.error {
         let last = task.attempts.last().and_then(|attempt| attempt.failure.as_ref());
         if ended.answer.is_empty() && last.is_some_and(|failure| failure.class == FailureClass::Resource) {

@@ -6,6 +6,7 @@ mod compare;
 mod direct;
 mod dropped;
 mod each;
+mod follow;
 mod free;
 pub(crate) mod map;
 mod parallel;
@@ -22,12 +23,13 @@ pub use direct::direct_prompt;
 
 /// Every strategy that can be run.
 #[must_use]
-pub(crate) fn all() -> [Arc<dyn Strategy>; 9] {
+pub(crate) fn all() -> [Arc<dyn Strategy>; 10] {
     [
         Arc::new(ask::Ask),
         Arc::new(compare::Compare),
         Arc::new(direct::Direct),
         Arc::new(each::Each),
+        Arc::new(follow::Follow),
         Arc::new(free::Free),
         Arc::new(map::Map),
         Arc::new(parallel::Parallel),

@@ -182,6 +182,7 @@ fn end(done: &[&TaskState], results: String, answer: Option<&TaskState>) -> Ende
     if !results.is_empty() {
         let answer = answer.and_then(TaskState::accepted).map_or(results, str::to_owned);
         ended.answer = with_missing(answer, &ended.missing);
+        ended.unchecked.push("what the steps found, each of which is the reply of a single call".to_owned());
     }
     ended
 }

@@ -14,6 +14,8 @@ use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 
 /// Number of ballots. Odd, so that two answers cannot tie.
 const BALLOTS: usize = 5;
+/// From so many ballots on, their agreement counts as a check of the answer.
+const CHECKED_VOTES: usize = 4;
 const BALLOT_TOKENS_MAX: u32 = 512;
 /// Comes before the answer in a ballot. Compared in lower case.
 const MARK: &str = "answer:";
@@ -71,6 +73,12 @@ fn ballot(goal: &Goal, number: usize) -> Task {
 fn count(ballots: &[&TaskState]) -> Ended {
     let mut ended = Ended::default();
     if let Some(elected) = elect(ballots) {
+        if elected.votes < CHECKED_VOTES {
+            ended.unchecked.push(format!(
+                "the answer, on which {} of {BALLOTS} ballots agree; {CHECKED_VOTES} would be enough",
+                elected.votes
+            ));
+        }
         if 2 * elected.votes <= elected.cast {
             ended.failed_tasks = 1;
             ended.missing.push(format!(

@@ -33,6 +33,7 @@ pub use database::{SourcedRow, Tables};
 pub use error::TableError;
 pub use grammar::Grammar;
 pub use read::Format;
+pub(crate) use read::sheet_rows;
 pub use schema::{Column, Irregular, Place, Table};
 pub use sql::Limits;
 pub use types::{Kind, days_meant};

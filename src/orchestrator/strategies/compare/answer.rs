@@ -15,13 +15,10 @@ pub(super) fn ended(goal: &Goal, state: &RunState, statements: &[Statement], joi
     let of =
         |wanted: Judgement| judged.iter().filter(move |(_, judged)| *judged == wanted).map(|(fact, _)| *fact);
     let contradictions: Vec<&Fact> = of(Judgement::Same).collect();
-    let mut missing = unread(goal, state);
+    let missing = unread(goal, state);
     // Where there are contradictions, those that not even the words show are left out.
     let doubtful = of(Judgement::Undecided).filter(|fact| fact.is_sure || contradictions.is_empty());
-    for fact in doubtful.take(FACTS_MAX) {
-        let both = both(goal, statements, fact);
-        missing.push(format!("it is not clear whether these speak of the same thing: {both}"));
-    }
+    let doubtful: Vec<String> = doubtful.take(FACTS_MAX).map(|fact| both(goal, statements, fact)).collect();
     let mut answer = match &contradictions[..] {
         [] => format!(
             "No contradiction was found among {} statements of {} texts",
@@ -43,8 +40,16 @@ pub(super) fn ended(goal: &Goal, state: &RunState, statements: &[Statement], joi
         ),
     };
     answer.push_str(&rest);
+    if !doubtful.is_empty() {
+        answer.push_str("\n\nIt is not clear whether these speak of the same thing:");
+    }
+    for both in &doubtful {
+        answer.push_str(&format!("\n- {both}"));
+    }
+    let unchecked =
+        doubtful.iter().map(|both| format!("whether these speak of the same thing: {both}")).collect();
     let failed_tasks = missing.len();
-    Ended { answer: with_missing(answer, &missing), missing, failed_tasks, ..Ended::default() }
+    Ended { answer: with_missing(answer, &missing), missing, unchecked, failed_tasks, ..Ended::default() }
 }
 
 /// A contradiction: what it is about, and each value with its places.

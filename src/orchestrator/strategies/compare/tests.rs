@@ -97,14 +97,14 @@ fn statements_of_different_times_are_no_contradiction_and_a_doubt_is_told() {
         same(if asked == 1 { "yes" } else { "no" })
     });
     assert_eq!(outcome.status, Status::Incomplete, "{outcome:#?}");
-    assert!(outcome.missing[0].contains("says 400"), "{:?}", outcome.missing);
+    assert!(outcome.unchecked[0].contains("says 400"), "{:?}", outcome.unchecked);
 }
 
 #[test]
 fn a_planner_that_sees_two_things_leaves_the_contradiction_unchecked() {
     let (outcome, _) = work(&[LEAFLET, REPORT], |_, _| same("no"));
     assert_eq!(outcome.status, Status::Incomplete, "{outcome:#?}");
-    assert!(outcome.missing[0].contains("leaflet.md:3 says 38 euros"), "{:?}", outcome.missing);
+    assert!(outcome.unchecked[0].contains("leaflet.md:3 says 38 euros"), "{:?}", outcome.unchecked);
 }
 
 #[test]

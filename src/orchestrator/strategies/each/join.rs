@@ -2,7 +2,7 @@
 //! must hold every result.
 
 use super::fill::planned;
-use super::slots::{Slots, Together};
+use super::slots::{Slots, Together, Work};
 use super::tasks::{doubt, fold_failed, results};
 use crate::band::Reply;
 use crate::checks::{check_whole, numbers_in};
@@ -124,7 +124,13 @@ pub(super) fn ended(goal: &Goal, state: &RunState, slots: &Slots) -> Ended {
         false => (missing.len(), None),
     };
     let answer = if done.is_empty() { String::new() } else { with_missing(answer, &missing) };
-    Ended { answer, missing, failed_tasks, error, ..Ended::default() }
+    let unchecked = (!done.is_empty()).then(|| unchecked(slots)).flatten().into_iter().collect();
+    Ended { answer, missing, failed_tasks, unchecked, error, ..Ended::default() }
+}
+
+/// What of the work no rule can check.
+fn unchecked(slots: &Slots) -> Option<String> {
+    (slots.work == Work::Other).then(|| "whether each result is what the goal asks for".to_owned())
 }
 
 fn under_names(done: &[(&str, String)]) -> String {

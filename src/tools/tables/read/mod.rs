@@ -83,6 +83,8 @@ const TEXT_BYTES_MAX: usize = 256 << 20;
 const CONTENT_ONLY: f32 = 0.8;
 /// Share of lines that must have the form of a format that the name doesn't suggest.
 const SHARE_MIN: f32 = 0.9;
+/// Of ten lines of a text that is mostly tables, so many are rows.
+const TABLE_LINES_OF_TEN: usize = 6;
 
 impl Sheet {
     /// Calls `take` for every row and every irregular line, in the order of the text.
@@ -125,6 +127,28 @@ pub(super) fn sheets(file: &str, text: &str) -> Result<Vec<Sheet>, TableError> {
         return none("its lines are neither delimited values, JSON, a Markdown table, nor a regular log");
     }
     Ok(found)
+}
+
+/// Every row of the tables of a text: its line, and its cells with the names of their columns. Empty if the text is not
+/// mostly tables.
+pub(crate) fn sheet_rows(file: &str, text: &str) -> Vec<(usize, Vec<(String, String)>)> {
+    let mut found = Vec::new();
+    for sheet in sheets(file, text).unwrap_or_default() {
+        let name = |column: usize| match &sheet.header {
+            Some(names) => names.get(column).cloned().unwrap_or_default(),
+            None => format!("column {}", column + 1),
+        };
+        sheet.visit(text, &mut |item| {
+            if let Item::Row { line, cells } = item {
+                let cells = cells.iter().enumerate();
+                let cells = cells.map(|(column, cell)| (name(column), cell.trim().to_owned())).collect();
+                found.push((line, cells));
+            }
+        });
+    }
+    let is_json = text.trim_start().starts_with(['{', '[']);
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+    if is_json || 10 * found.len() >= TABLE_LINES_OF_TEN * lines { found } else { Vec::new() }
 }
 
 fn by_format(file: &str, text: &str) -> Result<Vec<Sheet>, TableError> {

@@ -1,0 +1,78 @@
+use super::*;
+
+/// `file:line` of each record of the trail, step by step.
+fn trail(goal: &str, files: &[(&str, &str)]) -> Option<Vec<String>> {
+    let trail = follow(goal, files)?;
+    Some(trail.links.iter().map(|link| format!("{}:{}", files[link.file].0, link.record.line)).collect())
+}
+
+fn check(goal: &str, files: &[(&str, &str)], expected: &[&str]) {
+    let found = trail(goal, files).unwrap_or_else(|| panic!("{goal}: no trail"));
+    assert_eq!(found, expected, "{goal}");
+}
+
+const LOANS: &str =
+    "date,copy,reader\n2026-01-03,cp-88x,R17b\n2026-01-05,cp-12k,R40a\n2026-01-09,cp-51d,R22c\n";
+const READERS: &str = "R17b: Ada Thorne\nR22c: Milo Brandt\nR40a: Ines Varga\nR55d: Ada Brandt\n";
+const PHONES: &str = r#"{"Ines Varga": {"phone": "4410"}, "Milo Brandt": {"phone": "4413"}, "Ada Brandt": {"phone": "4415"}, "Ada Thorne": {"phone": "4419"}}"#;
+
+#[test]
+fn a_code_leads_from_file_to_file() {
+    let files = [("loans.csv", LOANS), ("readers.txt", READERS), ("phones.json", PHONES)];
+    check(
+        "Who has CP-12K, and which number can I call?",
+        &files,
+        &["loans.csv:3", "readers.txt:3", "phones.json:1"],
+    );
+}
+
+#[test]
+fn namesakes_are_not_followed() {
+    // Milo Brandt shares his family name with Ada Brandt.
+    let files = [("loans.csv", LOANS), ("readers.txt", READERS), ("phones.json", PHONES)];
+    check(
+        "phone number for the reader who took cp-51d",
+        &files,
+        &["loans.csv:4", "readers.txt:2", "phones.json:1"],
+    );
+}
+
+#[test]
+fn prose_is_the_beginning_of_a_trail() {
+    let note = "Hello Ada,\n\nthe pump in Hall 3B is dripping again. It was fine on Monday.\n\nBest\nMilo\n";
+    let halls = "[Hall 1A]\npump = QX-200\nyear = 2011\n\n[Hall 3B]\npump = QX-310\nyear = 2014\n\n[Hall 4C]\npump = QX-200\nyear = 2019\n";
+    let parts = "| pump | seal |\n|---|---|\n| QX-200 | S14 |\n| QX-310 | S19 |\n| QX-400 | S22 |\n";
+    let files = [("note.txt", note), ("halls.ini", halls), ("parts.md", parts)];
+    let found = follow("Which seal do we need for the pump that drips?", &files).unwrap();
+    assert_eq!(found.prose, [0]);
+    assert_eq!(trail("Which seal do we need?", &files).unwrap(), ["halls.ini:5", "parts.md:4"]);
+}
+
+#[test]
+fn columns_between_spaces_are_records_too() {
+    let owners = "# path owner\nsrc/io_read.c @petra\nsrc/io_write.c @juno\nsrc/net_dial.c @oskar\n";
+    let desks = "person,handle,desk\nPetra Lund,petra,D4\nJuno Weiss,juno,D9\nOskar Falk,oskar,D2\n";
+    let files = [("OWNERS", owners), ("desks.csv", desks)];
+    check("At which desk sits the owner of src/net_dial.c?", &files, &["OWNERS:4", "desks.csv:4"]);
+}
+
+#[test]
+fn files_that_share_nothing_make_no_trail() {
+    let prices = "item,price\nlamp,12\nchair,40\ndesk,90\n";
+    let towns = "town,people\nArle,300\nBorne,410\nCadby,990\n";
+    assert_eq!(trail("How much is the lamp?", &[("prices.csv", prices), ("towns.csv", towns)]), None);
+    assert_eq!(trail("How many people live in Borne?", &[("towns.csv", towns)]), None);
+    assert_eq!(trail("What is the total?", &[("prices.csv", prices)]), None);
+    let prose = "The lamp was bought in Arle. Nobody remembers the price.";
+    assert_eq!(trail("Who bought the lamp?", &[("a.txt", prose), ("b.txt", prose)]), None);
+}
+
+#[test]
+fn a_selection_from_a_table_is_no_trail() {
+    let mut orders = String::from("order,customer\n");
+    (0..40).for_each(|n| orders += &format!("O{n}x,C{n}y\n"));
+    let mut customers = String::from("customer,region\n");
+    (0..40).for_each(|n| customers += &format!("C{n}y,Area{n}z\n"));
+    let goal: String = (0..20).map(|n| format!("O{n}x ")).collect();
+    assert_eq!(trail(&goal, &[("orders.csv", &orders), ("customers.csv", &customers)]), None);
+}
