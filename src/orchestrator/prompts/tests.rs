@@ -232,6 +232,13 @@ fn inputs(strategy: StrategyName) -> Vec<Input> {
             input("keys.txt", "B-11: key 7\nB-12: key 9\nB-14: key 31\n"),
         ];
     }
+    if strategy == StrategyName::Compare {
+        let input = |name: &str, text: &str| Input { name: name.to_owned(), text: text.to_owned() };
+        return vec![
+            input("farm.md", "Brunn keeps 10 sheep: {{goal}}.\n"),
+            input("letter.txt", "Last year 20 sheep went to Brunn.\n"),
+        ];
+    }
     let farm = |name: &str, sheep: u32| {
         let text = format!(
             "\n{name} lies by the river. It keeps {sheep} sheep. Its owner is Ada Brown.\n\nThe farm was founded on \

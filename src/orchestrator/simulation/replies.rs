@@ -133,8 +133,7 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
         });
         json!({"facts": stated.collect::<Vec<_>>()}).to_string()
     } else if has("same_thing") {
-        let same = if random.one_in(3) { "no" } else { "yes" };
-        json!({"about_1": "sheep", "about_2": "sheep of the farm", "same_thing": same}).to_string()
+        json!({"about_1": "sheep", "about_2": "sheep of the farm", "same_thing": "yes"}).to_string()
     } else if has("answer") {
         reading(prompt, &fields["answer"])
     } else if has("sections") {

@@ -163,7 +163,7 @@ impl World {
         let (goal, least_inputs) = match strategy {
             StrategyName::Map => (random.pick(&MAPS).0, 1),
             StrategyName::Each => (random.pick(&EACHES).0, 1),
-            StrategyName::Compare => (COMPARE, 1),
+            StrategyName::Compare => (COMPARE, 2),
             StrategyName::Follow => (FOLLOW, 0),
             StrategyName::Parallel => (PARALLEL, 0),
             StrategyName::Sequence => (SEQUENCE, 0),

@@ -6,6 +6,7 @@ use super::read::readings;
 use super::statement::{Statement, stem};
 use crate::goal::Goal;
 use crate::missing::with_missing;
+use crate::plan::Slice;
 use crate::state::RunState;
 use crate::strategy::Ended;
 
@@ -15,7 +16,7 @@ pub(super) fn ended(goal: &Goal, state: &RunState, statements: &[Statement], joi
     let of =
         |wanted: Judgement| judged.iter().filter(move |(_, judged)| *judged == wanted).map(|(fact, _)| *fact);
     let contradictions: Vec<&Fact> = of(Judgement::Same).collect();
-    let missing = unread(goal, state);
+    let missing = unread(state);
     // Where there are contradictions, those that not even the words show are left out.
     let doubtful = of(Judgement::Undecided).filter(|fact| fact.is_sure || contradictions.is_empty());
     let doubtful: Vec<String> = doubtful.take(FACTS_MAX).map(|fact| both(goal, statements, fact)).collect();
@@ -124,8 +125,8 @@ fn both(goal: &Goal, statements: &[Statement], fact: &Fact) -> String {
 }
 
 /// The texts that no model has read, or not whole.
-fn unread(goal: &Goal, state: &RunState) -> Vec<String> {
-    let has_parts = |one: &crate::plan::Slice| {
+fn unread(state: &RunState) -> Vec<String> {
+    let has_parts = |one: &Slice| {
         readings(state).any(|other| other.task.input.as_ref().is_some_and(|other| other.is_part_of(one)))
     };
     let failed = readings(state).filter(|task| task.accepted().is_none());

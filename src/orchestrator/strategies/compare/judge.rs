@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::join::Fact;
 use super::statement::Statement;
-use crate::band::{Finish, Reply};
+use crate::band::{Finish, Reply, Skill};
 use crate::goal::{Goal, PLANNER};
 use crate::plan::{Job, Task};
 use crate::prompts;
@@ -29,12 +29,16 @@ pub(super) enum Judgement {
 
 /// The questions about facts that have not been asked yet.
 pub(super) fn tasks(goal: &Goal, state: &RunState, statements: &[Statement], facts: &[Fact]) -> Vec<Task> {
+    // Another model decides if the planner gives no usable reply.
+    let reader = goal.band.assign(Skill::Read, 0).worker.clone();
+    let ladder = [PLANNER.to_owned(), PLANNER.to_owned(), reader];
+    let ladder = if ladder[2] == PLANNER { &ladder[..2] } else { &ladder[..] };
     let mut tasks: Vec<Task> = Vec::new();
     for fact in facts.iter().take(FACTS_MAX) {
         for question in questions(goal, statements, fact) {
             if asked(state, &question).is_none() {
                 let id = format!("t{}", state.plan_tasks().count() + tasks.len() + 1);
-                let task = Task::new(id, Job::Step, [PLANNER, PLANNER]);
+                let task = Task::new(id, Job::Step, ladder.to_vec());
                 tasks.push(Task { instruction: question, tokens_max: REPLY_TOKENS_MAX, ..task });
             }
         }

@@ -33,7 +33,7 @@ impl Strategy for Compare {
         if goal.inputs.len() < 2 {
             return Move::refuse("the strategy compare needs two input files or more: attach them with -f");
         }
-        if !state.is_stopped() && state.plan_tasks().any(|task| !task.has_ended()) {
+        if state.plan_tasks().any(|task| !task.has_ended()) {
             return Move::Wait;
         }
         let statements = statements(goal, state);

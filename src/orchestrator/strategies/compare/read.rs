@@ -205,3 +205,21 @@ fn place(text: &str, part: Range<usize>, words: &str) -> Option<Range<usize>> {
         Some(part.start + at..part.start + end)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_in_their_part_whatever_the_white_space() {
+        let text = "at the Old Mill.\nWe meet at the\n  Old Mill today.";
+        let check = |part: Range<usize>, words: &str, expected: Option<&str>| {
+            assert_eq!(place(text, part, words).map(|range| &text[range]), expected, "{words}");
+        };
+        check(0..text.len(), "the Old Mill", Some("the Old Mill"));
+        check(17..text.len(), "the Old Mill", Some("the\n  Old Mill"));
+        check(0..text.len(), "the Red Mill", None);
+        check(0..8, "the Old Mill", None);
+        check(0..text.len(), "", None);
+    }
+}

@@ -132,3 +132,24 @@ pub(super) fn is_telling(value: &Value) -> bool {
         Value::Date(_) | Value::Time(_) | Value::Code(_) | Value::Address(_) | Value::Name(_) => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_a_word_have_one_stem() {
+        for (a, b) in [
+            ("participants", "participation"),
+            ("warranty", "warranties"),
+            ("fees", "fee"),
+            ("conductor", "conducts"),
+            ("backups", "backup"),
+        ] {
+            assert_eq!(stem(a), stem(b), "{a} {b}");
+        }
+        for (a, b) in [("rooms", "guests"), ("price", "prize"), ("gas", "gate")] {
+            assert_ne!(stem(a), stem(b), "{a} {b}");
+        }
+    }
+}

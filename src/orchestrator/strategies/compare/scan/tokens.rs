@@ -11,16 +11,16 @@ pub(super) struct Token<'t> {
     pub ends: bool,
 }
 
+const OPENING: [char; 8] = ['(', '[', '"', '\'', '*', '`', '“', '‘'];
+const CLOSING: [char; 14] = [')', ']', '"', '\'', '*', '`', '”', '’', ',', '.', ';', ':', '!', '?'];
+
 pub(super) fn tokens(text: &str, range: Range<usize>) -> Vec<Token<'_>> {
     let part = &text[range.clone()];
     let mut found = Vec::new();
     for word in part.split_whitespace() {
         let start = range.start + (word.as_ptr() as usize - part.as_ptr() as usize);
-        let left =
-            word.trim_start_matches(|c: char| matches!(c, '(' | '[' | '"' | '\'' | '*' | '`' | '“' | '‘'));
-        let bare = left.trim_end_matches(|c: char| {
-            matches!(c, ')' | ']' | '"' | '\'' | '*' | '`' | '”' | '’' | ',' | '.' | ';' | ':' | '!' | '?')
-        });
+        let left = word.trim_start_matches(OPENING);
+        let bare = left.trim_end_matches(CLOSING);
         let start = start + (word.len() - left.len());
         if !bare.is_empty() {
             let ends = bare.len() < left.len();
