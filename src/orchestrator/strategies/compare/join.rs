@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::statement::{Statement, Words, is_telling};
+use super::statement::{Statement, Words, is_telling, share_occasion};
 use super::value::{Relation, Unit, Value, relation};
 
 /// Two statements speak of the same thing if so much of what one of them says about its value stands in the other.
@@ -49,7 +49,7 @@ impl Pair {
 }
 
 pub(super) fn joined(statements: &[Statement]) -> Joined {
-    let words = Words::of(statements);
+    let (words, kinds) = (Words::of(statements), Kinds::of(statements));
     let mut same: HashSet<(usize, usize)> = HashSet::new();
     let mut differing = Vec::new();
     for a in 0..statements.len() {
@@ -59,7 +59,7 @@ pub(super) fn joined(statements: &[Statement]) -> Joined {
             }
             match relation(&statements[a].value, &statements[b].value) {
                 Relation::Same if agrees(statements, &words, a, b) => same.extend([(a, b), (b, a)]),
-                Relation::Differ => differing.extend(pair(statements, &words, a, b)),
+                Relation::Differ => differing.extend(pair(statements, &words, &kinds, (a, b))),
                 _ => {}
             }
         }
@@ -84,7 +84,7 @@ fn agrees(statements: &[Statement], words: &Words, a: usize, b: usize) -> bool {
 }
 
 /// Two statements with different values, if they may speak of the same thing.
-fn pair(statements: &[Statement], words: &Words, a: usize, b: usize) -> Option<Pair> {
+fn pair(statements: &[Statement], words: &Words, kinds: &Kinds, (a, b): (usize, usize)) -> Option<Pair> {
     let coverage = words.coverage(a, b);
     let (one, other) = (&statements[a], &statements[b]);
     // Whoever counts guests does not count rooms.
@@ -94,8 +94,39 @@ fn pair(statements: &[Statement], words: &Words, a: usize, b: usize) -> Option<P
         true => coverage >= COVERAGE_SURE && words.share_label(a, b),
         false => coverage >= COVERAGE_SURE,
     };
-    let is_sure = (is_near || words.has_label_of(a, b)) && one.occasion == other.occasion;
-    (coverage >= COVERAGE_MIN).then(|| Pair { a, b, is_sure, nearness: words.nearness(a, b) })
+    let is_sure = (is_near || words.has_label_of(a, b)) && share_occasion(one, other);
+    let may_be = coverage >= COVERAGE_MIN || (kinds.is_alone(one) && kinds.is_alone(other));
+    may_be.then(|| Pair { a, b, is_sure, nearness: words.nearness(a, b) })
+}
+
+/// How many statements each text has of a kind.
+struct Kinds(HashMap<(usize, String), usize>);
+
+impl Kinds {
+    fn of(statements: &[Statement]) -> Self {
+        let mut counts = HashMap::new();
+        for statement in statements {
+            *counts.entry((statement.input, Self::kind(&statement.value))).or_insert(0) += 1;
+        }
+        Self(counts)
+    }
+
+    fn kind(value: &Value) -> String {
+        match value {
+            Value::Number { unit, .. } => format!("{unit:?}"),
+            Value::Date(_) => "date".to_owned(),
+            Value::Time(_) => "time".to_owned(),
+            Value::Code(_) => "code".to_owned(),
+            Value::Address(_) => "address".to_owned(),
+            Value::Name(_) => "name".to_owned(),
+        }
+    }
+
+    /// Whether the text has one statement only of this kind, if the kind is one that tells.
+    fn is_alone(&self, one: &Statement) -> bool {
+        let count = self.0.get(&(one.input, Self::kind(&one.value)));
+        is_telling(&one.value) && !matches!(one.value, Value::Name(_)) && count == Some(&1)
+    }
 }
 
 /// The pairs whose statements are the nearest of their documents for each other.

@@ -185,6 +185,7 @@ fn add_item(goal: &Goal, slice: &Slice, item: &Item, statements: &mut Vec<Statem
             clause,
             around,
             occasion: Vec::new(),
+            period: Vec::new(),
         });
     }
 }

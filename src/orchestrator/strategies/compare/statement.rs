@@ -20,8 +20,10 @@ pub(super) struct Statement {
     pub clause: Vec<String>,
     /// Words of its sentence and of the headings above.
     pub around: Vec<String>,
-    /// Words and years that put it at another time than now, such as "last" and "2024".
+    /// Words and years of its clause that put it at another time than now, such as "last" and "2024".
     pub occasion: Vec<String>,
+    /// Years that the headings above it name.
+    pub period: Vec<String>,
 }
 
 /// Letters of a word that are compared, so that "participants" and "participation" are the same.
@@ -122,6 +124,12 @@ impl Words {
         let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
         !short.is_empty() && short.iter().all(|term| long.contains(term))
     }
+}
+
+/// Whether two statements speak of the same time, as far as they name one.
+pub(super) fn share_occasion(a: &Statement, b: &Statement) -> bool {
+    let periods_meet = a.period.iter().any(|year| b.period.contains(year));
+    a.occasion == b.occasion && (a.period.is_empty() || b.period.is_empty() || periods_meet)
 }
 
 /// Whether a value by itself says that two statements are about one thing: two texts rarely have the same date or code

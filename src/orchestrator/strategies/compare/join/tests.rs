@@ -31,6 +31,21 @@ fn values_of_one_thing_that_differ_are_found_and_others_are_not() {
 }
 
 #[test]
+fn words_show_that_two_statements_speak_of_one_thing_or_they_leave_it_to_the_planner() {
+    let check = |texts: [&str; 2], expected: bool| {
+        let all: Vec<Statement> =
+            texts.iter().enumerate().flat_map(|(input, text)| statements(input, text)).collect();
+        assert_eq!(joined(&all).facts[0].is_sure, expected, "{texts:?}");
+    };
+    check(["takes 414 participants", "Jo Marwick confirms 444 participants"], true);
+    check(["warranty: 37 months", "warranty: 49 months from delivery"], true);
+    check(["The race has 400 runners.", "Last year 310 runners finished."], false);
+    check(["The budget for 2025 was 900 euros.", "The budget for 2026 is 800 euros."], false);
+    check(["# Budget 2025\n\n12 projects.", "# Budget 2026\n\n15 projects."], false);
+    check(["The walk is 14 km long.", "It is 41 km with a climb."], false);
+}
+
+#[test]
 fn texts_that_agree_stand_together() {
     let texts = ["port: 80", "port: 80", "port 81"];
     let all: Vec<Statement> =

@@ -16,8 +16,9 @@ pub(super) struct Block {
     pub line: Range<usize>,
     /// What the text calls the value: the key of a line, or the names of a cell's row and column. Empty in prose.
     pub key: String,
-    /// Headings above it.
+    /// The text's first heading and the last one above it.
     pub heading: String,
+    pub is_heading: bool,
 }
 
 /// The lines of a mail's head name people and days that the mail is not about.
@@ -55,6 +56,7 @@ fn mail_head(text: &str) -> usize {
 #[derive(Default)]
 struct Reader {
     blocks: Vec<Block>,
+    title: String,
     heading: String,
     paragraph: Option<Range<usize>>,
     /// Names of the columns of the table that is being read.
@@ -75,8 +77,9 @@ impl Reader {
             self.row(text, content);
         } else if let Some(heading) = heading(inner) {
             self.end_paragraph();
-            heading.clone_into(&mut self.heading);
+            self.under(heading);
             self.push(content.clone(), content, String::new());
+            self.blocks.iter_mut().last().into_iter().for_each(|block| block.is_heading = true);
         } else {
             let item = after_marker(text, content.clone());
             if item.start > content.start {
@@ -90,7 +93,7 @@ impl Reader {
         match keyed(text, item.clone()) {
             Some((key, value)) if value.is_empty() => {
                 self.end_paragraph();
-                self.heading = key;
+                self.under(&key);
             }
             Some((key, value)) => {
                 self.end_paragraph();
@@ -128,8 +131,17 @@ impl Reader {
         }
     }
 
+    fn under(&mut self, heading: &str) {
+        heading.clone_into(&mut self.heading);
+        if self.title.is_empty() {
+            heading.clone_into(&mut self.title);
+        }
+    }
+
     fn push(&mut self, bytes: Range<usize>, line: Range<usize>, key: String) {
-        self.blocks.push(Block { bytes, line, key, heading: self.heading.clone() });
+        let title = if self.title == self.heading { "" } else { &self.title };
+        let heading = format!("{title} {}", self.heading).trim().to_owned();
+        self.blocks.push(Block { bytes, line, key, heading, is_heading: false });
     }
 }
 
@@ -218,6 +230,7 @@ mod tests {
 
     #[test]
     fn lines_of_forms_have_keys_and_prose_has_none() {
+        check("# A\n## B\nc", &[("A", "", "# A"), ("A B", "", "## B"), ("A B", "", "c")]);
         check("[backup]\nkeep_days = 60\n", &[("backup", "", "[backup]"), ("backup", "keep_days", "60")]);
         check(
             "# Rooms\n\nWe need 26\nrooms.\n\nMore.",

@@ -1,5 +1,5 @@
-//! Reads the statements of a text by rule: every number, date, time, code, address and name in it, with the words around
-//! that say what it is about. Models leave things out; what is found here is compared even if no model names it.
+//! Reads the statements of a text by rule: every number, date, time, code, address and name in it, with the words
+//! around that say what it is about. Models leave things out; what is found here is compared even if no model names it.
 
 mod blocks;
 mod numbers;
@@ -50,7 +50,7 @@ fn of_block(input: usize, text: &str, block: &Block) -> Vec<Statement> {
     for sentence in sentences(text, block.bytes.clone()) {
         let tokens = tokens(text, sentence.clone());
         let found = values(&tokens);
-        for at in 0..found.len() {
+        for at in (0..found.len()).filter(|at| !is_occasion(&tokens, &found, *at, block)) {
             all.push(statement(input, block, &tokens, &found, at));
         }
     }
@@ -67,6 +67,7 @@ fn of_block(input: usize, text: &str, block: &Block) -> Vec<Statement> {
                 clause: Vec::new(),
                 around: said(&block.heading),
                 occasion: Vec::new(),
+                period: period(block),
             });
         }
     }
@@ -93,8 +94,7 @@ fn statement(input: usize, block: &Block, tokens: &[Token<'_>], all: &[Found], a
         );
     }
     let years = all.iter().filter(|other| {
-        let is_year = matches!(&other.value, Value::Date(days) if days.iter().all(|day| day.2 == 0));
-        is_year && other.bytes != found.bytes && clause.contains(&other.tokens.start)
+        is_year(&other.value) && other.bytes != found.bytes && clause.contains(&other.tokens.start)
     });
     let marks = tokens[clause.clone()].iter().map(|token| token.text.to_lowercase());
     let marks = marks.filter(|word| OTHER_TIMES.contains(&word.as_str()));
@@ -109,7 +109,33 @@ fn statement(input: usize, block: &Block, tokens: &[Token<'_>], all: &[Found], a
         clause: of(clause),
         around: [of(0..tokens.len()), said(&block.heading)].concat(),
         occasion,
+        period: period(block),
     }
+}
+
+/// Years that the headings above a block name.
+fn period(block: &Block) -> Vec<String> {
+    words(&block.heading).into_iter().filter(|word| reads_as_year(word)).collect()
+}
+
+fn reads_as_year(word: &str) -> bool {
+    word.len() == 4 && word.parse::<u16>().is_ok_and(|year| (1900..2100).contains(&year))
+}
+
+/// Whether a value is a year that only says when other values hold, as in "the budget for 2025 was 900 euros" or in a
+/// heading.
+fn is_occasion(tokens: &[Token<'_>], all: &[Found], at: usize, block: &Block) -> bool {
+    let said = tokens[all[at].tokens.start].text;
+    if reads_as_year(said) && block.is_heading {
+        return true;
+    }
+    let clause = clause(tokens, all, at);
+    let holds = |other: &Found| !is_year(&other.value) && clause.contains(&other.tokens.start);
+    is_year(&all[at].value) && all.iter().any(holds)
+}
+
+fn is_year(value: &Value) -> bool {
+    matches!(value, Value::Date(days) if days.iter().all(|day| day.1 == 0 && day.2 == 0))
 }
 
 /// Index of the word beside a value that says what it is: "hall B348", "port 5544", "a deposit of 90 euros", "the fee

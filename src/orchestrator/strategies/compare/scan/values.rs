@@ -85,10 +85,12 @@ fn year(tokens: &[Token<'_>], at: usize) -> Option<Found> {
     let text = tokens[at].text;
     let number = text.parse::<i16>().ok().filter(|year| text.len() == 4 && (1000..2200).contains(year))?;
     let before = tokens.get(at.checked_sub(1)?).filter(|token| !token.ends)?;
-    let ends_phrase = tokens[at].ends || tokens.get(at + 1).is_none_or(|next| is_empty_word(next.text));
     let month = days_meant(&format!("1 {} {text}", before.text)).first().map(|(_, month, _)| *month);
-    let is_led =
-        matches!(before.text.to_lowercase().as_str(), "in" | "since" | "from" | "until" | "by" | "of");
+    let ends_phrase = tokens[at].ends || tokens.get(at + 1).is_none_or(|next| is_empty_word(next.text));
+    let is_led = matches!(
+        before.text.to_lowercase().as_str(),
+        "in" | "since" | "from" | "until" | "by" | "of" | "for"
+    );
     (month.is_some() || (is_led && ends_phrase))
         .then(|| found(tokens, at..at + 1, Value::Date(vec![(number, month.unwrap_or(0), 0)])))
 }
