@@ -201,7 +201,12 @@ fn keyed(text: &str, line: Range<usize>) -> Option<(String, Range<usize>)> {
     let bare = |c: char| c.is_whitespace() || matches!(c, '*' | '"' | '\'' | '`' | '_');
     let key = part[..at].trim_matches(bare);
     let words = key.split_whitespace().count();
-    if !(1..=KEY_WORDS_MAX).contains(&words) || key.contains(['.', ',', ';', '(', '!', '?']) && words > 1 {
+    // "The 20 guests: see below" states something before its colon.
+    let states = words > 1 && key.contains(|c: char| c.is_ascii_digit());
+    if states
+        || !(1..=KEY_WORDS_MAX).contains(&words)
+        || key.contains(['.', ',', ';', '(', '!', '?']) && words > 1
+    {
         return None;
     }
     let rest = &part[at + 1..];
@@ -239,6 +244,7 @@ mod tests {
         check("- **Hall**: B348\n- 64 guests", &[("", "Hall", "B348"), ("", "", "64 guests")]);
         check("{\n  \"pool\": {\n    \"max\": 31,\n  }\n}", &[("pool", "max", "31")]);
         check(
+        check("Brunn keeps 10 sheep: all white.", &[("", "", "Brunn keeps 10 sheep: all white.")]);
             "1. Budget. The budget of 8,450 euros was approved.",
             &[("", "", "Budget. The budget of 8,450 euros was approved.")],
         );
