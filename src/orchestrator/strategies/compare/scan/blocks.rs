@@ -244,10 +244,10 @@ mod tests {
         check("- **Hall**: B348\n- 64 guests", &[("", "Hall", "B348"), ("", "", "64 guests")]);
         check("{\n  \"pool\": {\n    \"max\": 31,\n  }\n}", &[("pool", "max", "31")]);
         check(
-        check("Brunn keeps 10 sheep: all white.", &[("", "", "Brunn keeps 10 sheep: all white.")]);
             "1. Budget. The budget of 8,450 euros was approved.",
             &[("", "", "Budget. The budget of 8,450 euros was approved.")],
         );
+        check("Brunn keeps 10 sheep: all white.", &[("", "", "Brunn keeps 10 sheep: all white.")]);
         check("open at 9:30, curl localhost:80/x", &[("", "", "open at 9:30, curl localhost:80/x")]);
     }
 
