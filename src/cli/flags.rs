@@ -105,9 +105,10 @@ pub struct RunFlags {
     #[arg(short, long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// How to work on the goal: auto (chosen by goal and inputs), direct (one call), map (each input on its own, then
-    /// combined), each (the same work done to each input), compare (what the inputs say differently), follow (what one
-    /// file names is looked up in the next), sequence (step by step), parallel (aspects side by side), vote (several
-    /// answers, the most frequent wins), free (any graph of tasks) or ask (a question back to you)
+    /// combined), each (the same work done to each input), compare (what the inputs say differently), query (one SELECT
+    /// over tables), follow (what one file names is looked up in the next), sequence (step by step), parallel (aspects
+    /// side by side), vote (several answers, the most frequent wins), free (any graph of tasks) or ask (a question back
+    /// to you)
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub strategy: String,
     #[command(flatten)]

@@ -66,6 +66,14 @@ pub(crate) fn written_numbers(text: &str) -> Vec<Vec<Decimal>> {
     found
 }
 
+/// Each number of a text with all values it may mean, in digits or in words.
+#[must_use]
+pub(crate) fn number_groups(text: &str) -> Vec<Vec<Decimal>> {
+    let mut groups = written_numbers(text);
+    groups.extend(spelled_numbers(text).into_iter().map(|number| vec![number]));
+    groups
+}
+
 /// A number is negative after "minus", or after a sign that follows no letter or digit: the seven in "5-7" is positive.
 fn is_negative(chars: &[char], start: usize) -> bool {
     let sign = start > 0 && matches!(chars[start - 1], '-' | '−' | '–');

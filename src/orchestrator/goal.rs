@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::attached::Attached;
 use super::band::{Band, Message, Role, Skill, Worker, WorkerKind};
 use super::choice::why::Facts;
 use super::plan::Slice;
@@ -27,6 +28,7 @@ pub struct Goal {
     /// Base seed for sampling.
     pub seed: u64,
     topic: OnceLock<Topic>,
+    attached: OnceLock<Attached>,
 }
 
 impl Goal {
@@ -40,6 +42,7 @@ impl Goal {
             band,
             seed: request.seed,
             topic: OnceLock::new(),
+            attached: OnceLock::new(),
         }
     }
 
@@ -62,6 +65,12 @@ impl Goal {
     pub fn part(&self, slice: &Slice) -> &str {
         let text = self.inputs.get(slice.index).and_then(|input| input.text.get(slice.bytes.clone()));
         text.unwrap_or_default()
+    }
+
+    /// The tables among the inputs. They are read when they are asked for first.
+    #[must_use]
+    pub(super) fn attached(&self) -> &Attached {
+        self.attached.get_or_init(|| Attached::read(&self.inputs))
     }
 
     /// What a plan for the goal may be about. It is computed once, which takes a while for long inputs. `examples_own`

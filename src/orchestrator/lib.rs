@@ -5,6 +5,7 @@
 
 mod advance;
 mod approval;
+mod attached;
 mod attempt;
 mod band;
 mod blocking;

@@ -45,6 +45,9 @@ pub struct Task {
     /// The input that it reads, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Slice>,
+    /// The columns of a table of which it reads a row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<Column>,
     /// Ids of earlier tasks whose results it uses.
     pub needs: Vec<String>,
     pub output: Shape,
@@ -202,10 +205,20 @@ pub enum Shape {
     Text,
     /// One fact that was read in a text.
     Finding(AnswerIs),
+    /// A row of a table that was read in a text, as the task's columns say.
+    Row,
     /// A text with one number in it.
     Number,
     /// Figures calculated by rule.
     Figures,
+}
+
+/// A column of a table that is filled from texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its heading, in the words of the goal.
+    pub name: String,
+    pub kind: AnswerIs,
 }
 
 /// The kind of answer to a question.

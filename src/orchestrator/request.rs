@@ -29,6 +29,8 @@ pub enum StrategyName {
     Each,
     /// What the inputs state, compared with each other.
     Compare,
+    /// A SELECT over attached tables.
+    Query,
     /// The lines that lead from one file to another, then one answer from these.
     Follow,
     /// Steps, each with the results of the earlier ones.
@@ -53,11 +55,12 @@ pub enum StrategyName {
 
 impl StrategyName {
     /// Every known strategy, including those that can't be run yet.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Direct,
         Self::Map,
         Self::Each,
         Self::Compare,
+        Self::Query,
         Self::Follow,
         Self::Sequence,
         Self::Parallel,
@@ -70,11 +73,12 @@ impl StrategyName {
     ];
 
     /// The strategies that can be run.
-    pub const AVAILABLE: [Self; 10] = [
+    pub const AVAILABLE: [Self; 11] = [
         Self::Direct,
         Self::Map,
         Self::Each,
         Self::Compare,
+        Self::Query,
         Self::Follow,
         Self::Sequence,
         Self::Parallel,
@@ -91,6 +95,7 @@ impl StrategyName {
             Self::Map => "map",
             Self::Each => "each",
             Self::Compare => "compare",
+            Self::Query => "query",
             Self::Follow => "follow",
             Self::Sequence => "sequence",
             Self::Parallel => "parallel",

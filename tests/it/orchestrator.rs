@@ -11,6 +11,7 @@ mod patterns;
 mod resumed;
 mod scripted;
 mod size;
+mod tables;
 mod topic;
 mod trouble;
 

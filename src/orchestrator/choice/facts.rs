@@ -3,6 +3,7 @@
 use bandmaster_tools::calculator::{arithmetic, evaluate};
 use bandmaster_tools::links::follow;
 
+use super::super::attached::tables_among;
 use super::super::band::{Message, Role};
 use super::super::blocking::Counts;
 use super::super::request::{Input, RunRequest};
@@ -154,6 +155,7 @@ pub(super) fn gather(request: &RunRequest, counts: &Counts, context_tokens: usiz
         input_tokens,
         conversation_tokens,
         conversation_has_it: has_it(conversation, speaks_of_attachment),
+        tables: tables_among(inputs),
         inputs_fit_together: needed <= context_tokens,
         inputs_lead_on: lead_on(goal, inputs),
         speaks_of_attachment,

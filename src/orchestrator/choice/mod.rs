@@ -80,6 +80,14 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
     if facts.arithmetic.is_some() {
         return vec![StrategyName::Direct];
     }
+    if facts.inputs > 0 && facts.tables == facts.inputs {
+        // What is to be done with a table's text, such as to translate it, is no question to its rows.
+        let mut possible = vec![StrategyName::Query, StrategyName::Each, StrategyName::Direct];
+        if facts.inputs_lead_on {
+            possible.push(StrategyName::Follow);
+        }
+        return possible;
+    }
     if facts.inputs > 0 {
         let mut possible = match (facts.inputs, facts.inputs_fit_together) {
             (1, false) => vec![StrategyName::Map, StrategyName::Each],
@@ -128,6 +136,7 @@ fn without_embedder(facts: &Facts, possible: &[StrategyName]) -> StrategyName {
     let parallel =
         possible.contains(&StrategyName::Parallel) && facts.speaks_of_parts && facts.named_aspects.len() >= 2;
     match (map, parallel) {
+        _ if possible.contains(&StrategyName::Query) => StrategyName::Query,
         _ if possible.contains(&StrategyName::Follow) => StrategyName::Follow,
         _ if !facts.inputs_fit_together => StrategyName::Map,
         (true, _) => StrategyName::Map,
@@ -198,6 +207,8 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f32 {
         StrategyName::Direct => 0.03,
         // "Which file" and "compare" ask for a comparison as often as for one at a time.
         StrategyName::Compare if facts.speaks_of_each => 0.05,
+        // Whoever attaches nothing but tables mostly asks for what is in their rows.
+        StrategyName::Query => 0.2,
         StrategyName::Map | StrategyName::Each => {
             let each = if facts.speaks_of_each { 0.05 } else { 0.0 };
             let many = if facts.inputs >= 3 { 0.05 } else { 0.0 };

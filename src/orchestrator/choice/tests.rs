@@ -8,6 +8,7 @@ fn facts(inputs: usize) -> Facts {
         input_tokens: 100 * inputs,
         conversation_tokens: 0,
         conversation_has_it: false,
+        tables: 0,
         inputs_fit_together: true,
         inputs_lead_on: false,
         speaks_of_attachment: Attachment::No,
@@ -32,6 +33,7 @@ fn examples_are_well_formed_and_cover_every_choice() {
         (StrategyName::Map, true),
         (StrategyName::Each, true),
         (StrategyName::Compare, true),
+        (StrategyName::Query, true),
         (StrategyName::Follow, true),
         (StrategyName::Parallel, false),
         (StrategyName::Ask, false),
@@ -51,6 +53,10 @@ fn facts_gate_what_nearness_may_choose() {
     assert_eq!(possible(&lead_on), [&of_two[..], &[StrategyName::Follow]].concat());
     assert_eq!(without_embedder(&lead_on, &possible(&lead_on)), StrategyName::Follow);
     assert_eq!(possible(&Facts { numbers: 3, ..facts(0) }), [StrategyName::Direct, StrategyName::Vote]);
+    let of_tables = Facts { tables: 2, ..facts(2) };
+    assert_eq!(possible(&of_tables), [StrategyName::Query, StrategyName::Each, StrategyName::Direct]);
+    assert_eq!(without_embedder(&of_tables, &possible(&of_tables)), StrategyName::Query);
+    assert!(!possible(&Facts { tables: 1, ..facts(2) }).contains(&StrategyName::Query));
     let too_long = Facts { inputs_fit_together: false, ..facts(1) };
     assert_eq!(possible(&too_long), [StrategyName::Map, StrategyName::Each]);
     assert_eq!(without_embedder(&too_long, &possible(&too_long)), StrategyName::Map);

@@ -28,6 +28,9 @@ pub struct Facts {
     /// Whether the messages before the goal may contain the text that the goal refers to.
     #[serde(default)]
     pub conversation_has_it: bool,
+    /// How many inputs are nothing but tables, by their names and contents.
+    #[serde(default)]
+    pub tables: usize,
     /// Whether the planner can read all inputs and the conversation in one call.
     pub inputs_fit_together: bool,
     /// Whether the goal leads from one input to another by what their lines name, with few lines in each.

@@ -197,6 +197,16 @@ fn samples() -> Vec<Sample> {
             "List how many sheep each farm keeps, and the total.",
             ("number of sheep the farm keeps", "number", &["list", "total"]),
         ),
+        Sample::new("query", StrategyName::Query, "Which {{farm}} keeps the most sheep, and how many?")
+            .plan(json!("SELECT farm, sheep FROM farms ORDER BY sheep DESC LIMIT 1"))
+            .with_inputs(),
+        Sample::new(
+            "query-column",
+            StrategyName::Query,
+            "What is the total weight of all farms of Ada Brown?",
+        )
+        .plan(json!("SELECT SUM(wool_kg) FROM farms WHERE owner = 'Ada Brown'"))
+        .with_inputs(),
         Sample::map("map-name", "Who owns each farm?", ("owner of the farm", "name", &["list"])),
         Sample::map(
             "map-date",
@@ -220,6 +230,16 @@ fn samples() -> Vec<Sample> {
             ..Sample::map("map-parts", "How many sheep are there?", ("number of sheep", "number", &["total"]))
         },
         Sample::map("map-list", "List the animals of each farm.", ("animals of the farm", "list", &["list"])),
+        Sample::new("map-table", StrategyName::Map, "Which farm with at least 15 sheep was founded first?")
+            .plan(json!({
+                "columns": [
+                    {"name": "farm", "kind": "name"}, {"name": "sheep", "kind": "number"},
+                    {"name": "founded", "kind": "date"},
+                ],
+                "only_if": [{"column": "sheep", "is": ">=", "value": 15}],
+                "combine": ["least"], "of": "founded", "limit": null,
+            }))
+            .with_inputs(),
     ]
 }
 
@@ -297,11 +317,17 @@ fn reply(sample: &Sample, call: &Planned) -> String {
         Some(fields) if !fields["quote"].is_null() => {
             json!({"quote": "Our farm is Brunn", "answer": "Brunn"}).to_string()
         }
+        Some(_) if asked.contains("fill in these fields") => {
+            let (name, sheep) = if asked.contains("Aldersey") { ("Aldersey", 10) } else { ("Brunn", 20) };
+            json!({"farm": name, "sheep": sheep, "founded": format!("1987-03-{sheep}")}).to_string()
+        }
         Some(_) if call.task == "plan2" => sample.plan_again.to_string(),
         Some(_) => sample.plan.to_string(),
         None if sample.asks && call.task == "t1" && !asked.contains("The answer is:") => {
             "Could you please tell me the name of the farm?".to_owned()
         }
+        None if call.task == "column" => "farms.wool_kg".to_owned(),
+        None if call.task == "plan" => sample.plan.as_str().expect("a statement").to_owned(),
         None if asked.ends_with("in vain.") => String::new(),
         None if asked.contains("with one number and nothing else") => "10".to_owned(),
         None if call.task.starts_with("synthesis") => {
@@ -317,6 +343,10 @@ fn reply(sample: &Sample, call: &Planned) -> String {
 fn prompts(sample: &Sample) -> Vec<Planned> {
     let mut request = RunRequest::new(sample.goal);
     request.inputs = if sample.inputs { inputs(sample.strategy) } else { Vec::new() };
+    if sample.strategy == StrategyName::Query {
+        let text = "farm,owner,sheep,wool_kg\nAldersey,Ada Brown,10,31.5\nBrunn,Ben Oak,20,58\nCorrie,Ada Brown,15,40.5\n";
+        request.inputs = vec![Input { name: "farms.csv".to_owned(), text: text.to_owned() }];
+    }
     if sample.conversation {
         request.conversation = vec![
             Message::new(Role::System, "Be brief."),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::random::{Random, hash};
-use super::world::{World, tokens};
+use super::world::{QUERIES, World, tokens};
 use crate::advance::Planned;
 use crate::band::{CallUsage, Finish};
 use crate::event::{CallEnd, FailureClass};
@@ -111,17 +111,23 @@ fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
 
 /// A good reply to a prompt of any strategy.
 fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut Random) -> String {
-    let Some(fields) = schema.map(|schema| &schema["properties"]) else { return text(prompt, random) };
+    let Some(schema) = schema else {
+        return queried(world, prompt).unwrap_or_else(|| text(prompt, random));
+    };
+    // The slots of a map are one of two kinds.
+    let fields = &schema.pointer("/anyOf/0").unwrap_or(schema)["properties"];
     let has = |field: &str| fields.get(field).is_some();
-    if has("tasks") {
-        super::graph_plan::plan(schema.unwrap_or(&Value::Null), prompt, random)
+    if prompt.contains("fill in these fields") {
+        row(prompt, fields)
+    } else if has("tasks") {
+        super::graph_plan::plan(schema, prompt, random)
     } else if has("quote") {
         let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
         if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }
     } else if has("because") {
         let answers = ["The keeper, Ann Shaw, works in barn B-12.", "It is barn B-12.", "Nobody knows."];
         json!({"because": "the keeper's line", "answer": random.pick(&answers)}).to_string()
-    } else if has("find") || has("work") {
+    } else if has("columns") || has("work") {
         world.slots().to_owned()
     } else if has("label") {
         json!({"label": if prompt.contains("keeps 10 sheep") { "small" } else { "large" }}).to_string()
@@ -173,6 +179,24 @@ fn reading(prompt: &str, answer: &Value) -> String {
     json!({"subject": subject, "answer": found}).to_string()
 }
 
+/// A row of the text of a prompt, with a field for each column of the schema.
+fn row(prompt: &str, fields: &Value) -> String {
+    let text = prompt.split("\"\"\"").nth(1).unwrap_or_default();
+    let word = |mark: &str| text.split_once(mark).and_then(|(_, rest)| rest.split([' ', '.']).next());
+    let cell = |name: &String| {
+        let value = match name.as_str() {
+            "farm" | "about" => word("Farm number ").map(|number| json!(format!("Farm number {number}"))),
+            "sheep" => word("keeps ").and_then(|word| word.parse::<u64>().ok()).map(|number| json!(number)),
+            "founded" => word("founded on ").map(|day| json!(day)),
+            _ => word("owner is ").map(|_| json!("Ada Brown")),
+        };
+        (name.clone(), value.unwrap_or_default())
+    };
+    let cells: serde_json::Map<String, Value> =
+        fields.as_object().into_iter().flatten().map(|(name, _)| cell(name)).collect();
+    Value::Object(cells).to_string()
+}
+
 /// What a good writer makes of a text.
 fn worked_on(text: &str, prompt: &str) -> String {
     let sentences: Vec<&str> = text.split(". ").map(str::trim).collect();
@@ -188,6 +212,15 @@ fn worked_on(text: &str, prompt: &str) -> String {
         return format!("{text} So it is on a farm.");
     }
     sentences[..sentences.len().min(2)].join(". ")
+}
+
+/// A statement, or the name of a column.
+fn queried(world: &World, prompt: &str) -> Option<String> {
+    if prompt.contains("Which column holds") {
+        return Some(if prompt.contains("wool") { "farms.wool_kg" } else { "none" }.to_owned());
+    }
+    let found = QUERIES.iter().find(|(goal, _)| prompt.contains("SELECT") && *goal == world.request.goal);
+    found.map(|(_, statement)| (*statement).to_owned())
 }
 
 /// A text for a prompt without a schema.

@@ -13,7 +13,7 @@ use crate::request::{Budget, Input, RunRequest, StrategyName};
 use crate::strategy::Strategy;
 
 /// Goals of a map, with the slots that a good planner fills in.
-pub(super) const MAPS: [(&str, &str); 6] = [
+pub(super) const MAPS: [(&str, &str); 8] = [
     (
         "Each file is about one farm. List how many sheep each keeps, and the total.",
         r#"{"find":"number of sheep the farm keeps","answer_is":"number","combine":["list","total"]}"#,
@@ -31,6 +31,16 @@ pub(super) const MAPS: [(&str, &str); 6] = [
     (
         "List the animals of each farm.",
         r#"{"find":"animals of the farm","answer_is":"list","combine":["list"]}"#,
+    ),
+    (
+        "Make a table of the farms with farm, sheep and owner.",
+        r#"{"columns":[{"name":"farm","kind":"name"},{"name":"sheep","kind":"number"},{"name":"owner","kind":"name"}],
+            "only_if":[],"combine":["list"],"of":null,"limit":null}"#,
+    ),
+    (
+        "Which farm with at least 20 sheep was founded first?",
+        r#"{"columns":[{"name":"farm","kind":"name"},{"name":"sheep","kind":"number"},{"name":"founded","kind":"date"}],
+            "only_if":[{"column":"sheep","is":">=","value":20}],"combine":["least"],"of":"founded","limit":null}"#,
     ),
 ];
 
@@ -65,6 +75,23 @@ const EACHES: [(&str, &str); 5] = [
         "Turn each text on a farm into points.",
         r#"{"instruction":"Turn the text on the farm into points.",
             "work":"points","language":null,"limit":null,"labels":[],"together":"sections"}"#,
+    ),
+];
+
+/// Goals over a table of farms, with the statement of a good planner.
+pub(super) const QUERIES: [(&str, &str); 4] = [
+    (
+        "How many sheep do the farms with owner Ada Brown keep?",
+        "SELECT SUM(sheep) FROM farms WHERE owner = 'Ada Brown'",
+    ),
+    (
+        "Which farm keeps the most sheep, and how many?",
+        "SELECT farm, sheep FROM farms ORDER BY sheep DESC LIMIT 1",
+    ),
+    ("What is the total weight of all farms?", "SELECT SUM(wool_kg) FROM farms"),
+    (
+        "Which crop is grown by the most farms?",
+        "SELECT crop, COUNT(*) FROM farms GROUP BY crop ORDER BY 2 DESC LIMIT 1",
     ),
 ];
 
@@ -134,6 +161,17 @@ fn farm(number: usize, paragraphs: usize, random: &mut Random) -> Input {
     Input { name: format!("farm{number}.md"), text }
 }
 
+/// A table of farms.
+fn farms(count: usize, random: &mut Random) -> Input {
+    let mut text = "farm,owner,crop,sheep,wool_kg\n".to_owned();
+    for number in 0..3 + count {
+        let (owner, crop) =
+            (random.pick(&["Ada Brown", "Ben Oak", "Cleo Lind"]), random.pick(&["barley", "oats"]));
+        let _ = writeln!(text, "Farm {number},{owner},{crop},{},{}.5", 10 * (number + 1), random.below(90));
+    }
+    Input { name: "farms.csv".to_owned(), text }
+}
+
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(hash(seed, &["world"], &[]));
@@ -143,6 +181,7 @@ impl World {
             StrategyName::Map,
             StrategyName::Each,
             StrategyName::Compare,
+            StrategyName::Query,
             StrategyName::Follow,
             StrategyName::Parallel,
             StrategyName::Sequence,
@@ -164,6 +203,7 @@ impl World {
             StrategyName::Map => (random.pick(&MAPS).0, 1),
             StrategyName::Each => (random.pick(&EACHES).0, 1),
             StrategyName::Compare => (COMPARE, 2),
+            StrategyName::Query => (random.pick(&QUERIES).0, 1),
             StrategyName::Follow => (FOLLOW, 0),
             StrategyName::Parallel => (PARALLEL, 0),
             StrategyName::Sequence => (SEQUENCE, 0),
@@ -187,6 +227,9 @@ impl World {
             let paragraphs = if huge && number == 0 { 140 } else { 2 + random.below(14) };
             let paragraphs = if long || (huge && number == 0) { paragraphs } else { random.below(2) };
             request.inputs.push(farm(number, paragraphs, random));
+        }
+        if strategy == StrategyName::Query {
+            request.inputs = vec![farms(count, random)];
         }
         if strategy == StrategyName::Follow {
             let lists = [("keepers.txt", KEEPERS), ("barns.csv", BARNS)];

@@ -10,6 +10,7 @@ mod follow;
 mod free;
 pub(crate) mod map;
 mod parallel;
+mod query;
 mod rounds;
 mod sequence;
 mod vote;
@@ -23,7 +24,7 @@ pub use direct::direct_prompt;
 
 /// Every strategy that can be run.
 #[must_use]
-pub(crate) fn all() -> [Arc<dyn Strategy>; 10] {
+pub(crate) fn all() -> [Arc<dyn Strategy>; 11] {
     [
         Arc::new(ask::Ask),
         Arc::new(compare::Compare),
@@ -33,6 +34,7 @@ pub(crate) fn all() -> [Arc<dyn Strategy>; 10] {
         Arc::new(free::Free),
         Arc::new(map::Map),
         Arc::new(parallel::Parallel),
+        Arc::new(query::Query),
         Arc::new(sequence::Sequence),
         Arc::new(vote::Vote),
     ]

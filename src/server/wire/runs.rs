@@ -20,7 +20,7 @@ pub(crate) struct CreateRun {
     pub goal: String,
     /// Texts that come with the goal.
     pub files: Option<Vec<RunFile>>,
-    /// How to work on the goal: `auto` (the default), `direct`, `map`, `each`, `compare`, `follow`, `sequence`,
+    /// How to work on the goal: `auto` (the default), `direct`, `map`, `each`, `compare`, `query`, `follow`, `sequence`,
     /// `parallel`, `vote`, `free` or `ask`.
     pub strategy: Option<String>,
     /// Limits on tokens and time.

@@ -6,13 +6,13 @@ use rusqlite::{Connection, ErrorCode, Statement};
 use super::answer::{Answer, Row, Value};
 use super::describe::describe;
 use super::error::TableError;
-use super::grammar::Grammar;
+use super::grammar::{Grammar, joins};
 use super::load::{Draft, Visit, load, sql_type};
 use super::read::{Format, Item, Sheet, sheets};
 use super::schema::{Place, Places, Table};
 use super::sql::{
-    Guard, Interruption, Limits, STATEMENT_BYTES_MAX, Traced, add_functions, decimal_of, protect, traced,
-    unprotect,
+    Compared, Guard, Interruption, Limits, STATEMENT_BYTES_MAX, Traced, add_functions, compared, decimal_of,
+    protect, traced, unprotect,
 };
 use super::types::Kind;
 
@@ -147,6 +147,20 @@ impl Tables {
     #[must_use]
     pub fn describe(&self) -> String {
         describe(&self.tables)
+    }
+
+    /// Pairs of columns that join two tables, each as table and column, the likeliest of two tables first.
+    ///
+    /// # Errors
+    /// When the values of columns can't be compared within the limits.
+    pub fn joins(&self) -> Result<Vec<[(usize, usize); 2]>, TableError> {
+        joins(&self.tables, &|left, right| self.share_values(left, right))
+    }
+
+    /// The texts that a statement compares with columns.
+    #[must_use]
+    pub fn compared(&self, sql: &str) -> Vec<Compared> {
+        compared(sql, &self.tables)
     }
 
     /// A grammar of SELECT statements over these tables.

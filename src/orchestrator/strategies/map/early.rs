@@ -24,7 +24,10 @@ pub(super) fn next(goal: &Goal, state: &RunState, plan: &TaskState) -> Move {
     match fill::begun(goal, &first.partial).filter(|_| !waits) {
         Some(slots) => match tasks::readings(goal, state, &slots) {
             Ok(tasks) => {
-                let proposed = serde_json::json!({"find": slots.find, "answer_is": slots.answer_is});
+                let proposed = match slots.columns() {
+                    [] => serde_json::json!({"find": slots.find, "answer_is": slots.answer_is}),
+                    columns => serde_json::json!({"columns": columns}),
+                };
                 Move::Add { tasks, proposed: Some(proposed) }
             }
             Err(unsplit) => Move::Split(unsplit),

@@ -7,19 +7,20 @@ use serde_json::{Value, json};
 
 use super::settle::{self, settle};
 use super::slots::{Combine, Slots};
+use super::table::{self, Table};
 use crate::band::{Finish, Reply};
 use crate::checks::words;
 use crate::goal::{Goal, PLANNER};
 use crate::outcome::Status;
 use crate::partial::closed;
-use crate::plan::{AnswerIs, Job, Task};
+use crate::plan::{AnswerIs, Column, Job, Task};
 use crate::state::TaskState;
 use crate::strategy::Verdict;
 use crate::topic::Foreign;
 
 /// At this depth of the reply are the fields of the slots.
 const FIELDS_DEPTH: u32 = 1;
-const SLOTS_TOKENS_MAX: u32 = 240;
+const SLOTS_TOKENS_MAX: u32 = 400;
 /// Most times the planner is asked for slots.
 const DRAWS: usize = 4;
 /// If `find` has more words, the planner did not stop in time.
@@ -27,10 +28,29 @@ const FIND_WORDS_MAX: usize = 40;
 
 /// Words that are typical of the worked examples in the prompt. Slots of another goal that contain them were copied.
 /// What any goal may ask for, such as an age or a height, is not listed.
-const EXAMPLES_OWN: &[&str] =
-    &["sailors", "ship", "horse", "tower", "applicant", "180", "river", "builder", "house"];
+const EXAMPLES_OWN: &[&str] = &[
+    "sailors",
+    "ship",
+    "horse",
+    "tower",
+    "applicant",
+    "180",
+    "river",
+    "freezes",
+    "house",
+    "lighthouse",
+    "lund",
+    "builder",
+    "captain",
+    "bells",
+];
 
 pub(super) fn schema() -> Value {
+    json!({"anyOf": [table::plan_schema(), fact_schema()]})
+}
+
+/// Slots of a single fact, as a plan that waits for approval may have them.
+fn fact_schema() -> Value {
     let kinds: Vec<&str> = AnswerIs::ALL.iter().map(|kind| kind.name()).collect();
     let mut combine = vec!["list", "summary"];
     combine.extend(Aggregate::ALL.iter().map(|aggregate| aggregate.name()));
@@ -63,7 +83,12 @@ pub(super) fn task() -> Task {
 pub(super) const FIELDS: &str = "find: the fact to look up in every single text
 answer_is: number, date, name, yes_no, text or list
 combine: one or more of list (tell every one), summary, most (largest or latest), least (smallest or earliest), total,
-  average, difference (largest less smallest), count";
+  average, difference (largest less smallest), count
+or, for several facts, instead of find and answer_is:
+columns: what to look up in every text, each with its name and its kind (number, date, name, yes_no or text)
+only_if: what a text must meet, each a column, is (>=, <=, >, <, = or !=) and a value
+of: the column for most, least, total, average, difference, ascending and descending
+limit: how many are wanted";
 
 /// The slots that the planner has filled in, or else ones that any goal allows. Those that the user has edited are taken
 /// as they are. If the run was stopped while the planner wrote, what it had finished is used.
@@ -75,24 +100,40 @@ pub(super) fn slots(plan: &TaskState, goal: &Goal, edited: bool) -> Slots {
     };
     match filled {
         Some(slots) if edited => slots,
-        Some(slots) => settle(slots, &goal.text),
+        Some(slots) => settled(slots, &goal.text),
         None => stopped().unwrap_or_else(|| Slots::fallback(&goal.text)),
     }
 }
 
 /// The first fields of the slots, in the order in which they are written.
 #[derive(Deserialize)]
-struct Begun {
-    find: String,
-    answer_is: AnswerIs,
+#[serde(untagged)]
+enum Begun {
+    Table { columns: Vec<Column> },
+    Fact { find: String, answer_is: AnswerIs },
+}
+
+fn settled(slots: Slots, goal: &str) -> Slots {
+    match slots.table {
+        Some(table) => table::settle(table, goal),
+        None => settle(slots, goal),
+    }
 }
 
 /// Slots of which the planner has finished the first fields. How the findings are combined is left open.
 pub(super) fn begun(goal: &Goal, partial: &str) -> Option<Slots> {
-    let Begun { find, answer_is } = serde_json::from_str(&closed(partial)).ok()?;
-    let slots = Slots { find, answer_is, combine: vec![Combine::List] };
+    let slots = match serde_json::from_str(&closed(partial)).ok()? {
+        Begun::Table { columns } => Slots::of_table(Table::of(columns)),
+        Begun::Fact { find, answer_is } => {
+            Slots { find, answer_is, combine: vec![Combine::List], table: None }
+        }
+    };
     let json = serde_json::to_string(&slots).ok()?;
-    matches!(judge(&slots, goal, &json), Verdict::Accept(_)).then(|| settle(slots, &goal.text))
+    let fits = match &slots.table {
+        Some(table) => table::foreign(table, goal.topic(EXAMPLES_OWN)).is_none(),
+        None => matches!(judge(&slots, goal, &json), Verdict::Accept(_)),
+    };
+    fits.then(|| settled(slots, &goal.text))
 }
 
 /// Why no figure can be calculated as the slots say; `None` if all can.
@@ -121,6 +162,9 @@ pub(super) fn check(goal: &Goal, reply: &Reply) -> Verdict {
 
 fn judge(slots: &Slots, goal: &Goal, json: &str) -> Verdict {
     let topic = goal.topic(EXAMPLES_OWN);
+    if let Some(table) = &slots.table {
+        return judge_table(table, goal, json);
+    }
     let find = slots.find.trim();
     if slots.combine.is_empty() {
         return Verdict::reject("combine must name at least one");
@@ -149,6 +193,31 @@ fn judge(slots: &Slots, goal: &Goal, json: &str) -> Verdict {
         Some(other) => {
             Verdict::Reject { why: format!("the goal asks for {other}, not \"{find}\""), kept: kept() }
         }
+        None => match table::unused(&goal.text, goal.inputs.len(), find) {
+            Some(number) => {
+                Verdict::Reject { why: format!("the plan does without the number {number}"), kept: kept() }
+            }
+            None => Verdict::Accept(json.to_owned()),
+        },
+    }
+}
+
+fn judge_table(table: &Table, goal: &Goal, json: &str) -> Verdict {
+    if table.columns.is_empty() || table.columns.len() > table::COLUMNS_MAX {
+        return Verdict::reject(format!("columns must name 1 to {}", table::COLUMNS_MAX));
+    }
+    if let Some(why) = table::foreign(table, goal.topic(EXAMPLES_OWN)) {
+        return Verdict::reject(why);
+    }
+    let table = match table::settle(table.clone(), &goal.text).table {
+        Some(table) => table,
+        // What is left is a single fact, whose words were checked above.
+        None => return Verdict::Accept(json.to_owned()),
+    };
+    match table::misses(&table, &goal.text, goal.inputs.len()) {
+        Some(other) => {
+            Verdict::Reject { why: format!("the plan does without {other}"), kept: Some(json.to_owned()) }
+        }
         None => Verdict::Accept(json.to_owned()),
     }
 }
@@ -159,11 +228,30 @@ mod tests {
 
     #[test]
     fn slots_read_what_their_schema_allows() {
-        let allowed = schema()["properties"]["combine"]["items"]["enum"].clone();
-        for name in allowed.as_array().unwrap() {
-            let slots = json!({"find": "number", "answer_is": "number", "combine": [name]});
-            let slots: Slots = serde_json::from_value(slots).unwrap_or_else(|e| panic!("{name}: {e}"));
-            assert_eq!(serde_json::to_value(&slots).unwrap()["combine"][0], *name);
+        let fields = &schema()["anyOf"][0]["properties"];
+        let names = |list: &Value| list["enum"].as_array().unwrap().clone();
+        let condition = &fields["only_if"]["items"]["properties"];
+        for combine in names(&fields["combine"]["items"]) {
+            for kind in names(&fields["columns"]["items"]["properties"]["kind"]) {
+                for is in names(&condition["is"]) {
+                    let slots = json!({
+                        "columns": [{"name": "price", "kind": kind}],
+                        "only_if": [{"column": "price", "is": is, "value": 3}],
+                        "combine": [combine], "of": "price", "limit": null,
+                    });
+                    let read: Slots =
+                        serde_json::from_value(slots).unwrap_or_else(|e| panic!("{combine}: {e}"));
+                    assert_eq!(serde_json::to_value(&read).unwrap()["combine"][0], combine);
+                }
+            }
         }
+    }
+
+    #[test]
+    fn slots_of_a_single_fact_are_read_as_earlier_versions_wrote_them() {
+        let slots =
+            json!({"find": "price of the offer", "answer_is": "number", "combine": ["list", "total"]});
+        let read: Slots = serde_json::from_value(slots.clone()).unwrap();
+        assert_eq!((read.table.is_none(), serde_json::to_value(&read).unwrap()), (true, slots));
     }
 }

@@ -11,16 +11,18 @@ mod slots;
 mod smaller;
 pub(crate) mod split;
 mod synthesis;
+mod table;
 mod tasks;
 #[cfg(test)]
 mod tests;
 
 use crate::band::Reply;
 use crate::cancel::StopReason;
+use crate::event::FailureClass;
 use crate::goal::Goal;
 use crate::missing::with_missing;
 use crate::outcome::Status;
-use crate::plan::{Job, Slice, Task, TokenLimits};
+use crate::plan::{AnswerIs, Job, Slice, Task, TokenLimits};
 use crate::prompts;
 use crate::request::{Input, StrategyName};
 use crate::state::{RunState, TaskState};
@@ -30,6 +32,7 @@ use finding::{Answer, Finding};
 use reduce::{Figures, Source};
 use slots::Slots;
 use synthesis::FactSheet;
+use table::Table;
 
 pub(crate) struct Map;
 
@@ -68,6 +71,9 @@ impl Strategy for Map {
         if answer.is_some_and(|answer| !answer.has_ended()) {
             return Move::Wait;
         }
+        if let Some(table) = &slots.table {
+            return Move::Answer(table::end(goal, table, &smaller::readings(state, &slots)));
+        }
         let facts = Facts::gather(goal, state, slots);
         match answer {
             None if facts.has_answer() && !state.is_stopped() => {
@@ -79,6 +85,10 @@ impl Strategy for Map {
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
         match (&task.job, &task.input, Slots::of_reading(task)) {
+            (Job::Read, Some(slice), Some(Slots { table: Some(table), .. })) => {
+                let prompt = table::prompt(&table.columns, goal.part(slice));
+                prompt.with_schema(table::schema(&table.columns))
+            }
             (Job::Read, Some(slice), Some(slots)) => {
                 finding::prompt(&slots, slice, goal.part(slice)).with_schema(finding::schema(slots.answer_is))
             }
@@ -100,6 +110,9 @@ impl Strategy for Map {
 
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match (&task.job, &task.input, Slots::of_reading(task)) {
+            (Job::Read, Some(slice), Some(Slots { table: Some(table), .. })) => {
+                check_row(&table, goal.part(slice), state.task(&task.id), reply)
+            }
             (Job::Read, Some(slice), Some(slots)) => finding::check(&slots, goal.part(slice), reply),
             (Job::Synthesis, ..) => {
                 let facts = Facts::gather(goal, state, planned(goal, state));
@@ -182,7 +195,17 @@ impl Facts {
             let unread = self.findings.iter().filter(|finding| finding.failed).count();
             synthesis::nothing_found(&self.slots, goal.inputs.len(), unread, &missing)
         };
-        Ended { answer, missing, failed_tasks, ..Ended::default() }
+        let unchecked = self.unchecked();
+        Ended { answer, missing, unchecked, failed_tasks, ..Ended::default() }
+    }
+
+    /// No rule compares a sentence, a list or a yes with the text it was read in.
+    fn unchecked(&self) -> Vec<String> {
+        let is_free = matches!(self.slots.answer_is, AnswerIs::Text | AnswerIs::List | AnswerIs::YesNo);
+        (is_free && self.has_answer())
+            .then(|| format!("the {} as it was read", self.slots.find))
+            .into_iter()
+            .collect()
     }
 
     /// What is missing. An input that was not read is reported differently from one that was read and does not contain
@@ -199,6 +222,18 @@ impl Facts {
         }
         missing
     }
+}
+
+/// Checks a row together with the readings of the same text before it.
+fn check_row(table: &Table, text: &str, task: Option<&TaskState>, reply: &Reply) -> Verdict {
+    let attempts = task.map_or(&[][..], TaskState::attempts_now);
+    let rejected = attempts
+        .iter()
+        .filter(|one| one.failure.as_ref().is_some_and(|why| why.class == FailureClass::Content));
+    let earlier: Vec<&str> = rejected.map(|attempt| attempt.output.as_str()).collect();
+    let rung = attempts.last().map_or(0, |attempt| attempt.rung + 1);
+    let is_last = task.is_none_or(|task| rung >= task.task.ladder.len());
+    table::check(&table.columns, text, reply, &earlier, is_last)
 }
 
 /// The end of a run that was stopped before it had a plan.

@@ -69,14 +69,19 @@ pub(super) fn merge<'a>(
     findings
 }
 
-/// The reader's subject if it occurs in no other input, else the title on the same condition, else the file's name.
-fn subject_of(sources: &[Source], input: usize, stated: &[Raw]) -> String {
+/// The first of the readers' subjects that occurs in no other input, else the title on the same condition, else the
+/// file's name.
+pub(super) fn subject_of<'a>(
+    sources: &'a [Source],
+    input: usize,
+    stated: impl IntoIterator<Item = &'a str>,
+) -> String {
     let own = &sources[input];
     let tells = |subject: &&str| {
         let others = sources.iter().enumerate().filter(|(at, _)| *at != input);
         !words(subject).is_empty() && others.into_iter().all(|(_, other)| !stands_in(&other.text, subject))
     };
-    let said = stated.iter().map(|raw| raw.subject.trim()).find(tells);
+    let said = stated.into_iter().map(str::trim).find(tells);
     let found = said.or_else(|| own.title.as_deref().filter(tells));
     found.unwrap_or(&own.stem).to_owned()
 }
@@ -84,7 +89,7 @@ fn subject_of(sources: &[Source], input: usize, stated: &[Raw]) -> String {
 fn of_input(answer_is: AnswerIs, sources: &[Source], input: usize, raws: Vec<Option<Raw>>) -> Finding {
     let failed = raws.iter().any(Option::is_none);
     let stated: Vec<Raw> = raws.into_iter().flatten().filter(|raw| !raw.answer.is_null()).collect();
-    let subject = subject_of(sources, input, &stated);
+    let subject = subject_of(sources, input, stated.iter().map(|raw| raw.subject.as_str()));
     let Some(best) = most_frequent(&stated) else {
         return Finding { input, subject, quote: String::new(), answer: Answer::NotStated, failed };
     };

@@ -69,17 +69,23 @@ fn is_order(aggregate: Aggregate) -> bool {
 
 fn settle_figures(slots: &mut Slots, goal: &str) {
     let number = slots.answer_is == AnswerIs::Number;
+    figures_said(&mut slots.combine, goal, &slots.find, number);
+}
+
+/// Leaves the figures that the goal has a word for, and adds those that it asks for. `number` says whether they can be
+/// calculated.
+pub(super) fn figures_said(combine: &mut Vec<Combine>, goal: &str, find: &str, number: bool) {
     for (aggregate, cues) in CUES {
-        let said = number && is_said(goal, cues, &slots.find);
+        let said = number && is_said(goal, cues, find);
         let figure = Combine::Figure(aggregate);
         // "all", "much" and "add" allow a figure but do not ask for one, nor do the words for a difference.
         let asks = |word: &String| cues.contains(&word.as_str()) && !ALLOW.contains(&word.as_str());
         let adds = aggregate == Aggregate::Total && ADDING.iter().any(|phrase| goal.contains(phrase));
         let asked = aggregate != Aggregate::Difference && (adds || words(goal).iter().any(asks));
         if !said {
-            slots.combine.retain(|combine| *combine != figure);
-        } else if asked && !slots.combine.contains(&figure) {
-            slots.combine.push(figure);
+            combine.retain(|combine| *combine != figure);
+        } else if asked && !combine.contains(&figure) {
+            combine.push(figure);
         }
     }
 }
@@ -192,7 +198,8 @@ mod tests {
         answer_is: AnswerIs,
         combine: &[Combine],
     ) -> (String, AnswerIs, Vec<Combine>) {
-        let slots = settle(Slots { find: find.to_owned(), answer_is, combine: combine.to_vec() }, goal);
+        let slots =
+            settle(Slots { find: find.to_owned(), answer_is, combine: combine.to_vec(), table: None }, goal);
         (slots.find, slots.answer_is, slots.combine)
     }
 

@@ -225,6 +225,7 @@ mod tests {
             find: "number of people".to_owned(),
             answer_is: AnswerIs::Number,
             combine: vec![Combine::List, Combine::Figure(total)],
+            table: None,
         };
         let figures =
             Figures { figures: vec![Figure { aggregate: total, value: "135".to_owned(), subjects: vec![] }] };

@@ -1,7 +1,7 @@
 //! The tasks of a map: a reading of each input or part of one, and the calculation over all.
 
 use super::slots::Slots;
-use crate::goal::{Goal, WorkerInfo};
+use crate::goal::{Goal, PLANNER, WorkerInfo};
 use crate::plan::{Job, Shape, Slice, Task};
 use crate::state::RunState;
 use crate::strategy::{Move, SplitAsked};
@@ -56,13 +56,23 @@ pub(super) fn reading(goal: &Goal, slots: &Slots, worker: &WorkerInfo, slice: Sl
         id: format!("t{}", place + 1),
         job: Job::Read,
         worker: worker.worker.clone(),
-        ladder: goal.band.ladder(worker, slots.skill()),
+        ladder: ladder(goal, slots, worker),
         instruction: slots.find.clone(),
         input: Some(slice),
-        output: Shape::Finding(slots.answer_is),
+        columns: slots.columns().to_vec(),
+        output: slots.shape(),
         tokens_max: slots.answer_tokens_max(),
         ..Task::default()
     }
+}
+
+/// A row that a worker and the planner read differently is read once more by the planner, so that two of three agree.
+fn ladder(goal: &Goal, slots: &Slots, worker: &WorkerInfo) -> Vec<String> {
+    let mut ladder = goal.band.ladder(worker, slots.skill());
+    if slots.table.is_some() && ladder.last().is_some_and(|last| last == PLANNER) {
+        ladder.push(PLANNER.to_owned());
+    }
+    ladder
 }
 
 pub(super) fn figures_task(goal: &Goal, slots: &Slots, place: usize, needs: Vec<String>) -> Task {

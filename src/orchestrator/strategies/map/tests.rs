@@ -18,7 +18,7 @@ fn slice(index: usize, part: usize, parts: usize) -> Slice {
 
 fn slots(answer_is: AnswerIs, aggregates: &[Aggregate]) -> Slots {
     let combine = aggregates.iter().map(|aggregate| Combine::Figure(*aggregate)).collect();
-    Slots { find: "sacks ground by the mill".to_owned(), answer_is, combine }
+    Slots { find: "sacks ground by the mill".to_owned(), answer_is, combine, table: None }
 }
 
 const TEXT: &str =

@@ -71,6 +71,24 @@ impl Grammar {
     }
 }
 
+/// Pairs of columns that join two tables, each as table and column.
+pub(super) fn joins(
+    tables: &[Table],
+    share_values: ShareValues<'_>,
+) -> Result<Vec<[(usize, usize); 2]>, TableError> {
+    let at = |table: usize, name: &str| {
+        let own = name.rsplit('.').next().unwrap_or(name);
+        tables[table].columns.iter().position(|column| column.name == own).map(|column| (table, column))
+    };
+    let joins = Joins::of(tables, share_values)?.all.into_iter();
+    let pair = |join: joins::Join| {
+        at(join.left, &join.left_column)
+            .zip(at(join.right, &join.right_column))
+            .map(|(left, right)| [left, right])
+    };
+    Ok(joins.filter_map(pair).collect())
+}
+
 /// The rules of a grammar, each written once however often it is used.
 #[derive(Default)]
 struct Rules {

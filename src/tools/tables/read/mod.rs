@@ -75,6 +75,9 @@ enum Plan {
     Log(log::Plan),
 }
 
+/// Endings of files that may be nothing but a table.
+const TABLE_EXTENSIONS: &[&str] =
+    &["csv", "tsv", "tab", "psv", "json", "jsonl", "ndjson", "log", "txt", "dat"];
 /// Columns of one table.
 pub(super) const COLUMNS_MAX: usize = 200;
 /// Bytes of one text: line numbers and offsets stay small, and the database stays in memory.
@@ -102,6 +105,20 @@ impl Sheet {
 /// A byte-order mark is no part of the first column's name.
 fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// How a text that is nothing but a table holds it; `None` for other texts. Only the beginning of CSV is looked at.
+/// A file whose name says that it is a document, source or settings is not one, even if it has tables or regular lines.
+#[must_use]
+pub fn format_of(file: &str, text: &str) -> Option<Format> {
+    let name = file.rsplit(['/', '\\']).next().unwrap_or(file);
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    if extension.is_some_and(|extension| !TABLE_EXTENSIONS.contains(&extension.as_str())) {
+        return None;
+    }
+    let found = sheets(file, text).ok()?;
+    let format = found.first()?.format;
+    (format != Format::Markdown).then_some(format)
 }
 
 /// The tables of a text, found by the file's name and the content.

@@ -1,0 +1,97 @@
+//! The planner's statements: what it is asked, and which of its replies is used.
+
+use bandmaster_tools::tables::{Answer, Value};
+
+use super::agree::agree;
+use super::compose::statements;
+use super::literals::{fitted, has_all};
+use super::reading::{Read, Reading};
+use crate::attached::Attached;
+use crate::band::{Finish, Reply};
+use crate::goal::{Goal, PLANNER};
+use crate::plan::{Job, Task};
+use crate::prompts;
+use crate::state::RunState;
+use crate::strategy::{Prompt, Verdict};
+
+const STATEMENT_TOKENS_MAX: u32 = 256;
+/// Most statements that the planner writes.
+const DRAWS: usize = 4;
+/// The first of them without a grammar: models write SQL best so.
+const FREE_DRAWS: usize = 2;
+
+pub(super) fn task() -> Task {
+    Task {
+        id: "plan".to_owned(),
+        job: Job::Plan,
+        worker: PLANNER.to_owned(),
+        ladder: vec![PLANNER.to_owned(); DRAWS],
+        instruction: "write the statement".to_owned(),
+        tokens_max: STATEMENT_TOKENS_MAX,
+        ..Task::default()
+    }
+}
+
+pub(super) fn prompt(goal: &Goal, state: &RunState, read: &Read) -> Prompt {
+    let attached = goal.attached();
+    let attempt = state.task("plan").map_or(1, |plan| plan.attempts_now().len());
+    let hints: String = read.hints.iter().map(|hint| format!("- {hint}\n")).collect();
+    let hints = match hints.is_empty() {
+        true => String::new(),
+        false => format!("Conditions that the question names:\n{hints}"),
+    };
+    let tables = attached.described();
+    let prompt =
+        prompts::QUERY_PLAN.prompt(&[("tables", tables.trim_end()), ("hints", &hints), ("goal", &goal.text)]);
+    match attached.grammar().filter(|_| attempt > FREE_DRAWS) {
+        Some(grammar) => prompt.with_grammar(grammar),
+        None => prompt,
+    }
+}
+
+/// The statement in a reply, without what models write around it.
+pub(super) fn statement_in(reply: &str) -> Option<&str> {
+    let lower = reply.to_ascii_lowercase();
+    let from = lower.find("select").into_iter().chain(lower.find("with ")).min()?;
+    let rest = &reply[from..];
+    let end = rest.find([';', '`']).unwrap_or(rest.len());
+    Some(rest[..end].trim()).filter(|sql| !sql.is_empty())
+}
+
+/// Accepts a statement whose rows are those that the goal means.
+pub(super) fn check(goal: &Goal, read: &Read, reply: &Reply) -> Verdict {
+    let attached = goal.attached();
+    if reply.finish == Finish::Length {
+        return Verdict::reject("it was cut off at its limit");
+    }
+    let (sql, answer) = match run(&reply.text, attached) {
+        Ok(run) => run,
+        Err(why) => return Verdict::reject(why),
+    };
+    let kept = |why: String| Verdict::Reject { why, kept: Some(sql.clone()) };
+    match &read.reading {
+        Some(reading) if meant(reading, &answer, attached).is_some() => Verdict::Accept(sql),
+        Some(_) => kept("it does not give what the goal names".to_owned()),
+        None => match has_all(&sql, &read.hints) {
+            Ok(()) => Verdict::Accept(sql),
+            Err(why) => kept(why),
+        },
+    }
+}
+
+/// The statement in a reply, with the texts of its columns, and what it gives.
+pub(super) fn run(reply: &str, attached: &Attached) -> Result<(String, Answer), String> {
+    let sql = statement_in(reply).ok_or("it has no SELECT")?;
+    let sql = fitted(sql, attached)?;
+    let answer = attached.query(&sql).map_err(|error| error.to_string())?;
+    let is_empty = answer.rows.iter().all(|row| row.values.iter().all(|value| *value == Value::Empty));
+    if is_empty { Err("it gives no rows".to_owned()) } else { Ok((sql, answer)) }
+}
+
+/// The statement that the goal means, of those whose rows the planner's rows agree with.
+pub(super) fn meant(reading: &Reading, planned: &Answer, attached: &Attached) -> Option<String> {
+    let is_ranked = reading.rank.is_some();
+    statements(reading, attached)
+        .into_iter()
+        .find(|sql| attached.query(sql).is_ok_and(|meant| agree(&meant, planned, is_ranked)))
+}

@@ -1,0 +1,128 @@
+//! Which statement the answer comes from, and what of the answer no rule has checked.
+
+use bandmaster_tools::tables::Answer;
+
+use super::answer::{with_ties, worded};
+use super::compose::statements;
+use super::draws::{meant, run};
+use super::read_goal;
+use super::reading::{Read, Reading, read};
+use crate::attached::Attached;
+use crate::band::Finish;
+use crate::event::CallEnd;
+use crate::goal::Goal;
+use crate::plan::{Job, Task};
+use crate::state::{Attempt, RunState};
+use crate::strategy::Ended;
+
+/// A statement with what it gives.
+pub(super) struct Chosen {
+    pub sql: String,
+    answer: Answer,
+    /// The reading that it was compared with, if its rows are those that the reading means.
+    reading: Option<Reading>,
+    /// What no rule has checked.
+    pub unchecked: Vec<String>,
+}
+
+impl Chosen {
+    pub(super) fn worded(&self, goal: &Goal) -> String {
+        worded(&self.sql, &self.answer, self.reading.as_ref(), goal.attached())
+    }
+}
+
+/// Runs the statement.
+pub(super) fn task(goal: &Goal) -> Task {
+    Task {
+        id: "t1".to_owned(),
+        job: Job::Calculate,
+        worker: goal.band.calculator().to_owned(),
+        instruction: "run the statement".to_owned(),
+        needs: vec!["plan".to_owned()],
+        with_gaps: true,
+        ..Task::default()
+    }
+}
+
+/// The statement to use: one whose rows the planner and the rules agree on, else the one that the rules read in the goal,
+/// else the planner's.
+pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
+    let attached = goal.attached();
+    let read = read_goal(goal, state);
+    let plan = state.task("plan")?;
+    let is_whole = |attempt: &Attempt| attempt.end == Some(CallEnd::Reply(Finish::Stop));
+    let numbered = plan.attempts.iter().enumerate().filter(|(_, attempt)| is_whole(attempt));
+    let drawn = numbered.filter_map(|(at, attempt)| Some((at, run(&attempt.output, attached).ok()?)));
+    let drawn: Vec<(usize, (String, Answer))> = drawn.collect();
+    if let Some(reading) = &read.reading {
+        let agreed = drawn.iter().find_map(|(at, (_, answer))| Some((at, meant(reading, answer, attached)?)));
+        if let Some((at, sql)) = agreed {
+            let mut unchecked = reading.doubts.clone();
+            // A planner that has to write several statements may have left out what such a word means.
+            if *at > 0 {
+                let unknown = reading.unknown.iter();
+                unchecked.extend(unknown.map(|word| format!("\"{word}\" is no word of the tables")));
+            }
+            return by_reading(sql, reading, unchecked, attached);
+        }
+        if reading.doubts.is_empty() {
+            let unchecked = vec!["no statement of the planner gives the same".to_owned()];
+            let composed = statements(reading, attached).into_iter().next();
+            if let Some(chosen) = composed.and_then(|sql| by_reading(sql, reading, unchecked, attached)) {
+                return Some(chosen);
+            }
+        }
+    }
+    let (_, (sql, answer)) = drawn.into_iter().next()?;
+    Some(Chosen { sql, answer, reading: None, unchecked: doubts(&read) })
+}
+
+fn by_reading(sql: String, reading: &Reading, unchecked: Vec<String>, attached: &Attached) -> Option<Chosen> {
+    let ties = reading.rank.and_then(|rank| with_ties(&sql, rank.rows, attached));
+    let answer = ties.map_or_else(|| attached.query(&sql), Ok).ok()?;
+    Some(Chosen { sql, answer, reading: Some(reading.clone()), unchecked })
+}
+
+fn doubts(read: &Read) -> Vec<String> {
+    let doubts = read.reading.as_ref().map(|reading| reading.doubts.clone()).unwrap_or_default();
+    if doubts.is_empty() { vec!["whether the statement asks what the goal asks".to_owned()] } else { doubts }
+}
+
+pub(super) fn ended(goal: &Goal, state: &RunState) -> Ended {
+    let result = state.task("t1").and_then(|task| task.accepted());
+    let Some((answer, chosen)) = result.zip(chosen(goal, state)) else {
+        let error = Some("no statement that the planner wrote could be run".to_owned());
+        return Ended { error: error.filter(|_| !state.is_stopped()), ..Ended::default() };
+    };
+    Ended { answer: answer.to_owned(), unchecked: chosen.unchecked, ..Ended::default() }
+}
+
+/// The answer to a goal that names something that stands in no table.
+pub(super) fn without(goal: &Goal, strangers: &[String]) -> Ended {
+    let (files, names) = (files(goal), strangers.join(", "));
+    let missing = vec![format!("{names}, which stands nowhere in {files}")];
+    Ended {
+        answer: format!("{names} does not occur in {files}."),
+        failed_tasks: 1,
+        missing,
+        ..Ended::default()
+    }
+}
+
+/// The answer to a goal that asks for something that no column holds.
+pub(super) fn unnamed(goal: &Goal, _: &RunState) -> Ended {
+    let attached = goal.attached();
+    let phrase = read(&goal.text, attached, None).unnamed.unwrap_or_default();
+    let columns: Vec<&str> =
+        attached.tables.iter().flat_map(|table| &table.columns).map(|column| column.title.as_str()).collect();
+    let answer =
+        format!("No column of {} holds \"{phrase}\". The columns are {}.", files(goal), columns.join(", "));
+    let missing = vec![format!("\"{phrase}\", which no column holds")];
+    Ended { answer, failed_tasks: 1, missing, ..Ended::default() }
+}
+
+fn files(goal: &Goal) -> String {
+    let mut files: Vec<&str> = goal.attached().tables.iter().map(|table| table.file.as_str()).collect();
+    files.dedup();
+    files.join(", ")
+}
