@@ -2,6 +2,7 @@
 //! around that say what it is about. Models leave things out; what is found here is compared even if no model names it.
 
 mod blocks;
+mod found;
 mod numbers;
 mod tokens;
 mod values;
@@ -13,8 +14,9 @@ use super::value::{Unit, Value, unit_named};
 use crate::checks::words;
 use crate::topic::content_words;
 use blocks::{Block, blocks};
+use found::Found;
 use tokens::{Token, sentences, tokens};
-use values::{Found, values};
+use values::values;
 
 /// Most words of a line's value that is taken as a name or another short text.
 const NAME_WORDS_MAX: usize = 5;

@@ -5,8 +5,8 @@ use std::ops::Range;
 use bandmaster_tools::calculator::Decimal;
 
 use super::super::value::{Bound, Unit, Value, currency_named, unit_named};
+use super::found::{Found, found, is_empty_word};
 use super::tokens::Token;
-use super::values::{Found, found, is_empty_word};
 use crate::checks::{numbers_in, written_numbers};
 use crate::topic::content_words;
 

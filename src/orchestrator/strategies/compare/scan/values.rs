@@ -1,27 +1,15 @@
 //! Finds the values in a sentence by their forms: dates, times, numbers with their units, codes, addresses and names.
 
-use std::ops::Range;
-
 use bandmaster_tools::tables::days_meant;
 
 use super::super::value::Value;
+use super::found::{Found, found, is_empty_word};
 use super::numbers::number;
 use super::tokens::Token;
 use crate::checks::words;
 
 /// Most words of a date, such as "Sat, the 13th of June, 2026".
 const DATE_WORDS_MAX: usize = 6;
-
-/// A value in a text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
-    pub value: Value,
-    pub bytes: Range<usize>,
-    /// Indexes of its words in the sentence, with the unit's.
-    pub tokens: Range<usize>,
-    /// Indexes of the words that say what it counts: "participants" of "444 participants".
-    pub noun: Range<usize>,
-}
 
 /// The values of a sentence, in order. No word belongs to two of them.
 pub(super) fn values(tokens: &[Token<'_>]) -> Vec<Found> {
@@ -38,11 +26,6 @@ pub(super) fn values(tokens: &[Token<'_>]) -> Vec<Found> {
         }
     }
     found
-}
-
-pub(super) fn found(tokens: &[Token<'_>], range: Range<usize>, value: Value) -> Found {
-    let bytes = tokens[range.start].bytes.start..tokens[range.end - 1].bytes.end;
-    Found { value, bytes, noun: range.end..range.end, tokens: range }
 }
 
 fn joined(tokens: &[Token<'_>]) -> String {
@@ -93,11 +76,6 @@ fn year(tokens: &[Token<'_>], at: usize) -> Option<Found> {
     );
     (month.is_some() || (is_led && ends_phrase))
         .then(|| found(tokens, at..at + 1, Value::Date(vec![(number, month.unwrap_or(0), 0)])))
-}
-
-/// Whether a word says nothing about the topic, such as "at".
-pub(super) fn is_empty_word(word: &str) -> bool {
-    crate::topic::content_words(word).is_empty()
 }
 
 /// A time of day, such as `14:30`, `9:00 am` or `2.30 pm`, or `9am`.
