@@ -1,5 +1,5 @@
-//! The tables among the inputs of a run. They are read once, and only if a strategy asks for them. What a statement gives
-//! depends on the inputs alone: it is limited by steps, not by time.
+//! The tables among the inputs of a run. They are read once, and only if a strategy asks for them. What a statement
+//! gives depends on the inputs alone: it is limited by steps, not by time.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};

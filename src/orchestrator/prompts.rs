@@ -31,7 +31,9 @@ templates! {
     EACH_MERGE = "each.merge", 1;
     EACH_PLAN = "each.plan", 1;
     /// Lines of several files, and the question that they answer.
-    FOLLOW_ANSWER = "follow.answer", 1;
+    FOLLOW_ANSWER = "follow.answer", 2;
+    /// The ways through several files, of which one is meant.
+    FOLLOW_CHOOSE = "follow.choose", 1;
     FREE_PLAN = "free.plan", 1;
     /// After tasks of an earlier plan.
     FREE_PLAN_AGAIN = "free.plan-again", 2;

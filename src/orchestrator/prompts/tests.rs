@@ -116,7 +116,7 @@ fn named_parts() -> Sample {
 
 /// Lists that lead from one to another.
 fn followed() -> Sample {
-    Sample::new("follow", StrategyName::Follow, "Which key opens the barn of {{Brunn}}?")
+    Sample::new("follow", StrategyName::Follow, "Which key opens the barn of {{Brunn}} today?")
         .with_inputs()
         .in_conversation()
 }
@@ -310,8 +310,12 @@ fn reply(sample: &Sample, call: &Planned) -> String {
         Some(fields) if !fields["same_thing"].is_null() => {
             json!({"about_1": "sheep", "about_2": "sheep", "same_thing": "yes"}).to_string()
         }
-        Some(fields) if !fields["because"].is_null() => {
-            json!({"because": "the lines", "answer": "Ada Brown's barn B-12 opens with key 9."}).to_string()
+        Some(fields) if !fields["way"].is_null() => {
+            let ada_is_first = asked.find("Ada Brown, barn") < asked.find("Dan Ley, barn");
+            json!({"because": "now", "way": if ada_is_first { "A" } else { "B" }}).to_string()
+        }
+        Some(_) if sample.strategy == StrategyName::Follow => {
+            json!({"answer": "Ada Brown's barn B-12 opens with key 9."}).to_string()
         }
         Some(fields) if !fields["label"].is_null() => json!({"label": "quiet"}).to_string(),
         Some(fields) if !fields["quote"].is_null() => {
@@ -344,7 +348,8 @@ fn prompts(sample: &Sample) -> Vec<Planned> {
     let mut request = RunRequest::new(sample.goal);
     request.inputs = if sample.inputs { inputs(sample.strategy) } else { Vec::new() };
     if sample.strategy == StrategyName::Query {
-        let text = "farm,owner,sheep,wool_kg\nAldersey,Ada Brown,10,31.5\nBrunn,Ben Oak,20,58\nCorrie,Ada Brown,15,40.5\n";
+        let text = "farm,owner,sheep,wool_kg\nAldersey,Ada Brown,10,31.5\nBrunn,Ben Oak,20,58\n\
+                    Corrie,Ada Brown,15,40.5\n";
         request.inputs = vec![Input { name: "farms.csv".to_owned(), text: text.to_owned() }];
     }
     if sample.conversation {

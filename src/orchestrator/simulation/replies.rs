@@ -124,9 +124,11 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
     } else if has("quote") {
         let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
         if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }
-    } else if has("because") {
-        let answers = ["The keeper, Ann Shaw, works in barn B-12.", "It is barn B-12.", "Nobody knows."];
-        json!({"because": "the keeper's line", "answer": random.pick(&answers)}).to_string()
+    } else if has("way") {
+        json!({"because": "the note says so", "way": random.pick(&["A", "B"])}).to_string()
+    } else if prompt.contains("Each names what the next one is about.") {
+        let barn = if prompt.contains("B-12") { "B-12" } else { "B-11" };
+        json!({"answer": format!("The keeper works in barn {barn}.")}).to_string()
     } else if has("columns") || has("work") {
         world.slots().to_owned()
     } else if has("label") {

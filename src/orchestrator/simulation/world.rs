@@ -47,6 +47,7 @@ pub(super) const MAPS: [(&str, &str); 8] = [
 /// A goal of `follow`, and the lists that lead to its answer.
 const FOLLOW: &str = "In which barn does the keeper of Borwick work?";
 const KEEPERS: &str = "Aldersey: Dan Ley\nBorwick: Ann Shaw\nCalder: Tom Ripley\n";
+const NOTE: &str = "Ann Shaw is ill. Dan Ley stands in for her.";
 const BARNS: &str = "keeper,barn\nDan Ley,B-11\nAnn Shaw,B-12\nTom Ripley,B-14\n";
 
 /// Goals of `each`, with the slots that a good planner fills in.
@@ -232,7 +233,8 @@ impl World {
             request.inputs = vec![farms(count, random)];
         }
         if strategy == StrategyName::Follow {
-            let lists = [("keepers.txt", KEEPERS), ("barns.csv", BARNS)];
+            let note = if random.one_in(2) { NOTE } else { "Nothing is new." };
+            let lists = [("keepers.txt", KEEPERS), ("barns.csv", BARNS), ("note.txt", note)];
             request.inputs =
                 lists.map(|(name, text)| Input { name: name.to_owned(), text: text.to_owned() }).into();
         }

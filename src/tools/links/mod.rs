@@ -3,14 +3,16 @@
 //!
 //! 1. `records.rs` reads a file as records, one for each row, entry or section, or finds that it is prose.
 //! 2. `words.rs` compares values, whatever their case and punctuation.
-//! 3. `trail.rs` begins with the goal and the prose, and takes every record that they or the records taken so far name
-//!    by a value that stands in no other record of its file.
+//! 3. `trail.rs` begins with the goal and the sentences of the prose, and takes every record that they or the records
+//!    taken so far name by a value that stands in no other record of its file. `chain.rs` lists the ways through them.
 
+mod chain;
 mod records;
 #[cfg(test)]
 mod tests;
 mod trail;
 mod words;
 
+pub use chain::Chain;
 pub use records::Record;
-pub use trail::{Link, Trail, follow};
+pub use trail::{Link, Sentence, Trail, follow};

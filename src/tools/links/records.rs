@@ -2,7 +2,7 @@
 //! no tables: sections under `[name]`, and lists whose lines are all written the same way.
 
 use super::super::tables::sheet_rows;
-use super::words::{can_name, is_code, words};
+use super::words::{can_name, codes, words};
 
 /// A list needs so many lines.
 const LINES_MIN: usize = 3;
@@ -27,10 +27,8 @@ impl Record {
     pub(super) fn names(&self) -> Vec<Vec<String>> {
         let mut names = Vec::new();
         for (_, value) in &self.fields {
-            let value = words(value);
-            let codes = value.iter().filter(|word| value.len() > 1 && is_code(word));
-            names.extend(codes.map(|word| vec![word.clone()]));
-            names.push(value);
+            names.extend(codes(value));
+            names.push(words(value));
         }
         names.retain(|name| can_name(name));
         names

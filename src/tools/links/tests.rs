@@ -1,9 +1,13 @@
 use super::*;
 
-/// `file:line` of each record of the trail, step by step.
+/// The chains of a trail: the sentence that each begins with, and `file:line` of each record.
 fn trail(goal: &str, files: &[(&str, &str)]) -> Option<Vec<String>> {
-    let trail = follow(goal, files)?;
-    Some(trail.links.iter().map(|link| format!("{}:{}", files[link.file].0, link.record.line)).collect())
+    let told = |chain: &Chain| {
+        let begins = chain.begins.iter().map(|sentence| sentence.text.clone());
+        let links = chain.links.iter().map(|link| format!("{}:{}", files[link.file].0, link.record.line));
+        begins.chain(links).collect::<Vec<_>>().join(" > ")
+    };
+    Some(follow(goal, files)?.chains.iter().map(told).collect())
 }
 
 fn check(goal: &str, files: &[(&str, &str)], expected: &[&str]) {
@@ -22,7 +26,7 @@ fn a_code_leads_from_file_to_file() {
     check(
         "Who has CP-12K, and which number can I call?",
         &files,
-        &["loans.csv:3", "readers.txt:3", "phones.json:1"],
+        &["loans.csv:3 > readers.txt:3 > phones.json:1"],
     );
 }
 
@@ -33,7 +37,7 @@ fn namesakes_are_not_followed() {
     check(
         "phone number for the reader who took cp-51d",
         &files,
-        &["loans.csv:4", "readers.txt:2", "phones.json:1"],
+        &["loans.csv:4 > readers.txt:2 > phones.json:1"],
     );
 }
 
@@ -45,7 +49,11 @@ fn prose_is_the_beginning_of_a_trail() {
     let files = [("note.txt", note), ("halls.ini", halls), ("parts.md", parts)];
     let found = follow("Which seal do we need for the pump that drips?", &files).unwrap();
     assert_eq!(found.prose, [0]);
-    assert_eq!(trail("Which seal do we need?", &files).unwrap(), ["halls.ini:5", "parts.md:4"]);
+    check(
+        "Which seal do we need?",
+        &files,
+        &["the pump in Hall 3B is dripping again. > halls.ini:5 > parts.md:4"],
+    );
 }
 
 #[test]
@@ -53,7 +61,7 @@ fn columns_between_spaces_are_records_too() {
     let owners = "# path owner\nsrc/io_read.c @petra\nsrc/io_write.c @juno\nsrc/net_dial.c @oskar\n";
     let desks = "person,handle,desk\nPetra Lund,petra,D4\nJuno Weiss,juno,D9\nOskar Falk,oskar,D2\n";
     let files = [("OWNERS", owners), ("desks.csv", desks)];
-    check("At which desk sits the owner of src/net_dial.c?", &files, &["OWNERS:4", "desks.csv:4"]);
+    check("At which desk sits the owner of src/net_dial.c?", &files, &["OWNERS:4 > desks.csv:4"]);
 }
 
 #[test]
@@ -75,4 +83,31 @@ fn a_selection_from_a_table_is_no_trail() {
     (0..40).for_each(|n| customers += &format!("C{n}y,Area{n}z\n"));
     let goal: String = (0..20).map(|n| format!("O{n}x ")).collect();
     assert_eq!(trail(&goal, &[("orders.csv", &orders), ("customers.csv", &customers)]), None);
+}
+
+#[test]
+fn what_two_sentences_name_makes_two_chains() {
+    let note = "Since May Ann Shaw keeps the sheep. Last year it was Dan Ley; Tom Ripley helped.";
+    let barns = "keeper,barn\nDan Ley,B-11\nAnn Shaw,B-12\nEve Moor,B-14\n";
+    let keys = "B-11: key 7\nB-12: key 9\nB-14: key 31\n";
+    let files = [("note.txt", note), ("barns.csv", barns), ("keys.txt", keys)];
+    let (ann, dan) = ("Since May Ann Shaw keeps the sheep.", "Last year it was Dan Ley; Tom Ripley helped.");
+    let chains = [format!("{ann} > barns.csv:3 > keys.txt:2"), format!("{dan} > barns.csv:2 > keys.txt:1")];
+    let mut found = trail("Which key opens the keeper's barn?", &files).unwrap();
+    found.sort_by_key(|chain| std::cmp::Reverse(chain.clone()));
+    assert_eq!(found, chains);
+    // What the goal names needs no sentence.
+    check("Which key opens the barn of Dan Ley?", &files[1..], &["barns.csv:2 > keys.txt:1"]);
+}
+
+#[test]
+fn a_code_may_have_its_letters_behind_a_hyphen() {
+    let scans = "2026-01-02 08:00:01 INFO v71 loaded 5567-K\n2026-01-02 08:04:01 INFO v72 loaded 5568-K\n\
+                 2026-01-02 09:00:01 INFO v73 loaded 9567-K\n";
+    let vans = "van,driver\nv71,Ada Thorne\nv72,Milo Brandt\nv73,Ines Varga\n";
+    check(
+        "Who has parcel 5567-k?",
+        &[("scans.log", scans), ("vans.csv", vans)],
+        &["scans.log:1 > vans.csv:2"],
+    );
 }

@@ -1,5 +1,8 @@
 //! Takes the records that the goal leads to, step by step.
 
+use std::collections::HashMap;
+
+use super::chain::{Chain, chains};
 use super::records::{Record, records};
 use super::words::{holds, words};
 
@@ -12,41 +15,72 @@ const PROSE_BYTES_MAX: usize = 6_000;
 /// A name that so many records of a file share still leads to them.
 const NAMESAKES_MAX: usize = 2;
 
+/// A sentence or a line of a file that is prose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentence {
+    /// Index of the file.
+    pub file: usize,
+    pub text: String,
+}
+
 /// A record that the goal leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Index of the file.
     pub file: usize,
     pub record: Record,
-    /// How many steps it is from the goal or the prose, from 1.
-    pub step: usize,
 }
 
-/// What several files say about a goal, in the order in which one leads to the next.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What several files say about a goal: the ways that lead from the goal or the prose through their records.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trail {
     /// Indexes of the files that are prose.
     pub prose: Vec<usize>,
-    pub links: Vec<Link>,
+    /// One or more. Each goes through as many files as any other.
+    pub chains: Vec<Chain>,
 }
 
 /// Follows a goal through files, each with its name and text. `None` if the files are not joined by what they share: a
-/// trail reaches each of them, takes at least one step from one file to another, and has few records.
+/// chain goes through every file of records, or through three files.
 #[must_use]
 pub fn follow(goal: &str, files: &[(&str, &str)]) -> Option<Trail> {
+    const FILES_ENOUGH: usize = 3;
     let read: Vec<Option<Vec<Record>>> = files.iter().map(|(name, text)| records(name, text)).collect();
     let prose: Vec<usize> = (0..files.len()).filter(|file| read[*file].is_none()).collect();
     if prose.iter().map(|file| files[*file].1.len()).sum::<usize>() > PROSE_BYTES_MAX {
         return None;
     }
     let listed: Vec<Listed> = read.into_iter().enumerate().filter_map(Listed::of).collect();
-    let mut texts: Vec<(Option<usize>, Vec<String>)> = vec![(None, words(goal))];
-    texts.extend(prose.iter().map(|file| (Some(*file), words(files[*file].1))));
-    let links = steps(&listed, texts)?;
-    let is_reached = |one: &Listed| links.iter().any(|link| link.file == one.file);
-    let begins_in_prose = !prose.is_empty() && !links.is_empty();
-    let goes_on = begins_in_prose || links.iter().any(|link| link.step > 1);
-    (goes_on && listed.iter().all(is_reached)).then_some(Trail { prose, links })
+    let sentences = prose.iter().flat_map(|file| {
+        sentences(files[*file].1).map(|text| Sentence { file: *file, text: text.to_owned() })
+    });
+    let sentences: Vec<Sentence> = sentences.collect();
+    let reached = reached(&listed, goal, &sentences)?;
+    let chains = chains(&reached, &sentences)?;
+    let longest = chains.first()?;
+    let files = longest.links.len() + usize::from(longest.begins.is_some());
+    let goes_on = files > 1 && (longest.links.len() >= listed.len() || files >= FILES_ENOUGH);
+    goes_on.then_some(Trail { prose, chains })
+}
+
+/// Lines, and the sentences of lines.
+fn sentences(text: &str) -> impl Iterator<Item = &str> {
+    let ends = |line: &'_ str| {
+        let mut from = 0;
+        let mut found = Vec::new();
+        for (at, mark) in line.match_indices(['.', '!', '?']) {
+            let end = at + mark.len();
+            if line[end..].starts_with(' ') {
+                found.push(from..end);
+                from = end;
+            }
+        }
+        found.push(from..line.len());
+        found
+    };
+    let parts =
+        text.lines().flat_map(move |line| ends(line).into_iter().map(move |range| line[range].trim()));
+    parts.filter(|sentence| !sentence.is_empty())
 }
 
 /// A file of records, with what can name each of them.
@@ -60,7 +94,7 @@ impl Listed {
     fn of((file, records): (usize, Option<Vec<Record>>)) -> Option<Self> {
         let records = records?;
         let mut names: Vec<Vec<Vec<String>>> = records.iter().map(Record::names).collect();
-        let mut count: std::collections::HashMap<Vec<String>, usize> = std::collections::HashMap::new();
+        let mut count: HashMap<Vec<String>, usize> = HashMap::new();
         for of_record in &mut names {
             of_record.sort_unstable();
             of_record.dedup();
@@ -73,30 +107,70 @@ impl Listed {
     }
 }
 
-/// The records in the order in which they are reached; `None` if there are too many.
-fn steps(listed: &[Listed], mut texts: Vec<(Option<usize>, Vec<String>)>) -> Option<Vec<Link>> {
-    let mut links: Vec<Link> = Vec::new();
-    for step in 1..=STEPS_MAX {
-        let mut reached = Vec::new();
+/// What names a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Goal,
+    /// Index of a sentence.
+    Prose(usize),
+    /// Index of a record that was reached before.
+    Reached(usize),
+}
+
+/// A record that is reached, and everything that names it.
+pub(super) struct Reached {
+    pub(super) link: Link,
+    pub(super) from: Vec<Source>,
+}
+
+struct Text {
+    source: Source,
+    file: Option<usize>,
+    words: Vec<String>,
+}
+
+impl Text {
+    fn names(&self, file: usize, names: &[Vec<String>]) -> bool {
+        self.file != Some(file) && names.iter().any(|name| holds(&self.words, name))
+    }
+}
+
+/// The records that are reached in a few steps; `None` if there are too many.
+fn reached(listed: &[Listed], goal: &str, sentences: &[Sentence]) -> Option<Vec<Reached>> {
+    let of_prose = sentences.iter().enumerate().map(|(at, sentence)| Text {
+        source: Source::Prose(at),
+        file: Some(sentence.file),
+        words: words(&sentence.text),
+    });
+    let mut texts = vec![Text { source: Source::Goal, file: None, words: words(goal) }];
+    texts.extend(of_prose);
+    let mut all: Vec<(Link, &[Vec<String>])> = Vec::new();
+    let mut looked_at = 0;
+    for _ in 0..STEPS_MAX {
+        let before = all.len();
         for one in listed {
             for (record, names) in one.records.iter().zip(&one.names) {
-                let is_taken = links.iter().any(|link| link.file == one.file && link.record == *record);
-                let is_named = |(file, text): &(Option<usize>, Vec<String>)| {
-                    *file != Some(one.file) && names.iter().any(|name| holds(text, name))
-                };
-                if !is_taken && texts.iter().any(is_named) {
-                    reached.push(Link { file: one.file, record: record.clone(), step });
+                let link = Link { file: one.file, record: record.clone() };
+                let is_named = || texts[looked_at..].iter().any(|text| text.names(one.file, names));
+                if all.iter().all(|(taken, _)| *taken != link) && is_named() {
+                    all.push((link, names));
                 }
             }
         }
-        if reached.is_empty() {
-            break;
-        }
-        texts = reached.iter().map(|link| (Some(link.file), words(&link.record.text))).collect();
-        links.extend(reached);
-        if links.len() > RECORDS_MAX {
+        if all.len() > RECORDS_MAX {
             return None;
         }
+        looked_at = texts.len();
+        let text = |(at, (link, _)): (usize, &(Link, _))| Text {
+            source: Source::Reached(at),
+            file: Some(link.file),
+            words: words(&link.record.text),
+        };
+        texts.extend(all.iter().enumerate().skip(before).map(text));
     }
-    Some(links)
+    let reached = all.into_iter().map(|(link, names)| {
+        let from = texts.iter().filter(|text| text.names(link.file, names)).map(|text| text.source);
+        Reached { from: from.collect(), link }
+    });
+    Some(reached.collect())
 }

@@ -31,8 +31,13 @@ fn is_date(phrase: &[String]) -> bool {
         && phrase.iter().filter(|word| !is_month(word)).all(is_number)
 }
 
-/// Whether a word looks like a code: letters and digits, or parts joined by underscores.
-pub(super) fn is_code(word: &str) -> bool {
-    let has = |of: fn(char) -> bool| word.chars().any(of);
-    word.chars().count() >= 3 && has(char::is_alphabetic) && (has(char::is_numeric) || word.contains('_'))
+/// The codes in a text, such as `req-91f` or `io_read.c`: what stands between spaces and mixes letters with digits, or
+/// joins parts by underscores.
+pub(super) fn codes(text: &str) -> Vec<Vec<String>> {
+    let is_code = |token: &&str| {
+        let has = |of: fn(char) -> bool| token.chars().any(of);
+        has(char::is_alphabetic) && (has(char::is_numeric) || token.contains('_'))
+    };
+    let tokens = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | ':' | '(' | ')' | '"'));
+    tokens.filter(is_code).map(words).collect()
 }

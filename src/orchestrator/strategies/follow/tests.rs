@@ -5,7 +5,7 @@ use crate::request::Input;
 
 fn goal() -> Goal {
     let input = |name: &str, text: &str| Input { name: name.to_owned(), text: text.to_owned() };
-    let mut goal = plain_goal("Which barn belongs to the keeper of Borwick?");
+    let mut goal = plain_goal("Which key opens the barn of the keeper?");
     goal.inputs = vec![
         input("note.txt", "Last year Dan Ley kept the sheep. Since May it is Ann Shaw who keeps them."),
         input("barns.csv", "keeper,barn\nDan Ley,B-11\nAnn Shaw,B-12\nTom Ripley,B-14\n"),
@@ -18,64 +18,63 @@ fn state() -> RunState {
     RunState::new("r", 0)
 }
 
-fn reply(answer: &str) -> Reply {
-    let text = json!({"because": "the lines", "answer": answer}).to_string();
-    Reply { text, finish: Finish::Stop, usage: CallUsage::default() }
+fn verdict(task: &Task, reply: &Value) -> Verdict {
+    let reply = Reply { text: reply.to_string(), finish: Finish::Stop, usage: CallUsage::default() };
+    Follow.check(task, &goal(), &state(), &reply)
 }
 
 #[test]
-fn a_prompt_has_the_prose_and_the_lines_that_are_named() {
+fn a_choice_shows_the_prose_and_the_ways() {
     let goal = goal();
     let prompt = |number| {
-        let prompt = Follow.prompt(&draw(&goal, number), &goal, &state());
+        let prompt = Follow.prompt(&choice(&goal, number), &goal, &state());
         prompt.messages.last().unwrap().content.clone()
     };
-    let first = prompt(0);
+    let (first, second) = (prompt(0), prompt(1));
     for line in [
-        "Since May it is Ann Shaw",
-        "barns.csv, line 2: keeper: Dan Ley, barn: B-11",
-        "keys.txt, line 2: B-12",
+        "Text (note.txt):",
+        "- note.txt: Since May it is Ann Shaw who keeps them.\n- barns.csv: keeper: Ann Shaw, barn: B-12\n- keys.txt: \
+         B-12: key 9",
+        "Way B",
     ] {
         assert!(first.contains(line), "{line}: {first}");
     }
-    assert!(!first.contains("Ripley"), "{first}");
-    // The second draw has the lines of a step the other way round.
+    assert!(!first.contains("Ripley") && !first.contains("Way C"), "{first}");
     let place = |text: &str, line: &str| text.find(line).unwrap();
-    assert!(place(&first, "B-11") < place(&first, "B-12"));
-    assert!(place(&prompt(1), "B-11") > place(&prompt(1), "B-12"));
+    let is_before = |text: &str| place(text, "key 7") < place(text, "key 9");
+    assert_ne!(is_before(&first), is_before(&second), "the second has them the other way round");
 }
 
 #[test]
-fn an_answer_comes_from_the_lines() {
+fn the_same_way_has_another_letter_where_the_order_is_reversed() {
     let goal = goal();
-    let verdict = |answer: &str| Follow.check(&draw(&goal, 0), &goal, &state(), &reply(answer));
-    let good = "The barn is B-12, with key 9.";
-    assert_eq!(verdict(good), Verdict::Accept(good.to_owned()));
-    for (answer, why) in [
-        ("The barn of Borwick is unknown.", "nothing of what the lines say"),
-        ("Ann Shaw has B-12 and 77 sheep.", "77 does not stand"),
-    ] {
-        assert!(
-            matches!(verdict(answer), Verdict::Reject { why: found, .. } if found.contains(why)),
-            "{answer}"
-        );
-    }
+    let way = |number, letter: &str| {
+        verdict(&choice(&goal, number), &json!({"because": "it says so", "way": letter}))
+    };
+    assert_eq!(way(0, "A"), Verdict::Accept("0".to_owned()));
+    assert_eq!(way(1, "B"), Verdict::Accept("0".to_owned()));
+    assert_eq!(way(1, "A"), Verdict::Accept("1".to_owned()));
+    assert!(matches!(way(0, "C"), Verdict::Reject { .. }));
 }
 
 #[test]
-fn answers_agree_if_they_come_from_the_same_lines() {
+fn an_answer_comes_from_the_way() {
     let goal = goal();
-    let evidence = Evidence::of(&goal).unwrap();
-    let agree = |a: &str, b: &str| evidence.picked(&goal, a).agrees(&evidence.picked(&goal, b));
-    assert!(agree("It is B-12.", "Ann Shaw has barn B-12 (key 9)."));
-    assert!(agree("Ann Shaw, B-12.", "Ann Shaw."));
-    assert!(!agree("It is B-12.", "It is B-11."));
-    assert!(!agree("Ann Shaw has B-12.", "Dan Ley has B-12."));
-    assert!(!agree("It is B-12.", "Nobody knows."));
+    let chain = &trail(&goal).unwrap().chains[0];
+    let (key, other) = if evidence::way(&goal, chain).contains("Dan") { ("7", "9") } else { ("9", "7") };
+    let verdict = |text: &str| verdict(&answer(&goal, &[]), &json!({"answer": text}));
+    let good = format!("The barn opens with key {key}.");
+    assert_eq!(verdict(&good), Verdict::Accept(good));
+    let check = |text: &str, expected: &str| match verdict(text) {
+        Verdict::Reject { why, .. } => assert!(why.contains(expected), "{text}: {why}"),
+        other => panic!("{text}: {other:?}"),
+    };
+    check("The barn has a key.", "nothing of what the lines say");
+    check(&format!("It is key {key}, or key {other}."), "does not stand in the files");
 }
 
 #[test]
-fn without_lines_that_lead_on_it_says_what_is_needed() {
+fn without_files_that_lead_on_it_says_what_is_needed() {
     let mut goal = goal();
     goal.inputs = vec![Input { name: "a.txt".to_owned(), text: "A text.".to_owned() }];
     match Follow.next(&goal, &state()) {

@@ -2,8 +2,9 @@
 
 use bandmaster_tools::tables::{Answer, Row, Value};
 
-/// Whether the planner's rows say what the rows that the goal means say. Columns may stand in another order, there may be
-/// more or fewer of them, and the rows of a ranking may be followed by others. `is_ranked` says that the order matters.
+/// Whether the planner's rows say what the rows that the goal means say. Columns may stand in another order, there
+/// may be more or fewer of them, and the rows of a ranking may be followed by others. `is_ranked` says that the order
+/// matters.
 pub(super) fn agree(meant: &Answer, planned: &Answer, is_ranked: bool) -> bool {
     if meant.has_more || planned.has_more || meant.rows.is_empty() || planned.rows.is_empty() {
         return false;

@@ -80,8 +80,8 @@ fn computed(reading: &Reading, part: &str, attached: &Attached) -> String {
     }
 }
 
-/// The table whose rows are counted, and those that its groups are named by. Each of these has at most one row for a row
-/// of it; otherwise rows would count twice, and there is no statement.
+/// The table whose rows are counted, and those that its groups are named by. Each of these has at most one row for a
+/// row of it; otherwise rows would count twice, and there is no statement.
 fn from(reading: &Reading, attached: &Attached) -> Option<String> {
     let mut from = attached.tables[reading.base].name.clone();
     let mut joined = vec![reading.base];
@@ -134,8 +134,8 @@ fn path(from: usize, to: usize, attached: &Attached) -> Option<Vec<[ColumnAt; 2]
     None
 }
 
-/// A condition on a row of the table that is counted. One on another table is asked through the columns that join them, so
-/// that no row counts twice.
+/// A condition on a row of the table that is counted. One on another table is asked through the columns that join
+/// them, so that no row counts twice.
 fn within(base: usize, at: ColumnAt, condition: &Condition, attached: &Attached) -> Option<String> {
     let sql = condition.sql(at, attached);
     if at.0 == base {

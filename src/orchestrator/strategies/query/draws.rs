@@ -5,7 +5,7 @@ use bandmaster_tools::tables::{Answer, Value};
 use super::agree::agree;
 use super::compose::statements;
 use super::literals::{fitted, has_all};
-use super::reading::{Read, Reading};
+use super::reading::{Key, Read, Reading};
 use crate::attached::Attached;
 use crate::band::{Finish, Reply};
 use crate::goal::{Goal, PLANNER};
@@ -91,7 +91,27 @@ pub(super) fn run(reply: &str, attached: &Attached) -> Result<(String, Answer), 
 /// The statement that the goal means, of those whose rows the planner's rows agree with.
 pub(super) fn meant(reading: &Reading, planned: &Answer, attached: &Attached) -> Option<String> {
     let is_ranked = reading.rank.is_some();
+    let planned = &named(planned, reading, attached);
     statements(reading, attached)
         .into_iter()
         .find(|sql| attached.query(sql).is_ok_and(|meant| agree(&meant, planned, is_ranked)))
+}
+
+/// The planner's rows with the names that belong to the keys in them: "C17" may stand for the customer's name.
+fn named(planned: &Answer, reading: &Reading, attached: &Attached) -> Answer {
+    let mut planned = planned.clone();
+    for key in &reading.keys {
+        let Key::Column(label) = *key else { continue };
+        let table = &attached.tables[label.0].name;
+        let ends = attached.joins.iter().flatten().filter(|end| end.0 == label.0 && **end != label);
+        for end in ends.filter(|end| attached.is_unique(**end)) {
+            let (own, label) = (&attached.column(*end).name, &attached.column(label).name);
+            let Ok(names) = attached.query(&format!("SELECT {own}, {label} FROM {table}")) else { continue };
+            for row in &mut planned.rows {
+                let name = names.rows.iter().find(|name| row.values.contains(&name.values[0]));
+                row.values.extend(name.map(|name| name.values[1].clone()));
+            }
+        }
+    }
+    planned
 }

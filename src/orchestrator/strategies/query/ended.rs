@@ -44,8 +44,8 @@ pub(super) fn task(goal: &Goal) -> Task {
     }
 }
 
-/// The statement to use: one whose rows the planner and the rules agree on, else the one that the rules read in the goal,
-/// else the planner's.
+/// The statement to use: one whose rows the planner and the rules agree on, else the one that the rules read in the
+/// goal, else the planner's.
 pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
     let attached = goal.attached();
     let read = read_goal(goal, state);
@@ -65,7 +65,7 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
             }
             return by_reading(sql, reading, unchecked, attached);
         }
-        if reading.doubts.is_empty() {
+        if reading.doubts.is_empty() && reading.unknown.is_empty() {
             let unchecked = vec!["no statement of the planner gives the same".to_owned()];
             let composed = statements(reading, attached).into_iter().next();
             if let Some(chosen) = composed.and_then(|sql| by_reading(sql, reading, unchecked, attached)) {

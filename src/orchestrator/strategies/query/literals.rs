@@ -1,5 +1,5 @@
-//! Makes the texts of a statement those that stand in their columns. A model writes "Paid" where the column has "paid", or
-//! a surname where it has the whole name.
+//! Makes the texts of a statement those that stand in their columns. A model writes "Paid" where the column has
+//! "paid", or a surname where it has the whole name.
 
 use super::reading::is_typo;
 use crate::attached::{Attached, ColumnAt};

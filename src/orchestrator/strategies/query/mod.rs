@@ -1,5 +1,6 @@
-//! The query strategy: a goal over attached tables is answered by one SELECT, and never by reading. The planner writes the
-//! statement. Rules read the goal as well, as far as they can, and a statement is used if both give the same rows.
+//! The query strategy: a goal over attached tables is answered by one SELECT, and never by reading. The planner
+//! writes the statement. Rules read the goal as well, as far as they can, and a statement is used if both give the
+//! same rows.
 
 mod agree;
 mod answer;

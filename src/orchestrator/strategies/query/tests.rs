@@ -89,9 +89,15 @@ fn rows_are_counted_without_what_is_left_out() {
 fn the_most_is_asked_of_groups_or_of_rows() {
     check(
         "Which boat carried the most tons overall if we leave out lost trips, and how much was it?",
-        "SELECT boats.name, SUM(trips.tons) FROM trips JOIN boats ON trips.boat_no = boats.boat_no WHERE trips.state <> \
-         'lost' GROUP BY boats.name ORDER BY 2 DESC LIMIT 1",
+        "SELECT boats.name, SUM(trips.tons) FROM trips JOIN boats ON trips.boat_no = boats.boat_no WHERE trips.state \
+         <> 'lost' GROUP BY boats.name ORDER BY 2 DESC LIMIT 1",
     );
+    check(
+        "Which boat sailed for the largest total fare?",
+        "SELECT boats.name, SUM(trips.fare_eur) FROM trips JOIN boats ON trips.boat_no = boats.boat_no GROUP BY \
+         boats.name ORDER BY 2 DESC LIMIT 1",
+    );
+    check("numebr of trips to Hafn", "SELECT COUNT(*) FROM trips WHERE trips.harbour = 'Hafn'");
     check(
         "Which harbour had the fewest trips?",
         "SELECT trips.harbour, COUNT(*) FROM trips GROUP BY trips.harbour ORDER BY 2 ASC LIMIT 1",
@@ -112,8 +118,8 @@ fn groups_means_shares_and_rows_without_others() {
     );
     check(
         "What percentage of the trips from Hafn are open?",
-        "SELECT 100.0 * SUM(CASE WHEN trips.state = 'open' THEN 1 ELSE 0 END) / COUNT(*) FROM trips WHERE trips.harbour \
-         = 'Hafn'",
+        "SELECT 100.0 * SUM(CASE WHEN trips.state = 'open' THEN 1 ELSE 0 END) / COUNT(*) FROM trips WHERE \
+         trips.harbour = 'Hafn'",
     );
     check(
         "Which boats have no trips?",
@@ -221,6 +227,16 @@ fn the_planner_names_the_column_that_no_word_fits() {
     );
     let (outcome, _) = work("What is the total age of the boats?", both(), |_| "none".to_owned());
     assert!(outcome.answer.starts_with("No column of trips.csv, boats.csv holds \"age\"."), "{outcome:#?}");
+}
+
+#[test]
+fn a_key_stands_for_the_name_of_its_row() {
+    let (outcome, prompts) = work("Which boat had the most trips to Hafn, and how many?", both(), |_| {
+        "SELECT boat_no, COUNT(*) FROM trips WHERE harbour = 'Hafn' GROUP BY boat_no ORDER BY 2 DESC LIMIT 1"
+            .to_owned()
+    });
+    assert_eq!((outcome.status, prompts.len()), (Status::Completed, 1), "{outcome:#?}");
+    assert!(outcome.answer.starts_with("Sea Hawk, Old: 2 (count"), "{}", outcome.answer);
 }
 
 #[test]

@@ -166,12 +166,15 @@ fn is_left_out(marked: &Marked<'_>, from: usize, to: usize) -> bool {
     })
 }
 
-/// The words of the part of which a share is asked: those behind the verb in "what percentage of the orders were paid", or
-/// those before the second "of" in "the share of paid orders among all".
+/// The words of the part of which a share is asked: those behind the verb in "what percentage of the orders were
+/// paid", or those before the second "of" in "the share of paid orders among all".
 fn part_from(marked: &Marked<'_>) -> Option<(usize, usize)> {
     let said = marked.first(|op| op == super::ops::Op::Share)?;
     let verb = (said.to..marked.words.len()).find(|at| {
-        ["were", "was", "are", "is", "have", "has", "had", "got", "came"].contains(&marked.word(*at))
+        let verbs =
+            ["were", "was", "are", "is", "have", "has", "had", "got", "came", "come", "went", "go", "made"];
+        let is_past = marked.word(*at).ends_with("ed") && marked.mention_at(*at).is_none();
+        verbs.contains(&marked.word(*at)) || is_past
     })?;
     let end =
         (verb..marked.words.len()).find(|at| marked.words[*at].ends).map_or(marked.words.len(), |at| at + 1);

@@ -5,14 +5,16 @@ use super::ops::Op;
 use super::words::{is_glue, is_typo};
 
 /// Words that change nothing about which rows are meant: they say that something happened to them, or how to answer.
-const NEUTRAL: &str = "action amount amounts answer answers appear attach belong bought bring brings brought buy came \
-cash charge charged come comes cost costs counting day days month months week weeks quarter earn earned entries entry euro euros eur exactly exist \
-figure figures gave generate generated happen happened inclusive item items kept made money note occur occurred paid \
-pay place placed produce produced put raised received record recorded records report reported reports row rows run \
-sell sells sold spend spends spent stand stands summed that thank there took turn visit was went were work worked \
-works write year years euro dollars pounds value values result exact explanation long brief briefly sentence grateful \
-work boss call morning afternoon noon meeting minute advance kind kindly looking staring wants asked wondering \
-dataset data spreadsheet csv file sheet attached following information info thanks cheers best regards dear team";
+const NEUTRAL: &str = "\
+action advance afternoon amount amounts answer answers appear asked attach attached belong best boss bought \
+brief briefly bring brings brought buy call came cash charge charged cheers come comes cost costs counting csv \
+data dataset day days dear dollars earn earned entries entry eur euro euros exact exactly exist explanation \
+figure figures file following gave generate generated grateful happen happened inclusive info information item \
+items kept kind kindly long looking made meeting minute money month months morning noon note occur occurred paid \
+pay place placed pounds produce produced put quarter raised received record recorded records regards report \
+reported reports result row rows run sell sells sentence sheet sold spend spends spent spreadsheet stand stands \
+staring summed team thank thanks that there took turn value values visit wants was week weeks went were \
+wondering work worked works write year years";
 
 /// Words in the clauses that ask something which are neither glue nor have a meaning for the tables.
 pub(super) fn unknown(marked: &Marked<'_>) -> Vec<String> {

@@ -141,6 +141,15 @@ impl<'a> Marked<'a> {
         }
         while at < self.words.len() && (at == 0 || !self.words[at - 1].ends || at == from) {
             if let Some(name) = self.name_at(at) {
+                // "Which customer ordered": what follows is no part of the name.
+                let is_date =
+                    |at: &ColumnAt| matches!(self.attached.column(*at).kind, Kind::Date | Kind::DateTime);
+                let of_dates =
+                    !self.names[name].columns.is_empty() && self.names[name].columns.iter().all(is_date);
+                let is_verb = self.word(at).ends_with("ed") || of_dates;
+                if is_verb && !phrase.names.is_empty() {
+                    break;
+                }
                 phrase.names.push(name);
                 at = self.names[name].to;
             } else if let Some(mention) = self.mention_at(at) {

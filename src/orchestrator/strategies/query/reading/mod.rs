@@ -1,6 +1,7 @@
-//! What a goal asks of the tables, as far as rules can tell: which rows, what is computed of them, and for what. Statements
-//! of the planner are compared with it.
+//! What a goal asks of the tables, as far as rules can tell: which rows, what is computed of them, and for what.
+//! Statements of the planner are compared with it.
 
+mod columns;
 mod conditions;
 mod dates;
 mod known;

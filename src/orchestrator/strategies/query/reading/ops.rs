@@ -1,6 +1,6 @@
 //! The words of a goal that ask for something to be computed.
 
-use super::words::Word;
+use super::words::{Word, is_typo};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
@@ -70,7 +70,7 @@ pub(super) fn operations(words: &[Word]) -> Vec<Said> {
 }
 
 fn operation(words: &[Word], at: usize) -> Option<(Op, usize)> {
-    let text = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
+    let text = |at: usize| words.get(at).map_or("", |word| spelt(&word.text));
     let before = |back: usize| at.checked_sub(back).map_or("", |before| words[before].text.as_str());
     let begins = at == 0 || words[at - 1].ends || matches!(before(1), "please" | "pls" | "and" | "then");
     let one = |op: Op| Some((op, at + 1));
@@ -108,6 +108,22 @@ fn operation(words: &[Word], at: usize) -> Option<(Op, usize)> {
         ("per" | "by" | "each" | "every", _) => one(Op::By),
         _ => None,
     }
+}
+
+/// The operation that a word is a typing mistake for, or else the word itself.
+fn spelt(word: &str) -> &str {
+    const LONG: &[&str] = &[
+        "number",
+        "average",
+        "total",
+        "percentage",
+        "highest",
+        "lowest",
+        "largest",
+        "smallest",
+        "altogether",
+    ];
+    LONG.iter().copied().find(|right| is_typo(word, right)).unwrap_or(word)
 }
 
 /// "min" and "max" after a number are units, or belong to a limit.

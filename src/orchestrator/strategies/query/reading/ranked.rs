@@ -116,6 +116,13 @@ impl Find<'_, '_> {
         if rank.of_rows.is_none() && !counts && matches!(compute, Compute::Sum(_)) && !self.says_sum() {
             doubts.push("it may be the largest single value or the largest sum".to_owned());
         }
+        let attached = self.marked.attached;
+        let is_shared =
+            |key: &Key| matches!(key, Key::Column(at) if at.0 != base && !attached.is_unique(*at));
+        let names_rows = keys.iter().any(|key| matches!(key, Key::Column(at) if self.label(at.0) == *at));
+        if names_rows && keys.iter().any(is_shared) {
+            doubts.push("several rows have the same name".to_owned());
+        }
         Ok(Wanted { keys, rank: Some(rank), doubts, ..Wanted::new(base, compute) })
     }
 
@@ -146,6 +153,16 @@ impl Find<'_, '_> {
             if counts && !has_measure {
                 return Ok((Compute::Count, table, doubts));
             }
+        }
+        let is_often = matches!(
+            phrase.unknown.first().map(String::as_str),
+            Some("often" | "frequently" | "frequent" | "common")
+        );
+        if counts && is_often {
+            let of_key = keys.and_then(|keys| keys.first()).map(|key| match key {
+                Key::Column(at) | Key::Time(_, at) => at.0,
+            });
+            return Ok((Compute::Count, of_key.or_else(|| self.only_table()).ok_or(None)?, doubts));
         }
         let is_vague = phrase.names.is_empty() && phrase.unknown.is_empty();
         if counts && is_vague && self.marked.has(Op::HowMany) {
@@ -187,14 +204,31 @@ impl Find<'_, '_> {
         }
     }
 
+    /// "month", "weekday" and the like, of the only date column.
+    pub(super) fn time(&self, at: usize) -> Option<Key> {
+        let function = match self.marked.word(at) {
+            "month" | "months" => "month",
+            "year" | "years" => "year",
+            "quarter" | "quarters" => "quarter",
+            "weekday" | "weekdays" => "weekday",
+            "day" | "days" | "date" => "date",
+            _ => return None,
+        };
+        self.dates().map(|at| Key::Time(function, at))
+    }
+
     /// "per X", "by X", "each X" make groups, if X is a column and not the rows themselves.
     pub(super) fn groups(&self, wanted: &mut Wanted) {
         for said in self.marked.said.iter().filter(|said| said.op == Op::By) {
             let Some(number) = self.marked.name_at(said.to) else {
+                let time = self.time(said.to);
+                let is_group = self.marked.word(said.from) != "by" || time.is_some();
                 if let Some(key) =
-                    self.time(said.to).filter(|_| wanted.compute != Compute::Nothing && wanted.rank.is_none())
+                    time.filter(|_| wanted.compute != Compute::Nothing && wanted.rank.is_none())
                 {
                     wanted.keys.push(key);
+                } else if is_group && self.marked.mention_at(said.to).is_none() {
+                    wanted.doubts.push(format!("no column is called \"{}\"", self.marked.word(said.to)));
                 }
                 continue;
             };

@@ -1,16 +1,19 @@
 //! What a goal wants computed, of which table, and for what.
 
 use super::marked::Marked;
+use super::names::Name;
 use super::ops::{Op, small_number};
 use super::{Compute, Condition, Key, Rank, Reading, Test};
 use crate::attached::ColumnAt;
-use bandmaster_tools::tables::Kind;
 
 /// Words for money, of which any column of amounts may be meant.
 pub(super) const MONEY: &[&str] = &[
     "money", "cash", "revenue", "turnover", "income", "spending", "sum", "amount", "amounts", "value",
     "worth",
 ];
+/// Names of columns that say how many things a row stands for.
+const COUNTS: &[&str] =
+    &["units", "quantity", "qty", "pieces", "items", "count", "copies", "number", "amount"];
 /// Parts of the names of columns that hold money.
 pub(super) const PRICED: &[&str] = &[
     "amount", "eur", "usd", "gbp", "price", "cost", "total", "sum", "value", "fee", "revenue", "paid", "net",
@@ -111,7 +114,14 @@ impl Find<'_, '_> {
         }
         if let Some(said) = first(Op::HowMuch).or_else(|| first(Op::Sum)) {
             let column = self.measure(&self.marked.phrase(said.to))?;
-            return Ok(Wanted::new(column.0, Compute::Sum(column)));
+            let name = &self.marked.attached.column(column).name;
+            let is_rate =
+                name.contains("unit_price") || name.split('_').any(|part| ["rate", "per"].contains(&part));
+            let doubts = is_rate.then(|| format!("a sum of {name} may not be what is meant"));
+            return Ok(Wanted {
+                doubts: doubts.into_iter().collect(),
+                ..Wanted::new(column.0, Compute::Sum(column))
+            });
         }
         self.rows()
     }
@@ -119,7 +129,14 @@ impl Find<'_, '_> {
     /// "How many X": a sum of a column of numbers, different values of another column, or rows.
     fn count(&self, from: usize) -> Result<Wanted, Option<String>> {
         let phrase = self.marked.phrase(from);
-        let head = phrase.names.last().map(|number| &self.marked.names[*number]);
+        let named = || phrase.names.iter().map(|number| &self.marked.names[*number]);
+        // "How many trips cost more than 750" counts trips.
+        let is_rows =
+            |name: &Name| name.table.is_some() && !name.columns.iter().any(|at| self.marked.is_measure(*at));
+        let head = match named().position(is_rows) {
+            Some(at) if at + 1 < phrase.names.len() => named().nth(at),
+            _ => named().last(),
+        };
         let mut doubts: Vec<String> =
             phrase.unknown.iter().map(|word| format!("nothing is called \"{word}\"")).collect();
         if let Some(name) = head {
@@ -151,11 +168,19 @@ impl Find<'_, '_> {
             return Ok(Wanted { doubts, ..Wanted::new(column.0, Compute::Sum(column)) });
         }
         if phrase.unknown.is_empty() {
-            // "How many were late": rows, of whatever there is.
+            // "How many were late": rows, of whatever there is. "How many kettles" may be in a column, though.
             let table = self.only_table().or_else(|| self.counted_table()).ok_or(None)?;
-            return Ok(Wanted::new(table, Compute::Count));
+            let counts = |at: &ColumnAt| COUNTS.contains(&self.marked.attached.column(*at).name.as_str());
+            let column = self.marked.measures(table).into_iter().find(counts).filter(|_| phrase.to > from);
+            return Ok(match column {
+                Some(column) => {
+                    let doubts = vec!["it isn't clear whether rows are counted".to_owned()];
+                    Wanted { doubts, ..Wanted::new(table, Compute::Sum(column)) }
+                }
+                None => Wanted::new(table, Compute::Count),
+            });
         }
-        let table = self.only_table().ok_or_else(|| Some(phrase.unknown.join(" ")))?;
+        let table = self.only_table().ok_or(None)?;
         doubts.push("it isn't clear what is counted".to_owned());
         Ok(Wanted { doubts, ..Wanted::new(table, Compute::Count) })
     }
@@ -188,115 +213,14 @@ impl Find<'_, '_> {
                 match name {
                     Some(name) => match name.table {
                         Some(table) => Some(vec![Key::Column(self.label(table))]),
-                        None => self.key(&name.columns).map(|key| vec![key]),
+                        None => self
+                            .named_rows(&name.columns)
+                            .or_else(|| self.key(&name.columns))
+                            .map(|key| vec![key]),
                     },
                     None => self.time(from).map(|key| vec![key]),
                 }
             }
         }
-    }
-
-    fn key(&self, columns: &[ColumnAt]) -> Option<Key> {
-        let base = self.counted_table().or_else(|| self.only_table());
-        let column =
-            base.and_then(|base| self.in_table(columns, base)).or_else(|| columns.first().copied())?;
-        Some(Key::Column(column))
-    }
-
-    /// "month", "weekday" and the like, of the only date column.
-    pub(super) fn time(&self, at: usize) -> Option<Key> {
-        let function = match self.marked.word(at) {
-            "month" | "months" => "month",
-            "year" | "years" => "year",
-            "quarter" | "quarters" => "quarter",
-            "weekday" | "weekdays" => "weekday",
-            "day" | "days" | "date" => "date",
-            _ => return None,
-        };
-        self.dates().map(|at| Key::Time(function, at))
-    }
-
-    fn dates(&self) -> Option<ColumnAt> {
-        self.only(|column| matches!(column.kind, Kind::Date | Kind::DateTime))
-    }
-
-    fn people(&self) -> Option<ColumnAt> {
-        const PEOPLE: &[&str] = &[
-            "person",
-            "employee",
-            "name",
-            "member",
-            "author",
-            "driver",
-            "customer",
-            "teacher",
-            "student",
-            "staff",
-            "worker",
-            "seller",
-            "salesperson",
-            "rep",
-            "owner",
-            "assignee",
-            "agent",
-            "player",
-            "user",
-            "doctor",
-            "guide",
-            "volunteer",
-        ];
-        self.only(|column| {
-            column.kind == Kind::Text
-                && PEOPLE
-                    .iter()
-                    .any(|people| column.name == *people || column.name.ends_with(&format!("_{people}")))
-        })
-    }
-
-    fn only(&self, is: impl Fn(&bandmaster_tools::tables::Column) -> bool) -> Option<ColumnAt> {
-        let tables = self.marked.attached.tables.iter().enumerate();
-        let mut all = tables.flat_map(|(table, of)| (0..of.columns.len()).map(move |column| (table, column)));
-        let first = all.by_ref().find(|at| is(self.marked.attached.column(*at)))?;
-        all.all(|at| !is(self.marked.attached.column(at))).then_some(first)
-    }
-
-    pub(super) fn in_table(&self, columns: &[ColumnAt], table: usize) -> Option<ColumnAt> {
-        columns.iter().copied().find(|at| at.0 == table)
-    }
-
-    /// The column that tells the rows of a table apart for people.
-    pub(super) fn label(&self, table: usize) -> ColumnAt {
-        let columns = &self.marked.attached.tables[table].columns;
-        let named = columns.iter().position(|column| {
-            ["name", "title", "label"]
-                .iter()
-                .any(|name| column.name == *name || column.name.ends_with(&format!("_{name}")))
-        });
-        let is_key = |at: ColumnAt| self.marked.attached.joins.iter().any(|pair| pair.contains(&at));
-        let unique = |text: bool| {
-            (0..columns.len()).find(|at| {
-                let own = (table, *at);
-                (columns[*at].kind == Kind::Text) == text
-                    && is_key(own) != text
-                    && self.marked.attached.is_unique(own)
-            })
-        };
-        (
-            table,
-            named
-                .or_else(|| unique(true))
-                .or_else(|| unique(false))
-                .or_else(|| (0..columns.len()).find(|at| self.marked.attached.is_unique((table, *at))))
-                .unwrap_or(0),
-        )
-    }
-
-    pub(super) fn only_table(&self) -> Option<usize> {
-        (self.marked.attached.tables.len() == 1).then_some(0)
-    }
-
-    /// The first table that the goal names.
-    pub(super) fn counted_table(&self) -> Option<usize> {
-        self.marked.names.iter().find_map(|name| name.table)
     }
 }

@@ -93,8 +93,8 @@ fn has_vowel(text: &str) -> bool {
     text.contains(['a', 'e', 'i', 'o', 'u', 'y'])
 }
 
-/// Whether one word is the other with a typing mistake: letters left out, added, changed or swapped, one in a word of five
-/// letters and two in a long one. The first letter is seldom wrong.
+/// Whether one word is the other with a typing mistake: letters left out, added, changed or swapped, one in a word of
+/// five letters and two in a long one. The first letter is seldom wrong.
 pub(in super::super) fn is_typo(one: &str, other: &str) -> bool {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let shortest = one.len().min(other.len());
@@ -115,7 +115,8 @@ pub(in super::super) fn is_typo(one: &str, other: &str) -> bool {
 
 fn is_swapped(one: &[char], other: &[char]) -> bool {
     let differ: Vec<usize> = (0..one.len()).filter(|at| one[*at] != other[*at]).collect();
-    matches!(differ[..], [first, second] if second == first + 1 && one[first] == other[second] && one[second] == other[first])
+    let [first, second] = differ[..] else { return false };
+    second == first + 1 && one[first] == other[second] && one[second] == other[first]
 }
 
 /// Edits between two words, where two swapped letters are one edit (optimal string alignment).
@@ -139,16 +140,18 @@ fn distance(one: &[char], other: &[char]) -> usize {
 }
 
 /// Words that only hold a sentence together. None of them is taken for a misspelt name.
-const GLUE: &str = "a about above add after again all also altogether am among an and another any anything are as \
-asap ask at attached away back be because been before being below best between both but by call can could count \
-counted data did do does doing done during each either else entire every everything few file files find first for \
-from full get give given go got had has have having he hello help her here hey hi him his how i if in include included \
-including into is it its just know last least leave leaving let like list look made make many me mean more most much must my need \
-needs never no none not nothing now number of off ok on once one ones only or order other our out over overall own per \
-please pls possible question quick rather really right said same say see she short should show since so some still \
-such sum table tables take tell than thank thanks that the their them then there these they thing things this those \
-through time till to together too total under until up us use using value values very want wants was we well were \
-what when where whether which while who whole whose why will with within without would yes you your";
+const GLUE: &str = "\
+a about above add after again all also altogether am among an and another any anything are as asap ask at \
+attached away back be because been before being below best between both but by call can could count counted data \
+did do does doing done during each either else entire every everything few file files find first for from full \
+get give given go got had has have having he hello help her here hey hi him his how i if in include included \
+including into is it its just know last least leave leaving let like list look made make many me mean more most \
+much must my need needs never no none not nothing now number of off ok on once one ones only or order other our \
+out over overall own per please pls possible question quick rather really right said same say see she short \
+should show since so some still such sum table tables take tell than thank thanks that the their them then there \
+these they thing things this those through till time to together too total under until up us use using value \
+values very want wants was we well were what when where whether which while who whole whose why will with within \
+without would yes you your";
 
 pub(super) fn is_glue(word: &str) -> bool {
     GLUE.split(' ').any(|glue| glue == word)
