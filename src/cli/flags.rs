@@ -106,9 +106,9 @@ pub struct RunFlags {
     pub files: Vec<PathBuf>,
     /// How to work on the goal: auto (chosen by goal and inputs), direct (one call), find (the answer to a question in
     /// long inputs, with the place where it stands), map (each input on its own, then combined), each (the same work
-    /// done to each input), query (one SELECT over tables), follow (what one file names is looked up in the next),
-    /// sequence (step by step), parallel (aspects side by side), vote (several answers, the most frequent wins), free
-    /// (any graph of tasks) or ask (a question back to you)
+    /// done to each input), compare (what the inputs say differently), query (one SELECT over tables), follow (what one
+    /// file names is looked up in the next), sequence (step by step), parallel (aspects side by side), vote (several
+    /// answers, the most frequent wins), free (any graph of tasks) or ask (a question back to you)
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub strategy: String,
     #[command(flatten)]

@@ -29,6 +29,8 @@ pub enum StrategyName {
     Map,
     /// The same work done to each input, then all results put together.
     Each,
+    /// What the inputs state, compared with each other.
+    Compare,
     /// A SELECT over attached tables.
     Query,
     /// The lines that lead from one file to another, then one answer from these.
@@ -55,11 +57,12 @@ pub enum StrategyName {
 
 impl StrategyName {
     /// Every known strategy, including those that can't be run yet.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Direct,
         Self::Find,
         Self::Map,
         Self::Each,
+        Self::Compare,
         Self::Query,
         Self::Follow,
         Self::Sequence,
@@ -73,11 +76,12 @@ impl StrategyName {
     ];
 
     /// The strategies that can be run.
-    pub const AVAILABLE: [Self; 11] = [
+    pub const AVAILABLE: [Self; 12] = [
         Self::Direct,
         Self::Find,
         Self::Map,
         Self::Each,
+        Self::Compare,
         Self::Query,
         Self::Follow,
         Self::Sequence,
@@ -95,6 +99,7 @@ impl StrategyName {
             Self::Find => "find",
             Self::Map => "map",
             Self::Each => "each",
+            Self::Compare => "compare",
             Self::Query => "query",
             Self::Follow => "follow",
             Self::Sequence => "sequence",

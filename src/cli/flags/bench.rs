@@ -98,8 +98,9 @@ pub struct AccuracyFlags {
     /// question and answer with #### (GSM8K), prompt, test and entry_point (HumanEval), or question and answer
     #[arg(long, value_name = "FILE")]
     pub suite: PathBuf,
-    /// Strategies to measure, comma-separated: auto, direct, find, map, each, query, follow, sequence, parallel, vote,
-    /// ask, or alone, which is one plain call without the orchestrator [default: auto for a band, alone for a model]
+    /// Strategies to measure, comma-separated: auto, direct, find, map, each, compare, query, follow, sequence, parallel,
+    /// vote, ask, or alone, which is one plain call without the orchestrator [default: auto for a band, alone for a
+    /// model]
     #[arg(long = "strategy", value_delimiter = ',', value_name = "NAME,...")]
     pub strategies: Vec<String>,
     /// Models to measure one after another instead of the band; with --url, the server's names for them [default with

@@ -94,10 +94,12 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
     }
     if facts.inputs > 0 {
         let mut possible = match (facts.inputs, facts.inputs_fit_together) {
-            (_, false) => vec![StrategyName::Map, StrategyName::Each],
+            (1, false) => vec![StrategyName::Map, StrategyName::Each],
+            (_, false) => vec![StrategyName::Map, StrategyName::Each, StrategyName::Compare],
             (1, true) => vec![StrategyName::Direct, StrategyName::Sequence],
             (_, true) => {
-                vec![StrategyName::Direct, StrategyName::Map, StrategyName::Each, StrategyName::Sequence]
+                let [direct, map, each] = [StrategyName::Direct, StrategyName::Map, StrategyName::Each];
+                vec![direct, map, each, StrategyName::Compare, StrategyName::Sequence]
             }
         };
         if !facts.inputs_fit_together || facts.input_tokens >= LONG_TOKENS {
@@ -210,6 +212,8 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f32 {
         StrategyName::Follow => 0.15,
         // In a tie, one call is preferred to splitting the goal.
         StrategyName::Direct => 0.03,
+        // "Which file" and "compare" ask for a comparison as often as for one at a time.
+        StrategyName::Compare if facts.speaks_of_each => 0.05,
         // Whoever attaches nothing but tables mostly asks for what is in their rows.
         StrategyName::Query => 0.2,
         StrategyName::Map | StrategyName::Each => {

@@ -33,6 +33,7 @@ fn examples_are_well_formed_and_cover_every_choice() {
         (StrategyName::Map, true),
         (StrategyName::Each, true),
         (StrategyName::Find, true),
+        (StrategyName::Compare, true),
         (StrategyName::Query, true),
         (StrategyName::Follow, true),
         (StrategyName::Parallel, false),
@@ -46,7 +47,8 @@ fn examples_are_well_formed_and_cover_every_choice() {
 fn facts_gate_what_nearness_may_choose() {
     assert_eq!(possible(&facts(0)), [StrategyName::Direct]);
     assert_eq!(possible(&facts(1)), [StrategyName::Direct, StrategyName::Sequence]);
-    let of_two = [StrategyName::Direct, StrategyName::Map, StrategyName::Each, StrategyName::Sequence];
+    let [direct, map, each] = [StrategyName::Direct, StrategyName::Map, StrategyName::Each];
+    let of_two = [direct, map, each, StrategyName::Compare, StrategyName::Sequence];
     assert_eq!(possible(&facts(2)), of_two);
     let lead_on = Facts { inputs_lead_on: true, ..facts(2) };
     assert_eq!(possible(&lead_on), [&of_two[..], &[StrategyName::Follow]].concat());

@@ -172,6 +172,7 @@ fn samples() -> Vec<Sample> {
         // What looks like a variable of a template is text.
         Sample::new("direct-inputs", Direct, "Explain {{goal}} and {{inputs}}, {name}: {}.").with_inputs(),
         Sample::new("direct-conversation", Direct, "And who else?").with_inputs().in_conversation(),
+        Sample::new("compare", StrategyName::Compare, "Where do the {{farms}} disagree?").with_inputs(),
         Sample::new("vote", Vote, boxes),
         Sample::new("vote-inputs", Vote, boxes).with_inputs().in_conversation(),
         Sample::new("parallel", Parallel, "Describe the life on a farm in sections.").plan(outline.clone()),
@@ -260,6 +261,13 @@ fn inputs(strategy: StrategyName) -> Vec<Input> {
             input("keys.txt", "B-11: key 7\nB-12: key 9\nB-14: key 31\n"),
         ];
     }
+    if strategy == StrategyName::Compare {
+        let input = |name: &str, text: &str| Input { name: name.to_owned(), text: text.to_owned() };
+        return vec![
+            input("farm.md", "Brunn keeps 10 sheep: {{goal}}.\n"),
+            input("letter.txt", "Last year 20 sheep went to Brunn.\n"),
+        ];
+    }
     let farm = |name: &str, sheep: u32| {
         let text = format!(
             "\n{name} lies by the river. It keeps {sheep} sheep. Its owner is Ada Brown.\n\nThe farm was founded on \
@@ -304,6 +312,12 @@ fn reply(sample: &Sample, call: &Planned) -> String {
             };
             assert!(sample.plan["answer_is"] != "date" || kind["pattern"].is_string());
             json!({"subject": "", "answer": answer}).to_string()
+        }
+        Some(fields) if !fields["facts"].is_null() => {
+            json!({"facts": [{"words": "10 sheep", "value": "10", "topic": "number of sheep"}]}).to_string()
+        }
+        Some(fields) if !fields["same_thing"].is_null() => {
+            json!({"about_1": "sheep", "about_2": "sheep", "same_thing": "yes"}).to_string()
         }
         Some(fields) if !fields["way"].is_null() => {
             let ada_is_first = asked.find("Ada Brown, barn") < asked.find("Dan Ley, barn");

@@ -144,6 +144,15 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
         world.slots().to_owned()
     } else if has("label") {
         json!({"label": if prompt.contains("keeps 10 sheep") { "small" } else { "large" }}).to_string()
+    } else if has("facts") {
+        let text = prompt.split("\"\"\"").nth(1).unwrap_or_default();
+        let stated = text.split(". ").filter(|sentence| sentence.contains("keeps ")).map(|sentence| {
+            let value = sentence.split("keeps ").nth(1).unwrap_or_default();
+            json!({"words": sentence, "value": value, "topic": "what the farm keeps"})
+        });
+        json!({"facts": stated.collect::<Vec<_>>()}).to_string()
+    } else if has("same_thing") {
+        json!({"about_1": "sheep", "about_2": "sheep of the farm", "same_thing": "yes"}).to_string()
     } else if has("answer") {
         reading(prompt, &fields["answer"])
     } else if has("sections") {

@@ -105,6 +105,7 @@ pub(super) const QUERIES: [(&str, &str); 4] = [
 ];
 
 /// Goals of the other strategies.
+const COMPARE: &str = "Where do the texts on the farms disagree?";
 const SEQUENCE: &str =
     "Find out which farm keeps the most sheep, then say who owns it, and then what it grows.";
 const FREE: &str =
@@ -189,6 +190,7 @@ impl World {
             StrategyName::Map,
             StrategyName::Each,
             StrategyName::Find,
+            StrategyName::Compare,
             StrategyName::Query,
             StrategyName::Follow,
             StrategyName::Parallel,
@@ -211,6 +213,7 @@ impl World {
             StrategyName::Map => (random.pick(&MAPS).0, 1),
             StrategyName::Each => (random.pick(&EACHES).0, 1),
             StrategyName::Find => (random.pick(&FINDS), 1),
+            StrategyName::Compare => (COMPARE, 2),
             StrategyName::Query => (random.pick(&QUERIES).0, 1),
             StrategyName::Follow => (FOLLOW, 0),
             StrategyName::Parallel => (PARALLEL, 0),
@@ -230,8 +233,11 @@ impl World {
         // A text of so many paragraphs takes more calls than may run at a time, and seconds to check.
         let huge = strategy == StrategyName::Map && random.one_in(400);
         for number in 0..count {
-            let long = matches!(strategy, StrategyName::Map | StrategyName::Each | StrategyName::Find)
-                && random.one_in(4);
+            let long = matches!(
+                strategy,
+                StrategyName::Map | StrategyName::Each | StrategyName::Find | StrategyName::Compare
+            );
+            let long = long && random.one_in(4);
             let paragraphs = if huge && number == 0 { 140 } else { 2 + random.below(14) };
             let paragraphs = if long || (huge && number == 0) { paragraphs } else { random.below(2) };
             request.inputs.push(farm(number, paragraphs, random));

@@ -2,6 +2,7 @@
 
 mod ask;
 mod asking;
+mod compare;
 mod direct;
 mod dropped;
 mod each;
@@ -24,9 +25,10 @@ pub use direct::direct_prompt;
 
 /// Every strategy that can be run.
 #[must_use]
-pub(crate) fn all() -> [Arc<dyn Strategy>; 11] {
+pub(crate) fn all() -> [Arc<dyn Strategy>; 12] {
     [
         Arc::new(ask::Ask),
+        Arc::new(compare::Compare),
         Arc::new(direct::Direct),
         Arc::new(each::Each),
         Arc::new(find::Find),

@@ -20,8 +20,8 @@ pub(crate) struct CreateRun {
     pub goal: String,
     /// Texts that come with the goal.
     pub files: Option<Vec<RunFile>>,
-    /// How to work on the goal: `auto` (the default), `direct`, `find`, `map`, `each`, `query`, `follow`, `sequence`,
-    /// `parallel`, `vote`, `free` or `ask`.
+    /// How to work on the goal: `auto` (the default), `direct`, `find`, `map`, `each`, `compare`, `query`, `follow`,
+    /// `sequence`, `parallel`, `vote`, `free` or `ask`.
     pub strategy: Option<String>,
     /// Limits on tokens and time.
     pub budget: Option<RunBudget>,

@@ -36,4 +36,4 @@ pub(crate) use read::sheet_rows;
 pub use read::{Format, format_of};
 pub use schema::{Column, Irregular, Place, Table};
 pub use sql::{Compared, Limits};
-pub use types::Kind;
+pub use types::{Kind, days_meant};

@@ -154,6 +154,17 @@ pub(crate) fn is_date(text: &str) -> bool {
     })
 }
 
+/// Year, month and day of a date as people write it, such as `20 September 2026`, `Sep 20, 2026` or `2026-09-20`. Two
+/// results for a date like `01/02/2025`, which may have its day or its month first; none if the text is no date.
+#[must_use]
+pub fn days_meant(text: &str) -> Vec<(i16, i8, i8)> {
+    let Some(moment) = Moment::read(text) else { return Vec::new() };
+    let orders = [DateOrder::DayFirst, DateOrder::MonthFirst];
+    let mut days: Vec<Date> = orders.into_iter().filter_map(|order| moment.date(order)).collect();
+    days.dedup();
+    days.into_iter().map(|day| (day.year(), day.month(), day.day())).collect()
+}
+
 fn month_named(word: &str) -> Option<i8> {
     let word = word.trim_end_matches('.').to_lowercase();
     let beginning: String = word.chars().take(3).collect();

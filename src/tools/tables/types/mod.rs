@@ -12,3 +12,4 @@ pub(super) use dates::{days_between, is_date, months_between};
 pub(super) use numbers::is_number;
 
 pub use column::Kind;
+pub use dates::days_meant;

@@ -206,3 +206,17 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_date_that_may_be_read_in_two_ways_has_two_readings() {
+    let check = |text: &str, expected: &[(i16, i8, i8)]| {
+        assert_eq!(super::days_meant(text), expected, "{text}");
+    };
+    check("20 September 2026", &[(2026, 9, 20)]);
+    check("Sat, Sep 20th, 2026", &[(2026, 9, 20)]);
+    check("01/02/2025", &[(2025, 2, 1), (2025, 1, 2)]);
+    check("13/02/2025", &[(2025, 2, 13)]);
+    check("05/05/2025", &[(2025, 5, 5)]);
+    check("30 February 2025", &[]);
+    check("hall B348", &[]);
+}

@@ -1,0 +1,41 @@
+use super::*;
+
+/// The statements of a text: the quoted words and the label.
+fn check(text: &str, expected: &[(&str, &str)]) {
+    let found = statements(0, text);
+    let told: Vec<(&str, String)> =
+        found.iter().map(|one| (&text[one.quote.clone()], one.label.join(" "))).collect();
+    let told: Vec<(&str, &str)> = told.iter().map(|(quote, label)| (*quote, label.as_str())).collect();
+    assert_eq!(told, expected, "{text}");
+}
+
+#[test]
+fn each_value_is_quoted_with_the_words_that_are_about_it() {
+    check(
+        "The school begins on 20 September 2026 and takes 414 participants.",
+        &[("The school begins on 20 September 2026", ""), ("takes 414 participants", "participants")],
+    );
+    check(
+        "as promised: queries time out after 90 seconds, and we keep backups for 60 days.",
+        &[("as promised: queries time out after 90 seconds", ""), ("we keep backups for 60 days", "")],
+    );
+    check(
+        "64 guests, hall B348, tables of eight",
+        &[("64 guests", "guests"), ("hall B348", "hall"), ("tables of eight", "")],
+    );
+    check("[backup]\nkeep_days = 60\n", &[("keep_days = 60", "keep days")]);
+    check(
+        "| item | value |\n|---|---|\n| total price | EUR 3,650 |",
+        &[("| total price | EUR 3,650 |", "total price")],
+    );
+    check("place: old mill\n", &[("place: old mill", "place")]);
+}
+
+#[test]
+fn the_unit_of_a_number_may_stand_in_its_key() {
+    let found = statements(0, "timeout_seconds = 90");
+    assert!(
+        matches!(found[0].value, Value::Number { unit: Unit::Measure("time"), times: 1000, .. }),
+        "{found:?}"
+    );
+}
