@@ -128,8 +128,17 @@ pub(crate) fn check(
     }
 }
 
+/// The alternative of a schema whose fields a plan has, so that an error can name the field; else the whole schema.
+fn form_of<'a>(schema: &'a Value, plan: &Value) -> &'a Value {
+    let has_its_field = |form: &&Value| {
+        let first = form["required"].get(0).and_then(Value::as_str);
+        first.is_some_and(|field| plan.get(field).is_some())
+    };
+    schema["anyOf"].as_array().and_then(|forms| forms.iter().find(has_its_field)).unwrap_or(schema)
+}
+
 fn check_form(schema: &Value, plan: &Value) -> Result<(), PlanRefused> {
-    let validator = jsonschema::validator_for(schema).map_err(|error| PlanRefused::Form {
+    let validator = jsonschema::validator_for(form_of(schema, plan)).map_err(|error| PlanRefused::Form {
         place: "the strategy's schema".to_owned(),
         why: error.to_string(),
     })?;

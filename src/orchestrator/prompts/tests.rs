@@ -201,21 +201,17 @@ fn samples() -> Vec<Sample> {
         },
         free(),
         Sample::new("sequence-inputs", Sequence, then).plan(steps).with_inputs().in_conversation(),
+    ]
+}
+
+/// Facts of each input.
+fn maps() -> Vec<Sample> {
+    vec![
         Sample::map(
             "map-number",
             "List how many sheep each farm keeps, and the total.",
             ("number of sheep the farm keeps", "number", &["list", "total"]),
         ),
-        Sample::new("query", StrategyName::Query, "Which {{farm}} keeps the most sheep, and how many?")
-            .plan(json!("SELECT farm, sheep FROM farms ORDER BY sheep DESC LIMIT 1"))
-            .with_inputs(),
-        Sample::new(
-            "query-column",
-            StrategyName::Query,
-            "What is the total weight of all farms of Ada Brown?",
-        )
-        .plan(json!("SELECT SUM(wool_kg) FROM farms WHERE owner = 'Ada Brown'"))
-        .with_inputs(),
         Sample::map("map-name", "Who owns each farm?", ("owner of the farm", "name", &["list"])),
         Sample::map(
             "map-date",
@@ -249,6 +245,22 @@ fn samples() -> Vec<Sample> {
                 "combine": ["least"], "of": "founded", "limit": null,
             }))
             .with_inputs(),
+    ]
+}
+
+/// One SELECT over the tables of the inputs.
+fn queries() -> Vec<Sample> {
+    vec![
+        Sample::new("query", StrategyName::Query, "Which {{farm}} keeps the most sheep, and how many?")
+            .plan(json!("SELECT farm, sheep FROM farms ORDER BY sheep DESC LIMIT 1"))
+            .with_inputs(),
+        Sample::new(
+            "query-column",
+            StrategyName::Query,
+            "What is the total weight of all farms of Ada Brown?",
+        )
+        .plan(json!("SELECT SUM(wool_kg) FROM farms WHERE owner = 'Ada Brown'"))
+        .with_inputs(),
     ]
 }
 
@@ -492,6 +504,8 @@ fn changed_without_a_version(template: &Template, samples: &[(Sample, Vec<Planne
 fn a_prompt_that_changes_gets_a_new_version() {
     let samples: Vec<(Sample, Vec<Planned>)> = samples()
         .into_iter()
+        .chain(maps())
+        .chain(queries())
         .chain(eaches())
         .chain(finds())
         .chain([followed()])

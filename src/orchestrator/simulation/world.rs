@@ -181,6 +181,13 @@ fn farms(count: usize, random: &mut Random) -> Input {
     Input { name: "farms.csv".to_owned(), text }
 }
 
+/// Lists of which one names what stands in the next, and a note.
+fn lists(random: &mut Random) -> Vec<Input> {
+    let note = if random.one_in(2) { NOTE } else { "Nothing is new." };
+    let lists = [("keepers.txt", KEEPERS), ("barns.csv", BARNS), ("note.txt", note)];
+    lists.map(|(name, text)| Input { name: name.to_owned(), text: text.to_owned() }).into()
+}
+
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(hash(seed, &["world"], &[]));
@@ -242,14 +249,10 @@ impl World {
             let paragraphs = if long || (huge && number == 0) { paragraphs } else { random.below(2) };
             request.inputs.push(farm(number, paragraphs, random));
         }
-        if strategy == StrategyName::Query {
-            request.inputs = vec![farms(count, random)];
-        }
-        if strategy == StrategyName::Follow {
-            let note = if random.one_in(2) { NOTE } else { "Nothing is new." };
-            let lists = [("keepers.txt", KEEPERS), ("barns.csv", BARNS), ("note.txt", note)];
-            request.inputs =
-                lists.map(|(name, text)| Input { name: name.to_owned(), text: text.to_owned() }).into();
+        match strategy {
+            StrategyName::Query => request.inputs = vec![farms(count, random)],
+            StrategyName::Follow => request.inputs = lists(random),
+            _ => {}
         }
         request.seed = random.pick(&[0, 7, u64::MAX, random.clone().number()]);
         request.strategy = (strategy != StrategyName::Other).then_some(strategy);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::trail::{Link, Reached, Sentence, Source};
+use super::link::{Link, Reached, Sentence, Source};
 
 /// With more ways than these, nobody can choose among them.
 const CHAINS_MAX: usize = 8;

@@ -7,6 +7,7 @@
 //!    taken so far name by a value that stands in no other record of its file. `chain.rs` lists the ways through them.
 
 mod chain;
+mod link;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -14,5 +15,6 @@ mod trail;
 mod words;
 
 pub use chain::Chain;
+pub use link::{Link, Sentence};
 pub use records::Record;
-pub use trail::{Link, Sentence, Trail, follow};
+pub use trail::{Trail, follow};

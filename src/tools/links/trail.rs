@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::chain::{Chain, chains};
+use super::link::{Link, Reached, Sentence, Source};
 use super::records::{Record, records};
 use super::words::{holds, words};
 
@@ -14,22 +15,6 @@ const RECORDS_MAX: usize = 16;
 const PROSE_BYTES_MAX: usize = 6_000;
 /// A name that so many records of a file share still leads to them.
 const NAMESAKES_MAX: usize = 2;
-
-/// A sentence or a line of a file that is prose.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sentence {
-    /// Index of the file.
-    pub file: usize,
-    pub text: String,
-}
-
-/// A record that the goal leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Index of the file.
-    pub file: usize,
-    pub record: Record,
-}
 
 /// What several files say about a goal: the ways that lead from the goal or the prose through their records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,22 +90,6 @@ impl Listed {
         }
         Some(Self { file, records, names })
     }
-}
-
-/// What names a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    Goal,
-    /// Index of a sentence.
-    Prose(usize),
-    /// Index of a record that was reached before.
-    Reached(usize),
-}
-
-/// A record that is reached, and everything that names it.
-pub(super) struct Reached {
-    pub(super) link: Link,
-    pub(super) from: Vec<Source>,
 }
 
 struct Text {

@@ -129,7 +129,7 @@ fn what_cannot_be_done_says_why() {
     check(&RunRequest { strategy: Some(StrategyName::Cascade), ..RunRequest::new("Sum.") }, "not available");
     check(&RunRequest::new("Anything?"), "stopped unexpectedly");
     let named = |name: &str| name.parse::<StrategyName>().unwrap_err().to_string();
-    assert!(named("react").contains("not available") && named("react").contains("direct, map"));
+    assert!(named("react").contains("not available") && named("react").contains("direct, find, map"));
     assert!(named("juggle").contains("no strategy"));
 }
 
