@@ -188,6 +188,24 @@ fn lists(random: &mut Random) -> Vec<Input> {
     lists.map(|(name, text)| Input { name: name.to_owned(), text: text.to_owned() }).into()
 }
 
+/// A goal that a strategy can work on, and how many inputs it needs at least.
+fn goal_of(strategy: StrategyName, random: &mut Random) -> (&'static str, usize) {
+    match strategy {
+        StrategyName::Map => (random.pick(&MAPS).0, 1),
+        StrategyName::Each => (random.pick(&EACHES).0, 1),
+        StrategyName::Find => (random.pick(&FINDS), 1),
+        StrategyName::Compare => (COMPARE, 2),
+        StrategyName::Query => (random.pick(&QUERIES).0, 1),
+        StrategyName::Follow => (FOLLOW, 0),
+        StrategyName::Parallel => (PARALLEL, 0),
+        StrategyName::Sequence => (SEQUENCE, 0),
+        StrategyName::Free => (FREE, 0),
+        StrategyName::Vote => ("How many boxes are 6 * 55 + 90 / 3?", 0),
+        StrategyName::Direct => ("Who was here?", 0),
+        _ => ("Do all pieces.", 0),
+    }
+}
+
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(hash(seed, &["world"], &[]));
@@ -216,20 +234,7 @@ impl World {
     }
 
     fn of(strategy: StrategyName, random: &mut Random, seed: u64) -> Self {
-        let (goal, least_inputs) = match strategy {
-            StrategyName::Map => (random.pick(&MAPS).0, 1),
-            StrategyName::Each => (random.pick(&EACHES).0, 1),
-            StrategyName::Find => (random.pick(&FINDS), 1),
-            StrategyName::Compare => (COMPARE, 2),
-            StrategyName::Query => (random.pick(&QUERIES).0, 1),
-            StrategyName::Follow => (FOLLOW, 0),
-            StrategyName::Parallel => (PARALLEL, 0),
-            StrategyName::Sequence => (SEQUENCE, 0),
-            StrategyName::Free => (FREE, 0),
-            StrategyName::Vote => ("How many boxes are 6 * 55 + 90 / 3?", 0),
-            StrategyName::Direct => ("Who was here?", 0),
-            _ => ("Do all pieces.", 0),
-        };
+        let (goal, least_inputs) = goal_of(strategy, random);
         let mut request = RunRequest::new(goal);
         let count = match strategy {
             StrategyName::Free => random.below(5),
