@@ -135,7 +135,7 @@ impl Find<'_, '_> {
             |name: &Name| name.table.is_some() && !name.columns.iter().any(|at| self.marked.is_measure(*at));
         let head = match named().position(is_rows) {
             Some(at) if at + 1 < phrase.names.len() => named().nth(at),
-            _ => named().last(),
+            _ => named().next_back(),
         };
         let mut doubts: Vec<String> =
             phrase.unknown.iter().map(|word| format!("nothing is called \"{word}\"")).collect();
