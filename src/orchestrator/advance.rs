@@ -39,7 +39,7 @@ pub(crate) enum Waits {
     ForCalls,
     /// Find out where inputs can be cut.
     ForSplits(Vec<SplitAsked>),
-    /// Search the inputs.
+    /// The parts of the inputs that are nearest to a question are to be found.
     ForSearch(SearchAsked),
     /// Nothing: the run has ended.
     Over,

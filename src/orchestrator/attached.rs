@@ -78,10 +78,10 @@ impl Attached {
         Ok(self.database.as_ref().ok_or_else(none)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Runs one SELECT.
+    /// Runs one SELECT over the attached tables.
     ///
     /// # Errors
-    /// As [`Tables::query`].
+    /// When the tables can't be read, and whenever [`Tables::query`] gives an error.
     pub(crate) fn query(&self, sql: &str) -> Result<Answer, TableError> {
         self.database()?.query(sql)
     }

@@ -143,7 +143,7 @@ pub trait Llm: Send + Sync {
     ) -> BoxFuture<'a, Result<Reply, CallError>>;
 }
 
-/// Vectors on disk.
+/// Where the vectors of an embedding model are kept on disk, so that a text is embedded once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptVectors {
     pub folder: PathBuf,

@@ -425,7 +425,7 @@ pub struct Search {
     pub parts: usize,
     /// Whether the parts were compared by meaning as well as by words.
     pub by_meaning: bool,
-    /// The nearest first.
+    /// The parts that were found, beginning with the one that is nearest to the question.
     pub found: Vec<Found>,
 }
 

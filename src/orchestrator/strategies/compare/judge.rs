@@ -21,7 +21,7 @@ const REPLY_TOKENS_MAX: u32 = 120;
 pub(super) enum Judgement {
     /// The statements speak of the same thing.
     Same,
-    /// They don't.
+    /// The statements speak of different things, so that they can't contradict each other.
     Other,
     /// Their words and the planner disagree, or the planner's replies do, or one is missing.
     Undecided,

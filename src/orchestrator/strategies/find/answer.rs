@@ -131,7 +131,7 @@ fn not_found(goal: &Goal, state: &RunState) -> Ended {
     }
 }
 
-/// Calls that failed.
+/// What could not be read because a call failed, one clause for each call.
 fn missing(state: &RunState) -> Vec<String> {
     let failed = state.plan_tasks().filter(|task| task.has_ended() && task.accepted().is_none());
     let told = |why: Option<&str>| format!("a passage could not be read: {}", why.unwrap_or("no result"));

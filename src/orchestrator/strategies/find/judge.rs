@@ -21,7 +21,7 @@ const AT_ONCE: usize = 6;
 const OF_SEARCH_MAX: usize = 12;
 /// Of the sentences that are judged at the same time, how many are there for their words, wherever they stand.
 const BY_WORDS: usize = 2;
-/// The two wordings.
+/// In how many wordings each sentence is judged. All must agree.
 const WORDINGS: u32 = 2;
 const TOKENS_MAX: u32 = 40;
 

@@ -31,7 +31,7 @@ impl Chosen {
     }
 }
 
-/// Runs the statement.
+/// The task that runs the accepted statement and gives its rows.
 pub(super) fn task(goal: &Goal) -> Task {
     Task {
         id: "t1".to_owned(),

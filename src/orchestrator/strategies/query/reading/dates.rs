@@ -27,7 +27,7 @@ pub(in super::super) enum Span {
 /// What a goal says about time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Times {
-    /// Any of these.
+    /// A row counts if its date is in any of these spans.
     pub spans: Vec<Span>,
     /// Numbers of the words that say so.
     pub claimed: Vec<usize>,
@@ -116,7 +116,7 @@ enum Lead {
     Since,
     Before,
     Until,
-    /// "from" or "between".
+    /// Words such as "from" or "between", which begin a span with two ends.
     Range,
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Marked<'a> {
 /// What stands behind an operation, up to the next word that only holds the sentence together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Phrase {
-    /// Numbers of names.
+    /// Indexes of the names of tables and columns that the phrase has.
     pub names: Vec<usize>,
     /// Words without a meaning for the tables.
     pub unknown: Vec<String>,

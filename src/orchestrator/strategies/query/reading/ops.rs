@@ -15,7 +15,7 @@ pub(super) enum Op {
         counts: bool,
     },
     Share,
-    /// "different", "distinct".
+    /// Words such as "different" or "distinct": equal values count once.
     Different,
     /// "which", "what", "who", "list" and the like: what stands behind it is asked for.
     Which,
