@@ -268,6 +268,10 @@ impl Core {
         if self.state.approval.declined.is_some() && self.state.plan.is_none() {
             return Ok(vec![self.end(Ended::default(), ms)]);
         }
+        // A run that is being stopped ends after its calls, so that each of its tasks has an end in the record.
+        if self.state.is_stopped() && self.state.tasks.iter().any(|task| task.running().is_some()) {
+            return Err(Waits::ForCalls);
+        }
         let moved = self.next_move();
         let refusal = runaway::refusal(&moved, &self.goal, &self.state, moves);
         match moved {

@@ -56,7 +56,7 @@ templates! {
     MAP_SYNTHESIS = "map.synthesis", 1;
     PARALLEL_PLAN = "parallel.plan", 1;
     /// What all sections share comes first, so that it is computed once.
-    PARALLEL_SECTION = "parallel.section", 1;
+    PARALLEL_SECTION = "parallel.section", 2;
     /// Which column holds what is measured.
     QUERY_COLUMN = "query.column", 1;
     QUERY_PLAN = "query.plan", 1;

@@ -7,6 +7,7 @@ use super::super::attached::tables_among;
 use super::super::band::{Message, Role};
 use super::super::blocking::Counts;
 use super::super::request::{Input, RunRequest};
+use super::aspects::{named_aspects, speaks_of_parts};
 use super::why::{Attachment, Facts};
 
 /// Tokens that a direct call keeps free for the chat template and the answer.
@@ -116,29 +117,6 @@ const BROUGHT: &[&str] = &[
     "supplied",
     "uploaded",
 ];
-/// Nouns for the parts of a longer text.
-const PART_NOUNS: &[&str] = &[
-    "section",
-    "sections",
-    "part",
-    "parts",
-    "chapter",
-    "chapters",
-    "heading",
-    "headings",
-    "paragraph",
-    "paragraphs",
-    "aspect",
-    "aspects",
-    "viewpoint",
-    "viewpoints",
-    "perspective",
-    "perspectives",
-    "angle",
-    "angles",
-    "view",
-    "terms",
-];
 /// Words that refer to inputs one at a time.
 const DISTRIBUTIVE: &[&str] =
     &["each", "every", "per", "all", "any", "which", "list", "compare", "average", "total", "count"];
@@ -205,7 +183,7 @@ fn brings_text(text: &str) -> bool {
 }
 
 /// Lower-case words; a word keeps its inner apostrophes and hyphens.
-fn words(text: &str) -> Vec<String> {
+pub(super) fn words(text: &str) -> Vec<String> {
     text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '’' | '-')))
         .map(|word| word.trim_matches(['\'', '’', '-']).replace('’', "'").to_lowercase())
         .filter(|word| !word.is_empty())
@@ -213,7 +191,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// The text without anything in quotation marks or back-ticks, which is only talked about.
-fn unquoted(text: &str) -> String {
+pub(super) fn unquoted(text: &str) -> String {
     let mut out = String::new();
     let mut closing: Option<char> = None;
     let mut previous = ' ';
@@ -296,118 +274,6 @@ fn number_count(goal: &str) -> usize {
     words(goal).iter().filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).count()
 }
 
-fn speaks_of_parts(goal: &str) -> bool {
-    words(&unquoted(goal)).iter().any(|word| PART_NOUNS.contains(&word.as_str()))
-}
-
-/// The parts that a goal names: its longest enumeration of short items, without the words that introduce it.
-#[must_use]
-pub(super) fn named_aspects(goal: &str) -> Vec<String> {
-    let goal = goal.trim().trim_end_matches('.').trim_end_matches("please").trim_end_matches(", ");
-    let sentences = goal.split(['\n', '?', '!', ';']).flat_map(|line| line.split(". "));
-    sentences
-        .map(aspects_of_sentence)
-        .max_by_key(Vec::len)
-        .filter(|aspects| aspects.len() >= 2)
-        .unwrap_or_default()
-}
-
-fn aspects_of_sentence(sentence: &str) -> Vec<String> {
-    let several = |list: &&str| list.contains(',') || list.contains(" and ");
-    let listed = sentence.rsplit_once(": ").map(|(_, rest)| rest).filter(several);
-    let after_noun = after_part_noun(listed.unwrap_or(sentence)).filter(several);
-    let (list, introduced) =
-        (after_noun.or(listed).unwrap_or(sentence), after_noun.is_some() || listed.is_some());
-    let mut pieces: Vec<&str> = list.split(',').collect();
-    let last = pieces.pop().unwrap_or_default();
-    // "a, b and c", "a, b, and c": the last piece may hold two items.
-    let last = last.trim().strip_prefix("and ").unwrap_or(last);
-    match last.split_once(" and ") {
-        Some((a, b)) => pieces.extend([a, b]),
-        None => pieces.push(last),
-    }
-    if pieces.len() < if introduced { 2 } else { 3 } {
-        return Vec::new();
-    }
-    let count = pieces.len();
-    let items: Vec<String> = pieces
-        .into_iter()
-        .enumerate()
-        .map(|(at, piece)| trim_item(piece, at == 0 && !introduced, at + 1 == count))
-        .collect();
-    let short = |item: &String| (1..=5).contains(&words(item).len());
-    if items.iter().all(short) { items } else { Vec::new() }
-}
-
-/// The text after "with sections on" or "a chapter about each of". The enumeration begins there,
-/// even after earlier commas.
-fn after_part_noun(sentence: &str) -> Option<&str> {
-    const JOINTS: [&str; 13] = [
-        "on", "of", "about", "for", "covering", "called", "named", "titled", "entitled", "each", "headed",
-        "with", "the",
-    ];
-    let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-    let mut rest = sentence;
-    loop {
-        let (word, after) = rest.trim_start().split_once(' ')?;
-        rest = after;
-        if !PART_NOUNS.contains(&bare(word).as_str()) || word.ends_with(',') {
-            continue;
-        }
-        let joints = rest.split(' ').take_while(|word| JOINTS.contains(word));
-        let joined: usize = joints.map(|word| word.len() + 1).sum();
-        if joined > 0 {
-            return rest.get(joined..);
-        }
-    }
-}
-
-/// An item without its lead-in ("with sections on soil" → "soil"), article, or trailing remark ("..., each in a section").
-fn trim_item(piece: &str, first: bool, last: bool) -> String {
-    const LEAD_INS: &[&str] = &[
-        "on",
-        "of",
-        "about",
-        "for",
-        "covering",
-        "covers",
-        "called",
-        "named",
-        "titled",
-        "entitled",
-        "under",
-        "headings",
-        "headed",
-        "sections",
-        "chapters",
-        "parts",
-        "terms",
-        "from",
-        "including",
-        "in",
-        "to",
-    ];
-    let mut item: Vec<&str> = piece.split_whitespace().collect();
-    if first || item.first() == Some(&"one") || item.first() == Some(&"another") {
-        let lead_in = item.iter().rposition(|word| LEAD_INS.contains(word));
-        // "Discuss the advantages": the article ends the lead-in.
-        let article = || item.iter().position(|word| *word == "the").filter(|_| first);
-        if let Some(at) = lead_in.or_else(article) {
-            item.drain(..=at);
-        }
-    }
-    if last {
-        const TRAILERS: &[&str] = &["-", "–", "with", "each", "should", "under", "in"];
-        if let Some(at) = item.iter().position(|word| TRAILERS.contains(word)).filter(|at| *at > 0) {
-            item.truncate(at);
-        }
-    }
-    if item.first().is_some_and(|word| ["a", "an", "the", "its", "their"].contains(word)) {
-        item.remove(0);
-    }
-    item.join(" ").trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -468,30 +334,5 @@ mod tests {
             assert_eq!(has_it(&conversation, Attachment::Perhaps), perhaps, "{said}");
         }
         assert!(!has_it(&[], Attachment::Perhaps));
-    }
-
-    #[test]
-    fn named_parts_are_read_from_an_enumeration() {
-        for (goal, expected) in [
-            (
-                "Write a guide to hens with a section on each of: feed, coop, eggs. Start with headings.",
-                "feed|coop|eggs",
-            ),
-            ("Describe Chile with sections for history, food, and climate.", "history|food|climate"),
-            ("An overview: one part about cost, one about range, one about charging.", "cost|range|charging"),
-            (
-                "Discuss the advantages, the disadvantages and the risks of dams",
-                "advantages|disadvantages|risks of dams",
-            ),
-            (
-                "Write a brochure for a museum, with sections on history, opening hours, the climb, the cafe.",
-                "history|opening hours|climb|cafe",
-            ),
-            ("For beginners, and in plain words: a chapter about knots and one about sails.", "knots|sails"),
-            ("Who wrote Hamlet?", ""),
-            ("Compare tea and coffee.", ""),
-        ] {
-            assert_eq!(named_aspects(goal).join("|"), expected, "{goal}");
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Chooses the strategy for a goal. Countable facts say which strategies are possible; similarity in meaning to worked
 //! examples, which are data (`examples.jsonl`), says which of them is meant.
 
+mod aspects;
 mod facts;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use super::blocking::{Counts, run_blocking};
 use super::request::{RunRequest, StrategyName};
 use why::{Attachment, Facts, Nearest, StrategyWhy};
 
+pub(crate) use aspects::{PART_NOUNS, list_item};
 pub(crate) use facts::ANSWER_TOKENS_RESERVED;
 
 /// One goal per line, with the best strategy for it and whether anything was attached.

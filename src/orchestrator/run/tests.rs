@@ -82,9 +82,14 @@ impl Desk {
 
     /// Works on a run to its end.
     async fn run(&self, start: RunStart) -> Outcome {
-        let (band, cancel) = (self.band(), Cancel::new());
+        self.run_until(start, &Cancel::new()).await
+    }
+
+    /// Works on a run until it ends or is cancelled.
+    async fn run_until(&self, start: RunStart, cancel: &Cancel) -> Outcome {
+        let band = self.band();
         let mut observer = |_: &RunEvent| {};
-        let run = run_with(self.strategy.clone(), &band, start, &self.journal, &mut observer, &cancel);
+        let run = run_with(self.strategy.clone(), &band, start, &self.journal, &mut observer, cancel);
         tokio::time::timeout(Duration::from_secs(60), run).await.expect("it ends").unwrap()
     }
 
@@ -250,4 +255,36 @@ async fn the_call_that_is_verified_is_the_one_whose_reply_was_used() {
     let outcome = desk.run(RunStart::new(RunRequest::new("do it"))).await;
     assert_eq!((outcome.answer.as_str(), outcome.tasks[0].attempts), ("sense", 2));
     assert_eq!(desk.verify(&outcome.id).await.0, [("t1".to_owned(), 1)]);
+}
+
+/// A strategy that has an answer as soon as its run is being stopped.
+struct Hasty;
+
+impl Strategy for Hasty {
+    fn next(&self, goal: &Goal, state: &RunState) -> Move {
+        match state.task("t1") {
+            _ if state.is_stopped() => Move::Answer(Ended { answer: "half".to_owned(), ..Ended::default() }),
+            None => Move::add(Task::new("t1", Job::Step, [goal.band.planner.worker.clone()])),
+            Some(_) => Move::Wait,
+        }
+    }
+
+    fn prompt(&self, task: &Task, goal: &Goal, _: &RunState) -> Prompt {
+        Prompt::new(goal.messages(task.id.clone()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_ends_after_its_calls() {
+    let desk = Desk::new(4096, |_, _| None, Some(Arc::new(Hasty)));
+    let cancel = Cancel::new();
+    let stop = async {
+        while desk.planner.calls.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        cancel.cancel();
+    };
+    let (outcome, ()) = tokio::join!(desk.run_until(RunStart::new(RunRequest::new("do it")), &cancel), stop);
+    assert_eq!((outcome.status, outcome.answer.as_str()), (Status::Cancelled, "half"));
+    assert_eq!(outcome.tasks[0].status, Status::Cancelled, "{outcome:?}");
 }

@@ -9,6 +9,7 @@ mod each;
 mod find;
 mod follow;
 mod free;
+mod limit;
 pub(crate) mod map;
 mod parallel;
 mod query;

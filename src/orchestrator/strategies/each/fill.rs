@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::checks::{language, limit};
-use super::slots::{Slots, Together, Unit, Work};
+use super::checks::language;
+use super::slots::{Slots, Together, Work};
 use crate::band::{Finish, Reply};
 use crate::checks::{mostly_in, words};
 use crate::goal::{Goal, PLANNER};
 use crate::plan::{Job, Task};
 use crate::state::RunState;
+use crate::strategies::limit::{self, Unit};
 use crate::strategy::Verdict;
 use crate::topic::Foreign;
 

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::strategies::limit::Limit;
+
 /// The kind of the work. It decides which checks a result has to pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -25,43 +27,6 @@ impl Work {
     /// Whether the results of a long text's parts, in order, are the result for the text.
     pub(super) fn keeps_all(self) -> bool {
         matches!(self, Self::Translate | Self::Rewrite)
-    }
-}
-
-/// What a limit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Unit {
-    Words,
-    Sentences,
-    Points,
-    Characters,
-}
-
-impl Unit {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Words => "words",
-            Self::Sentences => "sentences",
-            Self::Points => "points",
-            Self::Characters => "characters",
-        }
-    }
-}
-
-/// The most that one result may have of something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Limit {
-    pub most: u32,
-    pub of: Unit,
-}
-
-impl Limit {
-    /// The limit in words, such as "1 sentence".
-    pub(super) fn told(self) -> String {
-        let unit = self.of.name();
-        let unit = if self.most == 1 { unit.trim_end_matches('s') } else { unit };
-        format!("{} {unit}", self.most)
     }
 }
 

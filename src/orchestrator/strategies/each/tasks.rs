@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use super::checks;
-use super::slots::{Limit, Slots, Unit, Work};
+use super::slots::{Slots, Work};
 use crate::band::{Finish, Reply, Skill};
 use crate::checks::before_repetition;
 use crate::goal::{Goal, PLANNER, WorkerInfo};
 use crate::plan::{Job, Slice, Task};
 use crate::prompts;
 use crate::state::{RunState, TaskState};
+use crate::strategies::limit::{Limit, Unit};
 use crate::strategy::{Move, Prompt, SplitAsked, Verdict};
 
 /// Tokens of a worker's context kept free for the instruction and the chat template.

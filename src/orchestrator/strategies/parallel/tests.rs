@@ -12,25 +12,68 @@ fn a_section_keeps_one_heading_and_ends_with_a_sentence() {
         usage: crate::band::CallUsage::default(),
     };
     assert_eq!(
-        check_section(&reply("One thing is so. Another is n", Finish::Length)),
+        check_section(&reply("One thing is so. Another is n", Finish::Length), "x", &Demands::default()),
         Verdict::Reject {
             why: "the section was cut off at its limit".to_owned(),
             kept: Some("One thing is so.".to_owned())
         }
     );
-    assert!(matches!(check_section(&reply("", Finish::Stop)), Verdict::Reject { .. }));
+    assert!(matches!(
+        check_section(&reply("", Finish::Stop), "x", &Demands::default()),
+        Verdict::Reject { .. }
+    ));
+}
+
+#[test]
+fn a_section_keeps_to_what_the_goal_demands() {
+    let goal = "Headings Sun and Rain, each up to 10 words. Rain must mention \"umbrella\".";
+    let demands = demands(goal, &["Sun", "Rain"]);
+    let reply = |text: &str| Reply {
+        text: text.to_owned(),
+        finish: Finish::Stop,
+        usage: crate::band::CallUsage::default(),
+    };
+    let check = |section: usize, text: &str| check_section(&reply(text), "x", &demands[section]);
+    let short = "It shines on us all day long.";
+    assert_eq!(check(0, short), Verdict::Accept(short.to_owned()));
+    assert_eq!(check(0, &format!("{short} Nobody minds it at all.")), Verdict::Accept(short.to_owned()));
+    let why = |verdict| match verdict {
+        Verdict::Reject { why, kept } => (why, kept.is_some()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(why(check(1, short)), ("it lacks \"umbrella\"".to_owned(), true));
+    let long = "It shines on us all day long and nobody minds it at all.";
+    assert_eq!(why(check(0, long)), ("it has more than 10 words".to_owned(), true));
+    let (how, terms) = demands[1].told(0);
+    assert_eq!(how + &terms, "at most 8 words in plain sentences It must contain \"umbrella\".");
+}
+
+#[test]
+fn a_count_of_sections_is_read() {
+    for (goal, count) in [
+        ("It should have exactly the four headings A, B, C, D", Some(4)),
+        ("Four headed sections (Setup, Code)", Some(4)),
+        ("a text in three parts", Some(3)),
+        ("write sections on A and B", None),
+        ("5 words per section", None),
+    ] {
+        assert_eq!(sections_asked(goal), count, "{goal}");
+    }
 }
 
 #[test]
 fn an_outline_has_two_sections_of_different_names() {
-    let goal = crate::goal::plain_goal("Explain roses.");
-    let topic = goal.topic(EXAMPLES_OWN);
+    let goal = |named: &[&str]| {
+        let mut goal = crate::goal::plain_goal("Explain roses.");
+        goal.facts.named_aspects = named.iter().map(|name| (*name).to_owned()).collect();
+        goal
+    };
     let ok = r#"{"sections":[{"title":"A b","instruction":"x"},{"title":"C","instruction":"y"}]}"#;
-    assert!(matches!(check_outline(ok, &["c".to_owned()], topic), Verdict::Accept(_)));
+    assert!(matches!(outline::check(ok, &goal(&["c"])), Verdict::Accept(_)));
     assert!(
-        matches!(check_outline(ok, &["price".to_owned()], topic), Verdict::Reject { why, .. } if why.contains("price"))
+        matches!(outline::check(ok, &goal(&["price"])), Verdict::Reject { why, .. } if why.contains("price"))
     );
     let twice = r#"{"sections":[{"title":"A","instruction":"x"},{"title":"a","instruction":"y"}]}"#;
-    assert!(matches!(check_outline(twice, &[], topic), Verdict::Reject { .. }));
-    assert!(matches!(check_outline("{", &[], topic), Verdict::Reject { .. }));
+    assert!(matches!(outline::check(twice, &goal(&[])), Verdict::Reject { .. }));
+    assert!(matches!(outline::check("{", &goal(&[])), Verdict::Reject { .. }));
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::super::slots::Work;
-use super::limit::number_word;
 use crate::checks::{numbers_in, words};
+use crate::strategies::limit::number_word;
 
 /// Numbers up to this are often written as words.
 const SMALL_MAX: u64 = 12;

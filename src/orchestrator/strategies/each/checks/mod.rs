@@ -3,13 +3,13 @@
 
 mod kept;
 pub(super) mod language;
-pub(super) mod limit;
 #[cfg(test)]
 mod tests;
 mod tidy;
 
-use super::slots::{Slots, Unit, Work};
+use super::slots::{Slots, Work};
 use crate::checks::{check_text, sentences, words};
+use crate::strategies::limit::{self, Unit};
 use crate::topic::{content_words, is_same_word, is_unspaced};
 
 pub(super) use tidy::tidied;

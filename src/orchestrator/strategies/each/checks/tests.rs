@@ -1,5 +1,6 @@
-use super::super::slots::{Limit, Slots, Together, Unit, Work};
+use super::super::slots::{Slots, Together, Work};
 use super::*;
+use crate::strategies::limit::{Limit, Unit};
 
 fn slots(work: Work) -> Slots {
     Slots { work, together: Together::Sections, ..Slots::fallback("Do this to the text.") }

@@ -1,7 +1,45 @@
 //! Limits of a result: what the goal says of them, and how much of them a result has.
 
-use super::super::slots::{Limit, Unit};
+use serde::{Deserialize, Serialize};
+
 use crate::checks::{sentences, words};
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Unit {
+    Words,
+    Sentences,
+    Points,
+    Characters,
+}
+
+impl Unit {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Words => "words",
+            Self::Sentences => "sentences",
+            Self::Points => "points",
+            Self::Characters => "characters",
+        }
+    }
+}
+
+/// The most that one result may have of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Limit {
+    pub most: u32,
+    pub of: Unit,
+}
+
+impl Limit {
+    /// The limit in words, such as "1 sentence".
+    pub(super) fn told(self) -> String {
+        let unit = self.of.name();
+        let unit = if self.most == 1 { unit.trim_end_matches('s') } else { unit };
+        format!("{} {unit}", self.most)
+    }
+}
 
 /// Beginnings of the words for what is counted, in English, German, French, Spanish, Italian and Portuguese.
 const UNITS: &[(Unit, &[&str])] = &[
@@ -31,6 +69,11 @@ const NUMBERS: &[(u32, &str)] = &[
     (30, "thirty dreißig trente treinta trenta trinta"),
     (40, "forty vierzig quarante cuarenta quaranta quarenta"),
     (50, "fifty fünfzig cinquante cincuenta cinquanta cinquenta"),
+    (60, "sixty sechzig soixante sesenta sessanta sessenta"),
+    (70, "seventy siebzig"),
+    (75, "seventy-five"),
+    (80, "eighty achtzig ochenta ottanta oitenta"),
+    (90, "ninety neunzig noventa novanta"),
     (100, "hundred hundert cent cien cento cem"),
 ];
 
@@ -44,29 +87,35 @@ pub(super) fn number_word(word: &str) -> Option<u32> {
     NUMBERS.iter().find(|(_, names)| names.split(' ').any(|name| name == word)).map(|(value, _)| *value)
 }
 
-fn value(word: &str) -> Option<u32> {
+/// The number that a word says, in digits or in letters.
+pub(super) fn value(word: &str) -> Option<u32> {
     word.parse().ok().or_else(|| number_word(word))
 }
 
+/// What a word counts, if it is the name of a unit.
+pub(super) fn unit_named(word: &str) -> Option<Unit> {
+    let begins = |names: &[&str]| names.iter().any(|name| word.starts_with(name));
+    UNITS.iter().find(|(_, names)| begins(names)).map(|(unit, _)| *unit)
+}
+
 /// The numbers that a goal names.
-pub(in super::super) fn numbers(goal: &str) -> Vec<u32> {
+pub(super) fn numbers(goal: &str) -> Vec<u32> {
     words(goal).iter().filter_map(|word| value(word)).collect()
 }
 
 /// The limit that a goal names, such as "in two sentences"; the smallest if there are several.
-pub(in super::super) fn named_in(goal: &str) -> Option<Limit> {
+pub(super) fn named_in(goal: &str) -> Option<Limit> {
     let said = words(goal);
     let mut found: Vec<Limit> = Vec::new();
     for (at, word) in said.iter().enumerate() {
-        let begins = |names: &[&str]| names.iter().any(|name| word.starts_with(name));
-        let Some((of, _)) = UNITS.iter().find(|(_, names)| begins(names)) else { continue };
+        let Some(of) = unit_named(word) else { continue };
         let before = &said[at.saturating_sub(BETWEEN_MAX + 1)..at];
         let Some(place) = before.iter().rposition(|word| value(word).is_some()) else { continue };
         let start = at - before.len() + place;
         let is_least =
             said[start.saturating_sub(2)..start].iter().any(|word| NO_LIMIT.contains(&word.as_str()));
         if let Some(most) = value(&said[start]).filter(|most| *most > 0 && !is_least) {
-            found.push(Limit { most, of: *of });
+            found.push(Limit { most, of });
         }
     }
     // "a word" and "a point" are no limits, "a sentence" is one.

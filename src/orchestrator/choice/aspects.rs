@@ -1,0 +1,303 @@
+//! The parts that a goal names, such as the headings of a text to write.
+
+use super::facts::{unquoted, words};
+
+/// Nouns for the parts of a longer text.
+pub(crate) const PART_NOUNS: &[&str] = &[
+    "section",
+    "sections",
+    "part",
+    "parts",
+    "chapter",
+    "chapters",
+    "heading",
+    "headings",
+    "paragraph",
+    "paragraphs",
+    "aspect",
+    "aspects",
+    "viewpoint",
+    "viewpoints",
+    "perspective",
+    "perspectives",
+    "angle",
+    "angles",
+    "view",
+    "terms",
+];
+/// What a line of a list begins with.
+const BULLETS: &[char] = &['-', '*', '•', '–', '·'];
+/// First words of a piece that says how the parts are to be written, and names no part.
+const CONSTRAINTS: &[&str] = &[
+    "all",
+    "approximately",
+    "at",
+    "avoid",
+    "both",
+    "but",
+    "each",
+    "every",
+    "exactly",
+    "in",
+    "include",
+    "keep",
+    "limit",
+    "max",
+    "maximum",
+    "mention",
+    "min",
+    "minimum",
+    "must",
+    "never",
+    "no",
+    "none",
+    "not",
+    "per",
+    "please",
+    "roughly",
+    "so",
+    "up",
+    "use",
+    "using",
+    "with",
+    "without",
+    "write",
+    "written",
+];
+/// Words that count what a text is made of.
+const UNITS: &[&str] =
+    &["word", "words", "sentence", "sentences", "line", "lines", "character", "characters"];
+
+/// Whether a goal mentions sections, parts or viewpoints.
+pub(super) fn speaks_of_parts(goal: &str) -> bool {
+    has_part_noun(&unquoted(goal))
+}
+
+fn has_part_noun(text: &str) -> bool {
+    words(text).iter().any(|word| PART_NOUNS.contains(&word.as_str()))
+}
+
+/// The parts that a goal names: the lines of a list, or its longest enumeration of short items, without the words that
+/// introduce it. One beside a word such as "headings" is preferred.
+#[must_use]
+pub(super) fn named_aspects(goal: &str) -> Vec<String> {
+    let goal = goal.trim().trim_end_matches('.').trim_end_matches("please").trim_end_matches(", ");
+    if has_part_noun(goal) {
+        let listed = aspects_of_lines(goal);
+        if listed.len() >= 2 {
+            return listed;
+        }
+    }
+    let sentences = goal.split(['\n', '?', '!', ';']).flat_map(|line| line.split(". "));
+    let found = sentences.map(|sentence| (has_part_noun(sentence), aspects_of_sentence(sentence)));
+    found
+        .filter(|(_, aspects)| aspects.len() >= 2)
+        .max_by_key(|(beside_noun, aspects)| (*beside_noun, aspects.len()))
+        .map(|(_, aspects)| aspects)
+        .unwrap_or_default()
+}
+
+/// The beginnings of lines such as "- Parking: mention the barrier" and "2) Breakfast (max 40 words)". Another text
+/// between them ends the list.
+fn aspects_of_lines(goal: &str) -> Vec<String> {
+    let items = goal.lines().map(|line| list_item(line.trim())).skip_while(Option::is_none);
+    let named = items.map_while(|item| item).map(|item| {
+        let end =
+            item.find([':', '(', ',', ';', '=']).into_iter().chain(item.find(" - ")).chain(item.find(" – "));
+        let title = &item[..end.min().unwrap_or(item.len())];
+        title.trim().trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
+    });
+    let named: Vec<String> = named.collect();
+    if named.iter().all(is_short) { named } else { Vec::new() }
+}
+
+/// A line of a list without its bullet or number; `None` if it has neither.
+pub(crate) fn list_item(line: &str) -> Option<&str> {
+    let numbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    let rest = match numbered.len() < line.len() {
+        true => numbered.strip_prefix(['.', ')', ':'])?,
+        false => line.strip_prefix(BULLETS)?,
+    };
+    rest.starts_with(' ').then(|| rest.trim())
+}
+
+fn is_short(item: &String) -> bool {
+    (1..=5).contains(&words(item).len())
+}
+
+/// Whether a piece of an enumeration says how the parts are to be written.
+fn is_constraint(piece: &str) -> bool {
+    let said = words(piece);
+    let counts = said.iter().any(|word| UNITS.contains(&word.as_str()));
+    said.first().is_some_and(|word| CONSTRAINTS.contains(&word.as_str())) || counts
+}
+
+fn aspects_of_sentence(sentence: &str) -> Vec<String> {
+    let several = |list: &&str| list.contains(',') || list.contains(" and ");
+    let listed = sentence.rsplit_once(": ").map(|(_, rest)| rest).filter(several);
+    let after_noun = after_part_noun(listed.unwrap_or(sentence)).filter(several);
+    let (list, introduced) =
+        (after_noun.or(listed).unwrap_or(sentence), after_noun.is_some() || listed.is_some());
+    // A list in parentheses ends with them.
+    let list = match list.split_once('(') {
+        Some((before, inside)) if several(&inside) && !several(&before) => {
+            inside.split_once(')').map_or(inside, |(inside, _)| inside)
+        }
+        _ => list,
+    };
+    let mut pieces: Vec<&str> = list.split(',').collect();
+    let named = pieces.iter().skip(1).take_while(|piece| !is_constraint(piece)).count();
+    pieces.truncate(1 + named);
+    let last = pieces.pop().unwrap_or_default();
+    // "a, b and c", "a, b, and c": the last piece may hold two items.
+    let last = last.trim().strip_prefix("and ").unwrap_or(last);
+    match last.split_once(" and ") {
+        Some((a, b)) => pieces.extend([a, b]),
+        None => pieces.push(last),
+    }
+    if pieces.len() < if introduced { 2 } else { 3 } {
+        return Vec::new();
+    }
+    let count = pieces.len();
+    let items: Vec<String> = pieces
+        .into_iter()
+        .enumerate()
+        .map(|(at, piece)| trim_item(piece, at == 0 && !introduced, at + 1 == count))
+        .collect();
+    if items.iter().all(is_short) { items } else { Vec::new() }
+}
+
+/// The text after "with sections on" or "a chapter about each of". The enumeration begins there,
+/// even after earlier commas.
+fn after_part_noun(sentence: &str) -> Option<&str> {
+    const JOINTS: [&str; 13] = [
+        "on", "of", "about", "for", "covering", "called", "named", "titled", "entitled", "each", "headed",
+        "with", "the",
+    ];
+    let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    let mut rest = sentence;
+    loop {
+        let (word, after) = rest.trim_start().split_once(' ')?;
+        rest = after;
+        if !PART_NOUNS.contains(&bare(word).as_str()) || word.ends_with(',') {
+            continue;
+        }
+        let joints = rest.split(' ').take_while(|word| JOINTS.contains(word));
+        let joined: usize = joints.map(|word| word.len() + 1).sum();
+        if joined > 0 {
+            return rest.get(joined..);
+        }
+    }
+}
+
+/// What stands in quotation marks in a piece.
+fn quotation(piece: &str) -> Option<&str> {
+    let (_, inside) = piece.split_once(['"', '“'])?;
+    inside.split_once(['"', '”']).map(|(title, _)| title).filter(|title| !title.trim().is_empty())
+}
+
+/// An item without its lead-in ("with sections on soil" → "soil"), article, or trailing remark ("..., each in a section").
+fn trim_item(piece: &str, first: bool, last: bool) -> String {
+    const LEAD_INS: &[&str] = &[
+        "on",
+        "of",
+        "about",
+        "for",
+        "covering",
+        "covers",
+        "called",
+        "named",
+        "titled",
+        "entitled",
+        "under",
+        "headings",
+        "headed",
+        "sections",
+        "chapters",
+        "parts",
+        "terms",
+        "from",
+        "including",
+        "in",
+        "to",
+    ];
+    if let Some(title) = quotation(piece) {
+        return title.trim().to_owned();
+    }
+    let mut item: Vec<&str> = piece.split_whitespace().collect();
+    if first || item.first() == Some(&"one") || item.first() == Some(&"another") {
+        let lead_in = item.iter().rposition(|word| LEAD_INS.contains(word));
+        // "Discuss the advantages": the article ends the lead-in.
+        let article = || item.iter().position(|word| *word == "the").filter(|_| first);
+        if let Some(at) = lead_in.or_else(article) {
+            item.drain(..=at);
+        }
+    }
+    if last {
+        const TRAILERS: &[&str] = &["-", "–", "with", "each", "should", "under", "in"];
+        if let Some(at) = item.iter().position(|word| TRAILERS.contains(word)).filter(|at| *at > 0) {
+            item.truncate(at);
+        }
+    }
+    if item.first().is_some_and(|word| ["a", "an", "the", "its", "their"].contains(word)) {
+        item.remove(0);
+    }
+    item.join(" ").trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_parts_are_read_from_an_enumeration() {
+        for (goal, expected) in [
+            (
+                "Write a guide to hens with a section on each of: feed, coop, eggs. Start with headings.",
+                "feed|coop|eggs",
+            ),
+            ("Describe Chile with sections for history, food, and climate.", "history|food|climate"),
+            ("An overview: one part about cost, one about range, one about charging.", "cost|range|charging"),
+            (
+                "Discuss the advantages, the disadvantages and the risks of dams",
+                "advantages|disadvantages|risks of dams",
+            ),
+            (
+                "Write a brochure for a museum, with sections on history, opening hours, the climb, the cafe.",
+                "history|opening hours|climb|cafe",
+            ),
+            ("For beginners, and in plain words: a chapter about knots and one about sails.", "knots|sails"),
+            (
+                "Write a handout. It should have exactly the four headings Arrival, Storage, Hygiene; no section longer \
+                 than 100 words.",
+                "Arrival|Storage|Hygiene",
+            ),
+            (
+                "Structure: Need, Site, Costs, each as a heading, at most 60 words below each.",
+                "Need|Site|Costs",
+            ),
+            ("Four headed sections (Setup, Code, Meetings), each up to 60 words.", "Setup|Code|Meetings"),
+            (
+                "A guide for cats, dogs, hens, goats and bees. sections = Keys, Waste, Heating",
+                "Keys|Waste|Heating",
+            ),
+            (
+                "draft a plan. headings Boxes, Desks and Risks, max 80 words per section, and work in: Boxes: \"tape\"",
+                "Boxes|Desks|Risks",
+            ),
+            (
+                "Write a leaflet with these sections:\n- Getting here (max 40 words)\n- Parking: mention the barrier\n\
+                 - Breakfast\nKeep it friendly.",
+                "Getting here|Parking|Breakfast",
+            ),
+            (
+                "Use the headings \"How to get here\", \"On the day\" and \"Afterwards\".",
+                "How to get here|On the day|Afterwards",
+            ),
+            ("Who wrote Hamlet?", ""),
+            ("Compare tea and coffee.", ""),
+        ] {
+            assert_eq!(named_aspects(goal).join("|"), expected, "{goal}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What a goal demands of the sections that it names: most and least words, and words that must or must not occur. It
+//! is read by rule, so that each section can be checked by rule.
+
+mod marks;
+mod sizes;
+mod terms;
+
+use super::super::limit::{self, Limit, Unit};
+use crate::checks::{sentences, words};
+use crate::choice::PART_NOUNS;
+use crate::topic::is_same_word;
+use marks::{Mark, marks};
+
+/// What one section has to keep to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Demands {
+    pub at_most: Vec<Limit>,
+    pub at_least: Vec<Limit>,
+    /// What must occur.
+    pub terms: Vec<Term>,
+    /// What must not occur.
+    pub without: Vec<Term>,
+}
+
+/// A word or phrase that a goal names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Term {
+    pub text: String,
+    /// Whether it must occur as it is written, because it stands in quotation marks.
+    pub is_exact: bool,
+}
+
+/// Which sections something holds for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    One(usize),
+    Each,
+    /// The text as a whole.
+    Whole,
+}
+
+/// What the goal demands of each of the sections with these titles. Of a limit for the whole text each gets its share,
+/// and a word that may occur anywhere falls to the first.
+pub(super) fn demands(goal: &str, titles: &[&str]) -> Vec<Demands> {
+    let mut found = vec![Demands::default(); titles.len()];
+    let marks = marks(goal, titles);
+    let heading_words: usize = titles.iter().map(|title| words(title).len()).sum();
+    for size in sizes::sizes(&marks, titles.len()) {
+        let taken = if size.of == Unit::Words { heading_words as u32 } else { 0 };
+        for (at, demands) in found.iter_mut().enumerate() {
+            let own = |limit: Limit| match size.scope {
+                Scope::One(section) => (section == at).then_some(limit),
+                Scope::Each => Some(limit),
+                Scope::Whole => {
+                    let most = limit.most.saturating_sub(taken) / titles.len() as u32;
+                    Some(Limit { most: most.max(1), ..limit })
+                }
+            };
+            demands.at_most.extend(size.at_most().and_then(own));
+            demands.at_least.extend(size.at_least().and_then(own));
+        }
+    }
+    for demand in terms::terms(&marks) {
+        for (at, demands) in found.iter_mut().enumerate() {
+            let is_meant = match demand.scope {
+                Scope::One(section) => section == at,
+                Scope::Whole if demand.is_wanted => at == 0,
+                Scope::Each | Scope::Whole => true,
+            };
+            let list = if demand.is_wanted { &mut demands.terms } else { &mut demands.without };
+            if is_meant && !list.contains(&demand.term) {
+                list.push(demand.term.clone());
+            }
+        }
+    }
+    found
+}
+
+impl Demands {
+    /// What a section does not keep to, as the answer says it; `None` if it keeps to everything.
+    pub(super) fn fault(&self, text: &str) -> Option<String> {
+        let too_much = |limit: &&Limit| limit::count(**limit, text) > limit.most as usize;
+        let too_little = |limit: &&Limit| limit::count(**limit, text) < limit.most as usize;
+        if let Some(limit) = self.at_most.iter().find(too_much) {
+            return Some(format!("it has more than {}", limit.told()));
+        }
+        if let Some(limit) = self.at_least.iter().find(too_little) {
+            return Some(format!("it has less than {}", limit.told()));
+        }
+        if let Some(term) = self.terms.iter().find(|term| !term.stands_in(text)) {
+            return Some(format!("it lacks \"{}\"", term.text));
+        }
+        let unwanted = self.without.iter().find(|term| term.stands_in(text))?;
+        Some(format!("it has \"{}\"", unwanted.text))
+    }
+
+    /// How long a section is to be, and which words it needs, for a model. Models write more than they are asked for, so
+    /// later attempts ask for less.
+    pub(super) fn told(&self, attempts_before: usize) -> (String, String) {
+        let percent = [85, 70, 55][attempts_before.min(2)];
+        let least = |of: Unit| self.at_least.iter().find(|limit| limit.of == of).map(|limit| limit.most);
+        let sizes = self.at_most.iter().map(|limit| {
+            let most = match limit.of {
+                Unit::Words | Unit::Characters => {
+                    Limit { most: (limit.most * percent / 100).max(1), ..*limit }
+                }
+                Unit::Sentences | Unit::Points => *limit,
+            };
+            match least(limit.of) {
+                Some(least) if least >= most.most => format!("exactly {}", limit.told()),
+                Some(least) => format!("{least} to {}", most.told()),
+                None => format!("at most {}", most.told()),
+            }
+        });
+        let mut sizes: Vec<String> = sizes.collect();
+        if sizes.is_empty() {
+            sizes.extend(self.at_least.iter().map(|limit| format!("at least {}", limit.told())));
+        }
+        let how = match sizes.is_empty() {
+            true => "three to six plain sentences".to_owned(),
+            false => format!("{} in plain sentences", sizes.join(", ")),
+        };
+        let quoted = |terms: &[Term]| {
+            let quoted: Vec<String> = terms.iter().map(|term| format!("\"{}\"", term.text)).collect();
+            quoted.join(" and ")
+        };
+        let mut terms = String::new();
+        if !self.terms.is_empty() {
+            terms += &format!(" It must contain {}.", quoted(&self.terms));
+        }
+        if !self.without.is_empty() {
+            terms += &format!(" It must not contain {}.", quoted(&self.without));
+        }
+        (how, terms)
+    }
+
+    /// The first whole sentences of a section that keep to everything, if there are any.
+    pub(super) fn within<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let is_whole = |sentence: &&str| sentence.ends_with(['.', '!', '?', '。', '"', '”', ')']);
+        let ends = sentences(text).into_iter().filter(is_whole).map(|sentence| {
+            // A sentence is a slice of the text.
+            sentence.as_ptr() as usize - text.as_ptr() as usize + sentence.len()
+        });
+        let kept = |end: usize| Some(&text[..end]).filter(|text| self.fault(text).is_none());
+        ends.filter_map(kept).last()
+    }
+}
+
+impl Term {
+    fn stands_in(&self, text: &str) -> bool {
+        let (wanted, has) = (words(&self.text), words(text));
+        let same = |a: &String, b: &String| a == b || (!self.is_exact && is_same_word(a, b));
+        !wanted.is_empty()
+            && has.windows(wanted.len()).any(|found| found.iter().zip(&wanted).all(|(a, b)| same(a, b)))
+    }
+}
+
+fn is_part_noun(mark: &Mark) -> bool {
+    mark.is_one_of(PART_NOUNS)
+}
+
+/// The marks around a place that `ends` none of.
+fn around(marks: &[Mark], at: usize, ends: impl Fn(&Mark) -> bool) -> (usize, usize) {
+    let from = marks[..at].iter().rposition(&ends).map_or(0, |before| before + 1);
+    let to = marks[at..].iter().position(&ends).map_or(marks.len(), |behind| at + behind);
+    (from, to)
+}
+
+/// The sentence or line around a place.
+fn sentence(marks: &[Mark], at: usize) -> (usize, usize) {
+    around(marks, at, |mark| *mark == Mark::End)
+}
+
+/// The part of a sentence around a place, between semicolons.
+fn stretch(marks: &[Mark], at: usize) -> (usize, usize) {
+    around(marks, at, |mark| matches!(mark, Mark::End | Mark::Semicolon))
+}
+
+/// The smallest part of a sentence around a place, between commas and parentheses.
+fn piece(marks: &[Mark], at: usize) -> (usize, usize) {
+    let ends =
+        |mark: &Mark| matches!(mark, Mark::End | Mark::Semicolon | Mark::Comma | Mark::Open | Mark::Close);
+    around(marks, at, ends)
+}
