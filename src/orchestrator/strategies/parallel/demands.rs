@@ -87,6 +87,13 @@ impl Demands {
         if let Some(limit) = self.at_least.iter().find(too_little) {
             return Some(format!("it has less than {}", limit.told()));
         }
+        if self
+            .at_most
+            .iter()
+            .any(|limit| limit.most >= 20 && 5 * limit::count(*limit, text) < limit.most as usize)
+        {
+            return Some("it is very short".to_owned());
+        }
         if let Some(term) = self.terms.iter().find(|term| !term.stands_in(text)) {
             return Some(format!("it lacks \"{}\"", term.text));
         }
@@ -109,6 +116,8 @@ impl Demands {
             match least(limit.of) {
                 Some(least) if least >= most.most => format!("exactly {}", limit.told()),
                 Some(least) => format!("{least} to {}", most.told()),
+                // Told only the most, small models write a few words.
+                None if most.most >= 20 => format!("{} to {}", most.most / 2, most.told()),
                 None => format!("at most {}", most.told()),
             }
         });
@@ -136,7 +145,10 @@ impl Demands {
 
     /// The first whole sentences of a section that keep to everything, if there are any.
     pub(super) fn within<'a>(&self, text: &'a str) -> Option<&'a str> {
-        let is_whole = |sentence: &&str| sentence.ends_with(['.', '!', '?', '。', '"', '”', ')']);
+        // The number of a list's item is no sentence.
+        let is_whole = |sentence: &&str| {
+            sentence.ends_with(['.', '!', '?', '。', '"', '”', ')']) && sentence.contains(char::is_alphabetic)
+        };
         let ends = sentences(text).into_iter().filter(is_whole).map(|sentence| {
             // A sentence is a slice of the text.
             sentence.as_ptr() as usize - text.as_ptr() as usize + sentence.len()

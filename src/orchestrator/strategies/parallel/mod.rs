@@ -6,7 +6,7 @@ mod outline;
 
 use crate::band::{Finish, Reply, Skill};
 use crate::checks::{before_repetition, check_text, words};
-use crate::goal::Goal;
+use crate::goal::{Goal, WorkerInfo};
 use crate::missing::with_missing;
 use crate::plan::{Draw, Job, Task};
 use crate::prompts;
@@ -21,6 +21,9 @@ use outline::{Outline, Section, sections_asked, sections_named};
 /// Room for a section of which the goal says no size.
 const SECTION_TOKENS_MAX: u32 = 280;
 const SECTION_TOKENS_LIMIT: u32 = 2400;
+/// Draws of a section for which the goal demands something, besides those that any section has.
+const MORE_DRAWS: usize = 2;
+
 pub(super) struct Parallel;
 
 impl Strategy for Parallel {
@@ -95,7 +98,7 @@ fn add_sections(goal: &Goal, sections: Vec<Section>) -> Move {
             id: format!("t{}", at + 1),
             job: Job::Write { title: section.title.clone(), about: section.instruction.clone() },
             worker: worker.worker.clone(),
-            ladder: goal.band.ladder(worker, Skill::Write),
+            ladder: ladder(goal, worker, &demands[at]),
             instruction: format!("{}: {}", section.title, section.instruction),
             tokens_max: tokens_max(&demands[at]),
             // At temperature 0 a small model tends to loop.
@@ -105,6 +108,13 @@ fn add_sections(goal: &Goal, sections: Vec<Section>) -> Move {
     };
     let tasks = sections.iter().enumerate().map(task).collect();
     Move::Add { tasks, proposed: serde_json::to_value(Outline { sections }).ok() }
+}
+
+/// Who tries a section. Where much is demanded, draws often fail it, and cost little.
+fn ladder(goal: &Goal, worker: &WorkerInfo, demands: &Demands) -> Vec<String> {
+    let ladder = goal.band.ladder(worker, Skill::Write);
+    let more = if *demands == Demands::default() { 0 } else { MORE_DRAWS };
+    [vec![worker.worker.clone(); more], ladder].concat()
 }
 
 /// Room for a section. English has four tokens for three words, and models write more words than they are asked for.
@@ -168,12 +178,19 @@ fn heading(title: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// The section without a heading that the model wrote.
+/// The section without a heading that the model wrote, on a line of its own or before a colon.
 fn body<'a>(text: &'a str, title: &str) -> &'a str {
     let text = text.trim();
-    let Some((first, rest)) = text.split_once('\n') else { return text };
-    let is_heading = first.trim_start().starts_with('#') || words(first) == words(title);
-    if is_heading && !rest.trim().is_empty() { rest.trim() } else { text }
+    let is_heading = |line: &str| line.trim_start().starts_with('#') || words(line) == words(title);
+    let without = match text.split_once('\n') {
+        Some((first, rest)) if is_heading(first) => rest,
+        _ => text
+            .split_once(':')
+            .filter(|(first, _)| words(first) == words(title))
+            .map_or(text, |(_, rest)| rest),
+    };
+    let without = without.trim_start_matches(['*', '_']).trim();
+    if without.is_empty() { text } else { without }
 }
 
 /// Ends a section where it begins to repeat itself, and accepts it if it keeps to what the goal demands. One that is too

@@ -5,6 +5,9 @@ fn a_section_keeps_one_heading_and_ends_with_a_sentence() {
     assert_eq!(body("## Price\n\nIt is cheap.", "price"), "It is cheap.");
     assert_eq!(body("Price:\nIt is cheap.", "price"), "It is cheap.");
     assert_eq!(body("It is cheap.\nVery.", "price"), "It is cheap.\nVery.");
+    assert_eq!(body("Price: It is cheap.", "price"), "It is cheap.");
+    assert_eq!(body("**Price:** It is cheap.", "price"), "It is cheap.");
+    assert_eq!(body("The price: cheap.", "price"), "The price: cheap.");
     assert_eq!(heading("état"), "État");
     let reply = |text: &str, finish| Reply {
         text: text.to_owned(),
