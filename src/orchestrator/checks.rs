@@ -88,18 +88,29 @@ fn in_number(chars: &[char], at: usize) -> bool {
     digit(at) || (matches!(chars[at], '.' | ',' | '\'' | ' ' | '\u{a0}' | '\u{202f}') && digit(at + 1))
 }
 
-/// No rule can tell how "1,234.5", "1.234,5" or "12 345" is meant, so every reading counts.
+/// No rule can tell how "1,234.5", "1.234,5" or "12 345" is meant, so every reading counts. The parts of a number are no
+/// numbers: only what may be several, such as a date or two numbers with a space between them, is also read in parts.
 fn readings(run: &str) -> Vec<Decimal> {
     let spaces = |c: char| matches!(c, ' ' | '\'' | '\u{a0}' | '\u{202f}');
     let mut texts: Vec<String> = vec![run.replace(spaces, "")];
-    texts.extend(run.split(spaces).map(str::to_owned));
-    texts.extend(run.split(|c: char| !c.is_ascii_digit()).map(str::to_owned));
+    texts.extend(run.split([' ', '\u{a0}', '\u{202f}']).map(str::to_owned));
+    if !is_one_number(run) {
+        texts.extend(run.split(|c: char| !c.is_ascii_digit()).map(str::to_owned));
+    }
     let read = texts.into_iter().flat_map(|text| {
         let english = text.replace(',', "");
         let continental = text.replace('.', "").replace(',', ".");
         [english, continental]
     });
     read.filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Whether digits with marks between them can only be one number: they have one mark, or groups of three digits.
+fn is_one_number(run: &str) -> bool {
+    let marks = run.chars().filter(|c| !c.is_ascii_digit()).count();
+    let groups: Vec<&str> = run.split(|c: char| !c.is_ascii_digit()).collect();
+    let [first, middle @ .., _] = &groups[..] else { return true };
+    marks == 1 || (first.len() <= 3 && middle.iter().all(|group| group.len() == 3))
 }
 
 fn multiplier(rest: &str) -> Option<Decimal> {
@@ -116,8 +127,9 @@ fn multiplier(rest: &str) -> Option<Decimal> {
     }
 }
 
-/// Numbers in words: "twenty-three", "one hundred and five", "two thousand four hundred".
-fn spelled_numbers(text: &str) -> Vec<Decimal> {
+/// The numbers in words: "twenty-three", "one hundred and five", "two thousand four hundred".
+#[must_use]
+pub(crate) fn spelled_numbers(text: &str) -> Vec<Decimal> {
     let mut found = Vec::new();
     let (mut total, mut group, mut open) = (0_i64, 0_i64, false);
     for word in words(text).iter().map(String::as_str).chain(std::iter::once("")) {
@@ -300,12 +312,21 @@ mod tests {
             ("three dozen eggs", "36"),
             ("in 2024, 68 people", "68"),
             ("Total: £99.", "99"),
+            ("on 12.05.2026", "2026"),
+            ("CHF 12'500.50", "12500.5"),
+            ("1.234.567,89", "1234567.89"),
+            ("in room 12 345 people", "345"),
         ] {
             assert!(has(text, number), "{number} in {text:?}: {:?}", numbers_in(text));
         }
         for (text, number) in [
             ("employed 23 people", "2"),
             ("1,234", "5"),
+            ("a fee of 1,100 euros", "1"),
+            ("a fee of 1,100 euros", "100"),
+            ("a lens of 3.5 mm", "3"),
+            ("CHF 12'500.50", "500"),
+            ("1.234.567,89", "234"),
             ("twenty-three", "43"),
             ("no number", "0"),
             ("it was -6.1", "6.1"),

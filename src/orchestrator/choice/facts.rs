@@ -6,6 +6,7 @@ use bandmaster_tools::links::follow;
 use super::super::attached::tables_among;
 use super::super::band::{Message, Role};
 use super::super::blocking::Counts;
+use super::super::checks::spelled_numbers;
 use super::super::request::{Input, RunRequest};
 use super::aspects::{named_aspects, speaks_of_parts};
 use super::why::{Attachment, Facts};
@@ -269,9 +270,10 @@ fn brought_along(words: &[String]) -> bool {
     })
 }
 
-/// How many words of the goal begin with a digit.
+/// How many numbers a goal has. "One" and "dozen" are hardly ever numbers to calculate with.
 fn number_count(goal: &str) -> usize {
-    words(goal).iter().filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).count()
+    let digits = words(goal).iter().filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).count();
+    digits + spelled_numbers(goal).into_iter().filter(|number| ![1.into(), 12.into()].contains(number)).count()
 }
 
 #[cfg(test)]
@@ -304,6 +306,13 @@ mod tests {
         ] {
             assert_eq!(attachment(goal), Attachment::No, "{goal}");
         }
+    }
+
+    #[test]
+    fn numbers_are_counted_in_digits_and_in_words() {
+        let goal = "Two boxes of twenty-five pens cost 36 euros; one is lost. What do three hundred cost?";
+        assert_eq!(number_count(goal), 4);
+        assert_eq!(number_count("Which one is the best?"), 0);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct Facts {
     pub named_aspects: Vec<String>,
     /// Whether the goal mentions sections, parts or viewpoints.
     pub speaks_of_parts: bool,
-    /// How many numbers in digits the goal has.
+    /// How many numbers the goal has, in digits or in words.
     pub numbers: usize,
     /// The goal as an expression, if it is only arithmetic.
     pub arithmetic: Option<String>,
