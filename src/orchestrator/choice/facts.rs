@@ -140,6 +140,7 @@ pub(super) fn gather(request: &RunRequest, counts: &Counts, context_tokens: usiz
         speaks_of_attachment,
         named_aspects: named_aspects(goal),
         speaks_of_parts: speaks_of_parts(goal),
+        speaks_of_steps: speaks_of_steps(goal),
         numbers: number_count(goal),
         arithmetic: arithmetic(goal).filter(|expression| inputs.is_empty() && evaluate(expression).is_ok()),
         speaks_of_each: words(&unquoted(goal)).iter().any(|word| DISTRIBUTIVE.contains(&word.as_str())),
@@ -231,7 +232,7 @@ fn carries_text(goal: &str) -> bool {
 fn attachment(goal: &str) -> Attachment {
     let block = has_block(goal);
     let words = words(&unquoted(goal));
-    if !block && brought_along(&words) {
+    if !block && (brought_along(&words) || (works_on_pronoun(&words) && !carries_text(goal))) {
         return Attachment::Yes;
     }
     let points = words.iter().enumerate().any(|(at, word)| {
@@ -239,6 +240,43 @@ fn attachment(goal: &str) -> Attachment {
             && words[at.saturating_sub(3)..at].iter().any(|before| POINTERS.contains(&before.as_str()))
     });
     if points && !carries_text(goal) { Attachment::Perhaps } else { Attachment::No }
+}
+
+/// Whether a goal begins with work on something that only a pronoun names, as in "Can you shorten it?".
+fn works_on_pronoun(words: &[String]) -> bool {
+    const WORK: &[&str] = &[
+        "shorten",
+        "translate",
+        "summarise",
+        "summarize",
+        "rewrite",
+        "rephrase",
+        "reword",
+        "proofread",
+        "correct",
+        "fix",
+        "improve",
+        "polish",
+        "edit",
+        "condense",
+        "simplify",
+        "paraphrase",
+        "continue",
+        "expand",
+        "format",
+        "debug",
+        "refactor",
+    ];
+    const NAMED: &[&str] = &["it", "this", "that", "them", "these", "those"];
+    // What the pronoun names may stand before the verb, and "this" may have a noun behind it.
+    const BEHIND: &[&str] = &[
+        "to", "into", "in", "for", "please", "by", "so", "a", "up", "and", "down", "like", "with", "as", "at",
+    ];
+    const BEGINNING: usize = 5;
+    words.windows(2).take(BEGINNING).enumerate().any(|(at, pair)| {
+        let ends = words.get(at + 2).is_none_or(|next| BEHIND.contains(&next.as_str()));
+        WORK.contains(&pair[0].as_str()) && NAMED.contains(&pair[1].as_str()) && ends
+    })
 }
 
 /// As in "the attached letter", "the file I sent you", "what you got from me", "see attached".
@@ -257,6 +295,11 @@ fn brought_along(words: &[String]) -> bool {
         }
         "uploaded" | "forwarded" | "pasted" if pointed(i) && DOCUMENT_NOUNS.contains(&at(i + 1)) => true,
         "attachment" | "attachments" => pointed(i),
+        // "The ones Karen sent over", but not "the letter that Napoleon sent to Josephine".
+        "sent" | "forwarded" | "emailed" | "mailed" | "shared" => {
+            pointed(i)
+                && matches!(at(i + 1), "me" | "us" | "over" | "along" | "round" | "yesterday" | "today")
+        }
         "me" => i > 1 && at(i - 1) == "from" && matches!(at(i - 2), "received" | "got" | "have"),
         "i" | "we" | "i've" | "we've" | "i'm" => {
             let verb = (i + 1..i + 4)
@@ -270,10 +313,19 @@ fn brought_along(words: &[String]) -> bool {
     })
 }
 
+fn speaks_of_steps(goal: &str) -> bool {
+    const STEPS: &[&str] = &["then", "afterwards", "finally", "next", "lastly", "step", "steps", "stepwise"];
+    const AFTER: &[&str] = &["that", "this", "which"];
+    let words = words(&unquoted(goal));
+    let after = words.windows(2).any(|pair| pair[0] == "after" && AFTER.contains(&pair[1].as_str()));
+    after || words.iter().any(|word| STEPS.contains(&word.as_str()))
+}
+
 /// How many numbers a goal has. "One" and "dozen" are hardly ever numbers to calculate with.
 fn number_count(goal: &str) -> usize {
     let digits = words(goal).iter().filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).count();
-    digits + spelled_numbers(goal).into_iter().filter(|number| ![1.into(), 12.into()].contains(number)).count()
+    digits
+        + spelled_numbers(goal).into_iter().filter(|number| ![1.into(), 12.into()].contains(number)).count()
 }
 
 #[cfg(test)]
@@ -289,6 +341,9 @@ mod tests {
             "What does the letter you received from me say?",
             "Look at what I uploaded and describe it.",
             "See attached. Is it correct?",
+            "can you shorten it to about half, same tone as last time",
+            "Translate this into Spanish please.",
+            "Book me in with whoever is best out of the ones Karen sent over yesterday.",
         ] {
             assert_eq!(attachment(goal), Attachment::Yes, "{goal}");
         }
@@ -301,6 +356,8 @@ mod tests {
             "What does 'see attached' mean?",
             "How do I attach a file to an e-mail?",
             "I sent my aunt flowers. Write a card.",
+            "Write a poem about rain and translate it into German.",
+            "Fix this sentence: He go to school.",
             "Proofread this text: He go to school every days.",
             "Who invented the telephone?",
         ] {

@@ -1,14 +1,16 @@
-//! Chooses the strategy for a goal. Countable facts say which strategies are possible; similarity in meaning to worked
+//! Chooses the strategy for a goal. Countable facts say which strategies are possible; what is learnt from worked
 //! examples, which are data (`examples.jsonl`), says which of them is meant.
 
 mod aspects;
 mod facts;
+mod ridge;
 #[cfg(test)]
 mod tests;
 pub(crate) mod why;
 
 use std::sync::Arc;
 
+use bandmaster_tools::retrieval::KeptList;
 use serde::Deserialize;
 
 use super::band::Embed;
@@ -24,12 +26,9 @@ const EXAMPLES: &str = include_str!("examples.jsonl");
 
 /// Examples shown in `strategy_why`.
 const NEAREST_SHOWN: usize = 5;
-/// A strategy's score is the mean similarity of this many of its closest examples. One alone may be close
-/// only by its topic.
-const NEIGHBOURS: usize = 3;
 
-/// Similarity below which an example says nothing.
-const FAR: f32 = 0.2;
+/// The score from which on a goal is at all like the examples of a strategy.
+const FAR: f64 = 0.1;
 
 /// From this length on, inputs are searched rather than read if only a fact is wanted. The planner of the default band
 /// takes over ten seconds to read so much on two cores.
@@ -75,8 +74,8 @@ async fn decide(request: &RunRequest, facts: &Facts, embed: Option<&dyn Embed>) 
     let Some(embed) = embed else {
         return (by_facts, Vec::new(), "no embedder: chosen by the facts alone".to_owned());
     };
-    match neighbours(&request.goal, facts.inputs > 0, embed).await {
-        Ok(neighbours) => by_nearness(facts, &possible, neighbours),
+    match likeness(&request.goal, facts.inputs > 0, embed).await {
+        Ok(likeness) => by_likeness(facts, &possible, likeness),
         Err(why) => (by_facts, Vec::new(), format!("the embedder failed ({why}): chosen by the facts alone")),
     }
 }
@@ -110,6 +109,9 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
         if facts.inputs_lead_on {
             possible.push(StrategyName::Follow);
         }
+        if facts.inputs_fit_together && facts.named_aspects.len() >= 2 {
+            possible.push(StrategyName::Parallel);
+        }
         return possible;
     }
     match facts.speaks_of_attachment {
@@ -122,6 +124,9 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
     let mut possible = vec![StrategyName::Direct];
     if facts.named_aspects.len() >= 2 || facts.speaks_of_parts {
         possible.push(StrategyName::Parallel);
+    }
+    if facts.speaks_of_steps {
+        possible.push(StrategyName::Sequence);
     }
     // Two numbers make one operation, which one call does as well. From three on, there are steps that
     // ballots may differ in.
@@ -154,27 +159,62 @@ fn without_embedder(facts: &Facts, possible: &[StrategyName]) -> StrategyName {
     }
 }
 
-/// All examples of the same kind (with inputs or without), closest first.
-async fn neighbours(goal: &str, inputs: bool, embed: &dyn Embed) -> Result<Vec<Nearest>, String> {
-    let examples: Vec<Example> = examples().into_iter().filter(|example| example.inputs == inputs).collect();
-    let mut texts: Vec<&str> = vec![goal];
-    texts.extend(examples.iter().map(|example| example.goal.as_str()));
-    let vectors = embed.embed(&texts).await?;
-    let (goal_vector, vectors) = vectors.split_first().ok_or("the embedder returned no vectors")?;
-    if vectors.len() != examples.len() {
-        return Err(format!("{} vectors for {} texts", vectors.len() + 1, texts.len()));
-    }
+/// How much a goal is like the examples.
+struct Likeness {
+    /// Scores of the strategies that have examples, near 1 for one that the goal is like.
+    scores: Vec<(StrategyName, f64)>,
+    /// The closest examples, closest first.
+    nearest: Vec<Nearest>,
+}
+
+/// Compares a goal with all examples of the same kind, with inputs or without.
+async fn likeness(goal: &str, inputs: bool, embed: &dyn Embed) -> Result<Likeness, String> {
+    let examples = examples();
+    let vectors = example_vectors(&examples, embed).await?;
+    let [goal] = &embed.embed(&[goal]).await?[..] else { return Err("no vector for the goal".to_owned()) };
+    let same_kind = examples.iter().zip(&vectors).filter(|(example, _)| example.inputs == inputs);
+    let (examples, vectors): (Vec<&Example>, Vec<&[f32]>) =
+        same_kind.map(|(example, vector)| (example, vector.as_slice())).unzip();
+    let mut strategies: Vec<StrategyName> = Vec::new();
+    let mut class_of = |strategy: StrategyName| {
+        strategies.iter().position(|known| *known == strategy).unwrap_or_else(|| {
+            strategies.push(strategy);
+            strategies.len() - 1
+        })
+    };
+    let classes: Vec<usize> = examples.iter().map(|example| class_of(stands_for(example.strategy))).collect();
+    let scores = ridge::scores(goal, &vectors, &classes, strategies.len());
+    let cosine = |vector: &[f32]| goal.iter().zip(vector).map(|(a, b)| a * b).sum();
     let mut nearest: Vec<Nearest> = examples
         .iter()
-        .zip(vectors)
+        .zip(&vectors)
         .map(|(example, vector)| Nearest {
             goal: example.goal.clone(),
             strategy: example.strategy,
-            similarity: goal_vector.iter().zip(vector).map(|(a, b)| a * b).sum(),
+            similarity: cosine(vector),
         })
         .collect();
     nearest.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
-    Ok(nearest)
+    nearest.truncate(NEAREST_SHOWN);
+    Ok(Likeness { scores: strategies.into_iter().zip(scores).collect(), nearest })
+}
+
+/// The vectors of all examples, computed only if the embedder's folder hasn't got them.
+async fn example_vectors(examples: &[Example], embed: &dyn Embed) -> Result<Vec<Vec<f32>>, String> {
+    let texts: Vec<&str> = examples.iter().map(|example| example.goal.as_str()).collect();
+    // A folder that can't be used costs time and nothing else.
+    let kept = embed.kept().and_then(|kept| KeptList::open(&kept.folder, &kept.model, &texts).ok());
+    if let Some(vectors) = kept.as_ref().and_then(KeptList::load) {
+        return Ok(vectors);
+    }
+    let vectors = embed.embed(&texts).await?;
+    if vectors.len() != texts.len() {
+        return Err(format!("{} vectors for {} texts", vectors.len(), texts.len()));
+    }
+    if let Some(kept) = kept {
+        let _ = kept.store(&vectors);
+    }
+    Ok(vectors)
 }
 
 /// Examples of a strategy that is not available count for the direct one.
@@ -182,20 +222,20 @@ fn stands_for(strategy: StrategyName) -> StrategyName {
     if strategy.is_available() { strategy } else { StrategyName::Direct }
 }
 
-fn by_nearness(facts: &Facts, possible: &[StrategyName], mut nearest: Vec<Nearest>) -> Choice {
-    let score = |strategy: StrategyName| {
-        let near: Vec<f32> = nearest
-            .iter()
-            .filter(|example| stands_for(example.strategy) == strategy)
-            .take(NEIGHBOURS)
-            .map(|example| example.similarity)
-            .collect();
-        let nearness = near.iter().sum::<f32>() / near.len().max(1) as f32;
-        // If no example is close, nothing speaks against one call.
-        let floor = if strategy == StrategyName::Direct { FAR } else { f32::MIN };
-        nearness.max(floor) + leaning(strategy, facts)
+fn by_likeness(facts: &Facts, possible: &[StrategyName], likeness: Likeness) -> Choice {
+    let of = |strategy: StrategyName| {
+        likeness.scores.iter().find(|(known, _)| *known == strategy).map_or(0.0, |(_, score)| *score)
     };
-    let scored: Vec<(StrategyName, f32)> =
+    let score = |strategy: StrategyName| {
+        let own = match strategy {
+            // If no example is close, nothing speaks against one call. It can also read what leads from file to file.
+            StrategyName::Direct if possible.contains(&StrategyName::Follow) => of(strategy).max(FAR),
+            StrategyName::Direct => of(strategy).max(of(StrategyName::Follow)).max(FAR),
+            _ => of(strategy),
+        };
+        own + leaning(strategy, facts)
+    };
+    let scored: Vec<(StrategyName, f64)> =
         possible.iter().map(|strategy| (*strategy, score(*strategy))).collect();
     let best = scored
         .iter()
@@ -203,12 +243,12 @@ fn by_nearness(facts: &Facts, possible: &[StrategyName], mut nearest: Vec<Neares
         .map_or(StrategyName::Direct, |(strategy, _)| *strategy);
     let shown: Vec<String> =
         scored.iter().map(|(strategy, score)| format!("{strategy} {score:.2}")).collect();
-    nearest.truncate(NEAREST_SHOWN);
-    (best, nearest, format!("similarity to worked examples, and the facts: {}", shown.join(", ")))
+    let because = format!("likeness to worked examples, and the facts: {}", shown.join(", "));
+    (best, likeness.nearest, because)
 }
 
-/// What the facts add to the cosine similarity: enough to decide a close call, not to overturn a clear one.
-fn leaning(strategy: StrategyName, facts: &Facts) -> f32 {
+/// What the facts add to the score: enough to decide a close call, not to overturn a clear one.
+fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
     match strategy {
         // Files rarely lead from one to another by chance.
         StrategyName::Follow => 0.15,

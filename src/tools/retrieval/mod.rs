@@ -22,6 +22,7 @@ mod document;
 mod error;
 mod fuse;
 mod index;
+mod kept;
 mod lexical;
 mod read;
 #[cfg(test)]
@@ -32,3 +33,4 @@ pub use cut::{Part, cut};
 pub use document::{DOCUMENT_BYTES_MAX, Document, Layout};
 pub use error::RetrievalError;
 pub use index::{Embed, Embedder, Hit, Index};
+pub use kept::KeptList;

@@ -16,6 +16,10 @@ impl Vector {
         Self { scale, values: vector.iter().map(|x| (x / scale).round() as i8).collect() }
     }
 
+    pub(super) fn values(&self) -> Vec<f32> {
+        self.values.iter().map(|value| f32::from(*value) * self.scale).collect()
+    }
+
     /// The cosine, if both are of one model; 0 if they differ in length.
     pub(super) fn cosine(&self, other: &Self) -> f64 {
         if self.values.len() != other.values.len() {
