@@ -83,12 +83,14 @@ fn has_part_noun(text: &str) -> bool {
 pub(super) fn named_aspects(goal: &str) -> Vec<String> {
     let goal = goal.trim().trim_end_matches('.').trim_end_matches("please").trim_end_matches(", ");
     if has_part_noun(goal) {
-        let listed = aspects_of_lines(goal);
-        if listed.len() >= 2 {
-            return listed;
+        for listed in [aspects_of_lines(goal), aspects_of_rows(goal), aspects_headed(goal)] {
+            if listed.len() >= 2 {
+                return listed;
+            }
         }
     }
     let sentences = goal.split(['\n', '?', '!', ';']).flat_map(|line| line.split(". "));
+    let sentences = sentences.filter(|sentence| !is_denial(sentence));
     let found = sentences.map(|sentence| (has_part_noun(sentence), aspects_of_sentence(sentence)));
     found
         .filter(|(_, aspects)| aspects.len() >= 2)
@@ -111,6 +113,46 @@ fn aspects_of_lines(goal: &str) -> Vec<String> {
     if named.iter().all(is_short) { named } else { Vec::new() }
 }
 
+/// The first cells of a table, and the beginnings of lines such as "Budget: grant, fence" that follow one another.
+fn aspects_of_rows(goal: &str) -> Vec<String> {
+    let cell = |line: &str| {
+        let row = line.strip_prefix('|').map(|row| row.split('|').next().unwrap_or_default());
+        row.or_else(|| line.split_once(": ").map(|(title, _)| title)).map(|title| title.trim().to_owned())
+    };
+    // The line under the head of a table has no letters.
+    let is_rule = |line: &str| line.contains('|') && !line.contains(char::is_alphanumeric);
+    let is_table = goal.lines().any(is_rule);
+    let lines: Vec<&str> =
+        goal.lines().map(str::trim).filter(|line| !line.is_empty() && !is_rule(line)).collect();
+    let runs = lines.split(|line| cell(line).is_none_or(|title| !is_short(&title)));
+    let longest = runs.max_by_key(|run| run.len()).unwrap_or_default();
+    let named: Vec<String> = longest.iter().filter_map(|line| cell(line)).collect();
+    if is_table { named.into_iter().skip(1).collect() } else { named }
+}
+
+/// The titles in "the one headed 'Risks' ...; the one headed 'Budget' ...".
+fn aspects_headed(goal: &str) -> Vec<String> {
+    const MARKS: &[char] = &['"', '“', '”', '\'', '‘', '’'];
+    let named = goal.split("headed ").skip(1).map(|rest| match rest.strip_prefix(MARKS) {
+        Some(quoted) => quoted.split(MARKS).next().unwrap_or_default().to_owned(),
+        None => {
+            let title = rest.split_whitespace().take_while(|word| word.starts_with(char::is_uppercase));
+            title.collect::<Vec<_>>().join(" ")
+        }
+    });
+    let named: Vec<String> =
+        named.map(|title| title.trim_matches(|c: char| !c.is_alphanumeric()).to_owned()).collect();
+    if named.iter().all(is_short) { named } else { Vec::new() }
+}
+
+/// Whether a sentence says which words must not occur.
+fn is_denial(sentence: &str) -> bool {
+    let said = words(sentence);
+    let has = |list: &[&str]| said.iter().any(|word| list.contains(&word.as_str()));
+    let denies = has(&["avoid", "not", "never", "don't", "without"]);
+    denies && has(&["word", "words", "term", "terms", "phrase", "phrases"]) && !has_part_noun(sentence)
+}
+
 /// A line of a list without its bullet or number; `None` if it has neither.
 pub(crate) fn list_item(line: &str) -> Option<&str> {
     let numbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -125,11 +167,14 @@ fn is_short(item: &String) -> bool {
     (1..=5).contains(&words(item).len())
 }
 
-/// Whether a piece of an enumeration says how the parts are to be written.
+/// Whether a piece of an enumeration says how the parts are to be written. One with a capital letter names a part.
 fn is_constraint(piece: &str) -> bool {
     let said = words(piece);
     let counts = said.iter().any(|word| UNITS.contains(&word.as_str()));
-    said.first().is_some_and(|word| CONSTRAINTS.contains(&word.as_str())) || counts
+    let begins = said.first().is_some_and(|word| CONSTRAINTS.contains(&word.as_str()));
+    let is_named =
+        piece.trim_start().starts_with(|c: char| c.is_uppercase() || matches!(c, '"' | '“' | '\'' | '‘'));
+    counts || (begins && !is_named)
 }
 
 fn aspects_of_sentence(sentence: &str) -> Vec<String> {
@@ -138,14 +183,12 @@ fn aspects_of_sentence(sentence: &str) -> Vec<String> {
     let after_noun = after_part_noun(listed.unwrap_or(sentence)).filter(several);
     let (list, introduced) =
         (after_noun.or(listed).unwrap_or(sentence), after_noun.is_some() || listed.is_some());
-    // A list in parentheses ends with them.
-    let list = match list.split_once('(') {
-        Some((before, inside)) if several(&inside) && !several(&before) => {
-            inside.split_once(')').map_or(inside, |(inside, _)| inside)
-        }
-        _ => list,
-    };
-    let mut pieces: Vec<&str> = list.split(',').collect();
+    // The parts may stand in brackets. What stands in brackets behind each of them says what belongs in it.
+    let inside = bracketed(list).filter(|inside| several(inside) || inside.contains('|'));
+    let outside = without_brackets(list);
+    let is_only = list.matches(['(', '[']).count() == 1;
+    let list = inside.filter(|_| is_only || !several(&outside.as_str())).unwrap_or(&outside);
+    let mut pieces: Vec<&str> = list.split([',', '|']).collect();
     let named = pieces.iter().skip(1).take_while(|piece| !is_constraint(piece)).count();
     pieces.truncate(1 + named);
     let last = pieces.pop().unwrap_or_default();
@@ -165,6 +208,26 @@ fn aspects_of_sentence(sentence: &str) -> Vec<String> {
         .map(|(at, piece)| trim_item(piece, at == 0 && !introduced, at + 1 == count))
         .collect();
     if items.iter().all(is_short) { items } else { Vec::new() }
+}
+
+/// What stands in the first brackets of a text.
+fn bracketed(text: &str) -> Option<&str> {
+    let (_, inside) = text.split_once(['(', '['])?;
+    Some(inside.split_once([')', ']']).map_or(inside, |(inside, _)| inside))
+}
+
+fn without_brackets(text: &str) -> String {
+    let mut depth = 0;
+    let mut outside = String::new();
+    for c in text.chars() {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            _ if depth <= 0 => outside.push(c),
+            _ => {}
+        }
+    }
+    outside
 }
 
 /// The text after "with sections on" or "a chapter about each of". The enumeration begins there,
@@ -293,6 +356,25 @@ mod tests {
             (
                 "Use the headings \"How to get here\", \"On the day\" and \"Afterwards\".",
                 "How to get here|On the day|Afterwards",
+            ),
+            ("secions = [Keys | Waste | Heating]. words: Keys -> box; Waste -> bin", "Keys|Waste|Heating"),
+            (
+                "Draft an invitation. It has 3 sections: Programme (with torch and tram), Please Bring, Thanks (with brass).",
+                "Programme|Please Bring|Thanks",
+            ),
+            (
+                "A page with these sections. Avoid these words: cheap, nice and free.\n| heading | must contain |\n| --- | --- |\n\
+                 | Timeline | boxes, alarm |\n| Damage | anything |\n| Cause | shelves |",
+                "Timeline|Damage|Cause",
+            ),
+            (
+                "Below are the headings and the words.\nPartners: (free)\nRisks: blog, harvest\nGoal: voles\nAt most 30 words.",
+                "Partners|Risks|Goal",
+            ),
+            (
+                "Divide it into 3 sections: the one headed 'Risks' speaks of voles; the one headed 'Budget' is up to you; the \
+                 one headed Goals Now needs 'fence'.",
+                "Risks|Budget|Goals Now",
             ),
             ("Who wrote Hamlet?", ""),
             ("Compare tea and coffee.", ""),

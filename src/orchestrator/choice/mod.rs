@@ -269,3 +269,7 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
         _ => 0.0,
     }
 }
+#[cfg(test)]
+pub(crate) fn zz_aspects(goal: &str) -> Vec<String> {
+    aspects::named_aspects(goal)
+}

@@ -43,7 +43,7 @@ impl Strategy for Parallel {
         }
         let named = &goal.facts.named_aspects;
         let fits = sections_asked(&goal.text).is_none_or(|count| count == named.len());
-        if named.len() >= 2 && goal.facts.speaks_of_parts && fits {
+        if fits && (named.len() >= 3 || (named.len() == 2 && goal.facts.speaks_of_parts)) {
             return add_sections(goal, sections_named(named));
         }
         let Some(plan) = state.task("plan") else { return Move::add(outline::task()) };

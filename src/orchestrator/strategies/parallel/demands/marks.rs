@@ -12,7 +12,7 @@ pub(super) enum Mark {
     /// A word in lower case.
     Word(String),
     Comma,
-    /// A colon or what stands for one: a dash with spaces, an equals sign, an arrow.
+    /// A colon or what stands for one: a dash with spaces, an equals sign, an arrow, the border of a cell.
     Colon,
     Open,
     Close,
@@ -43,8 +43,11 @@ impl Mark {
 
 /// The marks of a goal.
 pub(super) fn marks(goal: &str, titles: &[&str]) -> Vec<Mark> {
-    let lines = goal.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.flat_map(|line| marks_of_line(list_item(line).unwrap_or(line), titles)).collect()
+    // The line under the head of a table has no letters.
+    let lines = goal.lines().map(str::trim).filter(|line| line.contains(char::is_alphanumeric));
+    lines
+        .flat_map(|line| marks_of_line(list_item(line).unwrap_or(line).trim_matches(['|', ' ']), titles))
+        .collect()
 }
 
 fn marks_of_line(line: &str, titles: &[&str]) -> Vec<Mark> {
@@ -125,10 +128,12 @@ fn sign(c: char, before: char, after: char) -> Option<Mark> {
         '!' | '?' => Some(Mark::End),
         '.' if after.is_whitespace() => Some(Mark::End),
         ';' => Some(Mark::Semicolon),
-        ',' => Some(Mark::Comma),
+        ',' | '+' => Some(Mark::Comma),
         '(' | '[' => Some(Mark::Open),
         ')' | ']' => Some(Mark::Close),
-        ':' | '=' | '→' | '—' => Some(Mark::Colon),
+        ':' | '=' | '→' | '—' | '|' => Some(Mark::Colon),
+        '-' if after == '>' => Some(Mark::Colon),
+        '>' if before == '-' => None,
         '-' | '–' if is_free => Some(Mark::Colon),
         '-' | '–' if before.is_ascii_digit() && after.is_ascii_digit() => Some(Mark::Word("to".to_owned())),
         '≤' | '<' => Some(Mark::Word("most".to_owned())),

@@ -89,7 +89,10 @@ fn range(marks: &[Mark], number_at: usize, unit: usize, number: u32, of: Unit) -
         }
         () if has(&["exactly", "precisely"]) || of != Unit::Words => (Some(number), Some(number)),
         // "In 60 words": not many more, and not a few only.
-        () => (Some(number / 2), Some(number)),
+        () if before.last().is_some_and(|mark| mark.is_one_of(&["in", "of", "with", "a", "an"])) => {
+            (Some(number / 2), Some(number))
+        }
+        () => (None, Some(number)),
     }
 }
 
@@ -160,7 +163,7 @@ mod tests {
             "Write a 300-word guide with Arrival, Storage, Contacts",
             &[(Some(150), Some(300), Scope::Whole)],
         );
-        check("three 40-word sections", &[(Some(20), Some(40), Scope::Each)]);
+        check("three 40-word sections", &[(None, Some(40), Scope::Each)]);
         check("The whole thing must not exceed 250 words.", &most(250, Scope::Whole));
         check("40-60 words per heading", &[(Some(40), Some(60), Scope::Each)]);
         check("between forty and sixty words each", &[(Some(40), Some(60), Scope::Each)]);

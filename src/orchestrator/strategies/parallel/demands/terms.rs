@@ -45,6 +45,8 @@ const CUES: &[&str] = &[
     "name",
     "names",
     "work",
+    "speaks",
+    "speak",
     "mentionne",
     "enthalten",
     "vorkommen",
@@ -67,6 +69,12 @@ const VERBS: &[&str] = &[
     "names",
     "say",
     "says",
+    "speaks",
+    "speak",
+    "with",
+    "has",
+    "have",
+    "needs",
 ];
 const DENIALS: &[&str] = &[
     "not",
@@ -83,14 +91,40 @@ const DENIALS: &[&str] = &[
     "exclude",
 ];
 /// Words that may stand before a word that must occur, and are no part of it.
-const LEADING: &[&str] = &["the", "a", "an", "word", "term", "keyword", "phrase", "words", "our", "your"];
+const LEADING: &[&str] = &[
+    "the",
+    "a",
+    "an",
+    "word",
+    "term",
+    "keyword",
+    "phrase",
+    "words",
+    "terms",
+    "keywords",
+    "our",
+    "your",
+    "of",
+    "about",
+    "namely",
+    "these",
+    "entirely",
+    "as",
+    "following",
+];
+/// What stands where no word is demanded.
+const FREE: &[&str] = &["anything", "any", "free", "nothing", "none", "whatever", "up", "open"];
 /// More words than these describe what a section is about.
 const TERM_WORDS_MAX: usize = 3;
 
 /// The words that a goal names.
 pub(super) fn terms(marks: &[Mark]) -> Vec<Demand> {
     let mut found: Vec<Demand> = (0..marks.len()).filter_map(|at| quoted(marks, at)).collect();
-    found.extend((0..marks.len()).flat_map(|at| unquoted(marks, at)));
+    for at in 0..marks.len() {
+        found.extend(unquoted(marks, at));
+        found.extend(unquoted_before(marks, at));
+        found.extend(unwanted(marks, at));
+    }
     found
 }
 
@@ -148,7 +182,9 @@ fn title_behind(marks: &[Mark], at: usize) -> Option<usize> {
         "stand",
     ];
     const NOUNS: &[&str] = &["the", "section", "part", "heading"];
-    let behind = &marks[at + 1..];
+    let joins = |mark: &&Mark| matches!(mark, Mark::Quote(_) | Mark::Comma) || mark.is_one_of(&["and", "or"]);
+    let joined = marks[at + 1..].iter().take_while(joins).count();
+    let behind = &marks[at + 1 + joined..];
     let joint = behind.iter().position(|mark| !mark.is_one_of(MUST))?;
     if !(behind[joint].is_one_of(&["in", "under", "for", "within"]) || behind[joint] == Mark::Open) {
         return None;
@@ -170,17 +206,18 @@ fn shared_scope(sentence: &[Mark]) -> Scope {
     if each { Scope::Each } else { Scope::Whole }
 }
 
-/// Whether the line or sentence before ends with a colon and has a cue, as in "Words to use:".
+/// Whether the line or sentence before has a cue and leads to this one: it ends with a colon, as in "Words to use:", or is
+/// the head of a table.
 fn introduced(marks: &[Mark], from: usize) -> bool {
-    let Some(end) = from.checked_sub(2).filter(|end| marks[*end] == Mark::Colon || list_goes_on(marks, *end))
-    else {
-        return false;
-    };
-    let (start, _) = sentence(marks, end);
-    match marks[end] {
-        Mark::Colon => marks[start..end].iter().any(|mark| mark.is_one_of(CUES)),
-        _ => introduced(marks, start),
+    let Some(end) = from.checked_sub(2) else { return false };
+    if list_goes_on(marks, end) {
+        return introduced(marks, sentence(marks, end).0);
     }
+    let before = &marks[sentence(marks, end).0..=end];
+    let leads = |mark: &Mark| {
+        *mark == Mark::Colon || mark.is_one_of(&["below", "following", "follows", "colon", "behind"])
+    };
+    before.iter().any(leads) && before.iter().any(|mark| mark.is_one_of(CUES))
 }
 
 /// Whether a sentence that ends at a place is a line of a list: it begins with a title.
@@ -195,7 +232,7 @@ fn unquoted(marks: &[Mark], at: usize) -> Vec<Demand> {
     let (from, to) = sentence(marks, at);
     let filler = |mark: &&Mark| {
         matches!(mark, Mark::Colon | Mark::Open)
-            || mark.is_one_of(&["section", "must", "should", "has", "needs", "to", "shall", "please"])
+            || mark.is_one_of(&["section", "part", "must", "should", "to", "shall", "please"])
     };
     let behind = &marks[at + 1..to];
     let skipped = behind.iter().take_while(filler).count();
@@ -207,23 +244,77 @@ fn unquoted(marks: &[Mark], at: usize) -> Vec<Demand> {
         return Vec::new();
     }
     let rest = &behind[skipped + usize::from(has_verb)..];
-    let ends = |mark: &&Mark| {
-        !matches!(mark, Mark::Semicolon | Mark::Close | Mark::End | Mark::Colon | Mark::Title(_))
+    let again = rest
+        .iter()
+        .take_while(|mark| **mark == Mark::Colon || mark.is_one_of(VERBS) || mark.is_one_of(&["to"]));
+    let rest = &rest[again.count()..];
+    let ends = |mark: &Mark| {
+        matches!(mark, Mark::Semicolon | Mark::Close | Mark::End | Mark::Colon | Mark::Title(_) | Mark::Open)
     };
-    let named: Vec<&Mark> = rest.iter().take_while(ends).collect();
+    let named = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
+    listed(named).into_iter().map(|term| Demand { term, is_wanted: true, scope: Scope::One(title) }).collect()
+}
+
+/// What stands without quotation marks before a title: "voles and blog in the part Communication" after a cue.
+fn unquoted_before(marks: &[Mark], at: usize) -> Vec<Demand> {
+    let Some(title) = marks[at].title() else { return Vec::new() };
+    let (from, _) = stretch(marks, at);
+    let joint =
+        marks[from..at].iter().rposition(|mark| !mark.is_one_of(&["the", "section", "part", "heading"]));
+    let Some(joint) =
+        joint.map(|joint| from + joint).filter(|joint| marks[*joint].is_one_of(&["in", "under"]))
+    else {
+        return Vec::new();
+    };
+    let (sentence_from, _) = sentence(marks, at);
+    if !marks[sentence_from..joint].iter().any(|mark| mark.is_one_of(CUES)) {
+        return Vec::new();
+    }
+    let first = marks[from..joint].iter().rposition(|mark| mark.is_one_of(CUES) || mark.is_one_of(LEADING));
+    let first = first.map_or(from, |cue| from + cue + 1);
+    let demand = |term| Demand { term, is_wanted: true, scope: Scope::One(title) };
+    listed(&marks[first..joint]).into_iter().map(demand).collect()
+}
+
+/// What must not occur, without quotation marks: "avoid the words a and b", "the words a and b must not occur".
+fn unwanted(marks: &[Mark], at: usize) -> Vec<Demand> {
+    const COLON_WITHIN: usize = 4;
+    const NOUNS: &[&str] = &["word", "words", "term", "terms", "phrase", "phrases"];
+    if !marks[at].is_one_of(NOUNS) {
+        return Vec::new();
+    }
+    let (from, to) = stretch(marks, at);
+    let behind = &marks[at + 1..to];
+    let must = behind.iter().position(|mark| mark.is_one_of(&["must", "should", "may", "shall"]));
+    let denied_behind = must.filter(|at| behind[at + 1..].iter().take(2).any(|mark| mark.is_one_of(DENIALS)));
+    let denied_before = marks[at.saturating_sub(4).max(from)..at].iter().any(|mark| mark.is_one_of(DENIALS));
+    let named = match denied_behind {
+        Some(place) => &behind[..place],
+        None if denied_before => behind,
+        None => return Vec::new(),
+    };
+    let named =
+        &named[named.iter().take_while(|mark| **mark == Mark::Colon || mark.is_one_of(LEADING)).count()..];
+    let demand = |term| Demand { term, is_wanted: false, scope: Scope::Whole };
+    listed(named).into_iter().map(demand).collect()
+}
+
+/// The short items of an enumeration, up to the first one that is none.
+fn listed(marks: &[Mark]) -> Vec<Term> {
     let mut found = Vec::new();
-    for part in named.split(|mark| **mark == Mark::Comma || mark.is_one_of(&["and", "or"])) {
+    for part in marks.split(|mark| *mark == Mark::Comma || mark.is_one_of(&["and", "or"])) {
+        if part.is_empty() {
+            continue;
+        }
         let told: Vec<&str> =
-            part.iter().filter_map(|mark| mark.word()).skip_while(|word| LEADING.contains(word)).collect();
+            part.iter().filter_map(Mark::word).skip_while(|word| LEADING.contains(word)).collect();
         let is_size = told.iter().any(|word| unit_named(word).is_some() || value(word).is_some());
-        if told.len() != part.iter().filter(|mark| !mark.is_one_of(LEADING)).count() || is_size {
+        let is_free = told.first().is_some_and(|word| FREE.contains(word));
+        let has_other = part.iter().any(|mark| mark.word().is_none());
+        if is_size || is_free || has_other || !(1..=TERM_WORDS_MAX).contains(&told.len()) {
             break;
         }
-        if !(1..=TERM_WORDS_MAX).contains(&told.len()) {
-            break;
-        }
-        let term = Term { text: told.join(" "), is_exact: false };
-        found.push(Demand { term, is_wanted: true, scope: Scope::One(title) });
+        found.push(Term { text: told.join(" "), is_exact: false });
     }
     found
 }
@@ -257,6 +348,12 @@ mod tests {
             "Each has a word to use:\n- Arrival: badge\n- Storage: freezer\n- Contacts: coordinator\nThanks!",
             "- Arrival (mention the badge)\n- Storage (mention the freezer)\n- Contacts (mention the coordinator)",
             "Arrival should mention the badge. Storage must include the freezer. Contacts: say coordinator.",
+            "Mention badge in the part Arrival; freezer in the part Storage; coordinator in the part Contacts.",
+            "words: Arrival -> badge; Storage -> freezer; Contacts -> coordinator",
+            "| heading | must contain |\n| --- | --- |\n| Arrival | badge |\n| Storage | freezer |\n| Contacts | coordinator |",
+            "- Arrival (must contain: badge)\n- Storage (must contain: freezer)\n- Contacts (must contain: coordinator)",
+            "three sections: Arrival (with badge), Storage (with freezer), Contacts (with coordinator)",
+            "the one headed Arrival speaks of badge; Storage speaks of freezer; Contacts speaks of coordinator",
             "the word 'badge' has to appear under Arrival, 'freezer' under Storage, 'coordinator' under Contacts",
         ] {
             let mut found = told(goal);
@@ -271,6 +368,24 @@ mod tests {
             told("sections Arrival, Storage, Contacts. Do not use the word \"cheap\"."),
             ["not cheap in Whole"]
         );
+        assert_eq!(
+            told(
+                "words have to appear, namely 'lamp' and 'lock' in the part 'Storage'; 'ramp' in the part 'Contacts'"
+            ),
+            ["lamp in Storage", "lock in Storage", "ramp in Contacts"]
+        );
+        for goal in [
+            "Avoid these words entirely: nice, boring and sadly.",
+            "Do not use the words nice, boring and sadly.",
+            "The words nice, boring and sadly must not occur.",
+        ] {
+            assert_eq!(
+                told(goal),
+                ["not nice in Whole", "not boring in Whole", "not sadly in Whole"],
+                "{goal}"
+            );
+        }
+        assert_eq!(told("| Arrival | anything |\n| Storage | must contain soup |"), ["soup in Storage"]);
         assert_eq!(told("Every section must contain the word \"team\"."), ["team in Each"]);
         assert_eq!(told("sections Arrival, Storage and Contacts, and mention \"soup\""), ["soup in Whole"]);
         for goal in [
