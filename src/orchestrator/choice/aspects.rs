@@ -25,6 +25,75 @@ pub(crate) const PART_NOUNS: &[&str] = &[
     "view",
     "terms",
 ];
+/// The words around an enumeration that belong to none of its items.
+struct Frame {
+    /// Words that may stand before the first item.
+    lead_ins: &'static [&'static str],
+    /// Words that may follow the last item.
+    trailers: &'static [&'static str],
+    /// Whether the first item may have such words before it even behind a colon.
+    leads_after_colon: bool,
+}
+
+const SECTIONS: Frame = Frame {
+    lead_ins: &[
+        "on",
+        "of",
+        "about",
+        "for",
+        "covering",
+        "covers",
+        "called",
+        "named",
+        "titled",
+        "entitled",
+        "under",
+        "headings",
+        "headed",
+        "sections",
+        "chapters",
+        "parts",
+        "terms",
+        "from",
+        "including",
+        "in",
+        "to",
+    ],
+    trailers: &["-", "–", "with", "each", "should", "under", "as", "in"],
+    leads_after_colon: false,
+};
+const COLUMNS: Frame = Frame {
+    lead_ins: &[
+        "with",
+        "columns",
+        "column",
+        "fields",
+        "be",
+        "are",
+        "me",
+        "see",
+        "have",
+        "having",
+        "of",
+        "for",
+        "table",
+        "list",
+        "show",
+        "showing",
+        "containing",
+        "contains",
+        "including",
+        "give",
+        "need",
+        "want",
+        "by",
+        "under",
+        "pls",
+        "please",
+    ],
+    trailers: &["-", "–", "each", "should", "as"],
+    leads_after_colon: true,
+};
 /// What a line of a list begins with.
 const BULLETS: &[char] = &['-', '*', '•', '–', '·'];
 /// First words of a piece that says how the parts are to be written, and names no part.
@@ -174,10 +243,52 @@ fn is_constraint(piece: &str) -> bool {
     let begins = said.first().is_some_and(|word| CONSTRAINTS.contains(&word.as_str()));
     let is_named =
         piece.trim_start().starts_with(|c: char| c.is_uppercase() || matches!(c, '"' | '“' | '\'' | '‘'));
-    counts || (begins && !is_named)
+    let is_of_rows = matches!(&said[..], [one, row, ..] if one == "one" && row.starts_with("row"))
+        || said.last().is_some_and(|word| word == "row");
+    counts || is_of_rows || (begins && !is_named)
 }
 
 fn aspects_of_sentence(sentence: &str) -> Vec<String> {
+    enumerated(sentence, &SECTIONS)
+}
+
+/// The columns of a table that a goal asks for, as in "a table with name, town and age, one row for each".
+pub(crate) fn named_columns(goal: &str) -> Vec<String> {
+    if !speaks_of_table(goal) {
+        return Vec::new();
+    }
+    let sentences = goal.split(['\n', '?', '!', ';']).flat_map(|line| line.split(". "));
+    let found = sentences.map(|sentence| {
+        let sentence = sentence.trim_end_matches('.');
+        let behind =
+            ["columns ", "column "].iter().find_map(|noun| sentence.split_once(noun)).map(|(_, rest)| rest);
+        let named = behind.map(|rest| enumerated(rest, &COLUMNS)).filter(|named| named.len() >= 2);
+        (speaks_of_table(sentence), named.unwrap_or_else(|| enumerated(sentence, &COLUMNS)))
+    });
+    let best = found.filter(|(_, named)| named.len() >= 2).max_by_key(|(here, named)| (*here, named.len()));
+    best.map(|(_, named)| named).unwrap_or_default()
+}
+
+/// Whether a goal asks for a table.
+pub(crate) fn speaks_of_table(goal: &str) -> bool {
+    const TABLE: &[&str] = &[
+        "table",
+        "tables",
+        "column",
+        "columns",
+        "spreadsheet",
+        "row",
+        "rows",
+        "matrix",
+        "grid",
+        "tabular",
+        "tabulate",
+    ];
+    words(goal).iter().any(|word| TABLE.contains(&word.as_str()))
+}
+
+/// The items of an enumeration in a sentence.
+fn enumerated(sentence: &str, frame: &Frame) -> Vec<String> {
     let several = |list: &&str| list.contains(',') || list.contains(" and ");
     let listed = sentence.rsplit_once(": ").map(|(_, rest)| rest).filter(several);
     let after_noun = after_part_noun(listed.unwrap_or(sentence)).filter(several);
@@ -205,7 +316,10 @@ fn aspects_of_sentence(sentence: &str) -> Vec<String> {
     let items: Vec<String> = pieces
         .into_iter()
         .enumerate()
-        .map(|(at, piece)| trim_item(piece, at == 0 && !introduced, at + 1 == count))
+        .map(|(at, piece)| {
+            let is_first = at == 0 && (!introduced || frame.leads_after_colon);
+            trim_item(piece, is_first, at + 1 == count, frame)
+        })
         .collect();
     if items.iter().all(is_short) { items } else { Vec::new() }
 }
@@ -260,36 +374,13 @@ fn quotation(piece: &str) -> Option<&str> {
 }
 
 /// An item without its lead-in ("with sections on soil" → "soil"), article, or trailing remark ("..., each in a section").
-fn trim_item(piece: &str, first: bool, last: bool) -> String {
-    const LEAD_INS: &[&str] = &[
-        "on",
-        "of",
-        "about",
-        "for",
-        "covering",
-        "covers",
-        "called",
-        "named",
-        "titled",
-        "entitled",
-        "under",
-        "headings",
-        "headed",
-        "sections",
-        "chapters",
-        "parts",
-        "terms",
-        "from",
-        "including",
-        "in",
-        "to",
-    ];
+fn trim_item(piece: &str, first: bool, last: bool, frame: &Frame) -> String {
     if let Some(title) = quotation(piece) {
         return title.trim().to_owned();
     }
     let mut item: Vec<&str> = piece.split_whitespace().collect();
     if first || item.first() == Some(&"one") || item.first() == Some(&"another") {
-        let lead_in = item.iter().rposition(|word| LEAD_INS.contains(word));
+        let lead_in = item.iter().rposition(|word| frame.lead_ins.contains(word));
         // "Discuss the advantages": the article ends the lead-in.
         let article = || item.iter().position(|word| *word == "the").filter(|_| first);
         if let Some(at) = lead_in.or_else(article) {
@@ -297,8 +388,7 @@ fn trim_item(piece: &str, first: bool, last: bool) -> String {
         }
     }
     if last {
-        const TRAILERS: &[&str] = &["-", "–", "with", "each", "should", "under", "in"];
-        if let Some(at) = item.iter().position(|word| TRAILERS.contains(word)).filter(|at| *at > 0) {
+        if let Some(at) = item.iter().position(|word| frame.trailers.contains(word)).filter(|at| *at > 0) {
             item.truncate(at);
         }
     }
@@ -311,6 +401,52 @@ fn trim_item(piece: &str, first: bool, last: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_read_from_a_goal_that_asks_for_a_table() {
+        for (goal, expected) in [
+            (
+                "I need an overview: a table with name, town and years of experience, one row each.",
+                "name|town|years of experience",
+            ),
+            (
+                "summarise them in a table. The columns should be host, version and free disk space.",
+                "host|version|free disk space",
+            ),
+            (
+                "a table of the minutes with three columns: meeting date, chair and number of people present.",
+                "meeting date|chair|number of people present",
+            ),
+            (
+                "something I can paste in a spreadsheet: invoice number, supplier and amount, one row for each.",
+                "invoice number|supplier|amount",
+            ),
+            (
+                "put these sheets into one table, columns product, price and warranty in months",
+                "product|price|warranty in months",
+            ),
+            (
+                "Summarise the ads in a Markdown table with car, colour and price as columns.",
+                "car|colour|price",
+            ),
+            (
+                "Fill a table (house, year built, rooms and city) with one row for every house.",
+                "house|year built|rooms|city",
+            ),
+            (
+                "For each supplier give me supplier, contact, delivery time, warranty - as a table.",
+                "supplier|contact|delivery time|warranty",
+            ),
+            (
+                "Turn these descriptions into one table. What I want to see: boat, berths, weekly rent.",
+                "boat|berths|weekly rent",
+            ),
+            ("Make a table of the offers.", ""),
+            ("Which of the three is the cheapest, and what does it cost?", ""),
+        ] {
+            assert_eq!(named_columns(goal).join("|"), expected, "{goal}");
+        }
+    }
 
     #[test]
     fn named_parts_are_read_from_an_enumeration() {

@@ -8,7 +8,7 @@ use super::super::band::{Message, Role};
 use super::super::blocking::Counts;
 use super::super::checks::spelled_numbers;
 use super::super::request::{Input, RunRequest};
-use super::aspects::{named_aspects, speaks_of_parts};
+use super::aspects::{named_aspects, speaks_of_parts, speaks_of_table};
 use super::why::{Attachment, Facts};
 
 /// Tokens that a direct call keeps free for the chat template and the answer.
@@ -140,6 +140,7 @@ pub(super) fn gather(request: &RunRequest, counts: &Counts, context_tokens: usiz
         speaks_of_attachment,
         named_aspects: named_aspects(goal),
         speaks_of_parts: speaks_of_parts(goal),
+        speaks_of_table: speaks_of_table(goal),
         speaks_of_steps: speaks_of_steps(goal),
         numbers: number_count(goal),
         arithmetic: arithmetic(goal).filter(|expression| inputs.is_empty() && evaluate(expression).is_ok()),

@@ -18,7 +18,7 @@ use super::blocking::{Counts, run_blocking};
 use super::request::{RunRequest, StrategyName};
 use why::{Attachment, Facts, Nearest, StrategyWhy};
 
-pub(crate) use aspects::{PART_NOUNS, list_item};
+pub(crate) use aspects::{PART_NOUNS, list_item, named_columns};
 pub(crate) use facts::ANSWER_TOKENS_RESERVED;
 
 /// One goal per line, with the best strategy for it and whether anything was attached.
@@ -26,6 +26,9 @@ const EXAMPLES: &str = include_str!("examples.jsonl");
 
 /// Examples shown in `strategy_why`.
 const NEAREST_SHOWN: usize = 5;
+
+/// From this many on, inputs are many.
+const MANY: usize = 3;
 
 /// The score from which on a goal is at all like the examples of a strategy.
 const FAR: f64 = 0.1;
@@ -88,6 +91,10 @@ fn possible(facts: &Facts) -> Vec<StrategyName> {
     if facts.inputs > 0 && facts.tables == facts.inputs {
         // What is to be done with a table's text, such as to translate it, is no question to its rows.
         let mut possible = vec![StrategyName::Query, StrategyName::Each, StrategyName::Direct];
+        // Each of several logs may be a row of the table that is asked for.
+        if facts.inputs >= MANY && facts.speaks_of_table {
+            possible.push(StrategyName::Map);
+        }
         if facts.inputs_lead_on {
             possible.push(StrategyName::Follow);
         }
@@ -146,7 +153,7 @@ fn only_choice(strategy: StrategyName, facts: &Facts) -> &'static str {
 }
 
 fn without_embedder(facts: &Facts, possible: &[StrategyName]) -> StrategyName {
-    let map = possible.contains(&StrategyName::Map) && (facts.inputs >= 3 || facts.speaks_of_each);
+    let map = possible.contains(&StrategyName::Map) && (facts.inputs >= MANY || facts.speaks_of_each);
     let parallel =
         possible.contains(&StrategyName::Parallel) && facts.speaks_of_parts && facts.named_aspects.len() >= 2;
     match (map, parallel) {
@@ -258,9 +265,11 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
         StrategyName::Compare if facts.speaks_of_each => 0.05,
         // Whoever attaches nothing but tables mostly asks for what is in their rows.
         StrategyName::Query => 0.2,
+        // Only a map makes a table.
+        StrategyName::Map if facts.speaks_of_table && facts.inputs >= MANY => 0.5,
         StrategyName::Map | StrategyName::Each => {
             let each = if facts.speaks_of_each { 0.05 } else { 0.0 };
-            let many = if facts.inputs >= 3 { 0.05 } else { 0.0 };
+            let many = if facts.inputs >= MANY { 0.05 } else { 0.0 };
             each + many
         }
         // It reads a small part of what the others read.

@@ -16,6 +16,7 @@ fn facts(inputs: usize) -> Facts {
         speaks_of_parts: false,
         speaks_of_each: false,
         speaks_of_steps: false,
+        speaks_of_table: false,
         numbers: 0,
         arithmetic: None,
     }

@@ -42,6 +42,8 @@ pub struct Facts {
     pub named_aspects: Vec<String>,
     /// Whether the goal mentions sections, parts or viewpoints.
     pub speaks_of_parts: bool,
+    /// Whether the goal asks for a table, with columns or rows.
+    pub speaks_of_table: bool,
     /// Whether the goal names steps that follow one another: "then", "after that", "finally".
     pub speaks_of_steps: bool,
     /// How many numbers the goal has, in digits or in words.

@@ -18,6 +18,15 @@ pub struct Chain {
     pub links: Vec<Link>,
 }
 
+impl Chain {
+    /// All that stands on the way.
+    pub(super) fn text(&self) -> String {
+        let begins = self.begins.iter().map(|sentence| sentence.text.as_str());
+        let records = self.links.iter().map(|link| link.record.text.as_str());
+        begins.chain(records).collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// The ways through the most records. Where the goal itself names the first record of some of them, it is about those.
 /// `None` if there are too many.
 pub(super) fn chains(reached: &[Reached], sentences: &[Sentence]) -> Option<Vec<Chain>> {

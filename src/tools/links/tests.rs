@@ -57,6 +57,15 @@ fn prose_is_the_beginning_of_a_trail() {
 }
 
 #[test]
+fn a_way_that_is_about_somebody_else_is_none() {
+    let staff = "# On call\n\n* Ines Varga, cook, mobile 0783 192981\n* Milo Brandt, cook, mobile 0713 550680\n\
+                 * Ada Thorne, driver, mobile 0729 635430\n* Rosa Norbeck, cook, mobile 0769 342107\n* Nadia Abbot, nurse, nights\n";
+    let mail = "From: Ines Varga <ines@example.org>\nTo: Milo Brandt\n\nNadia swaps with Rosa on Friday.\n";
+    let files = [("staff.md", staff), ("mail.txt", mail)];
+    assert_eq!(trail("What is the mobile number of Nadia Abbot?", &files), None);
+}
+
+#[test]
 fn columns_between_spaces_are_records_too() {
     let owners = "# path owner\nsrc/io_read.c @petra\nsrc/io_write.c @juno\nsrc/net_dial.c @oskar\n";
     let desks = "person,handle,desk\nPetra Lund,petra,D4\nJuno Weiss,juno,D9\nOskar Falk,oskar,D2\n";

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::chain::{Chain, chains};
 use super::link::{Link, Reached, Sentence, Source};
 use super::records::{Record, records};
-use super::words::{holds, words};
+use super::words::{can_name, holds, words};
 
 /// Most steps from the goal to the last record.
 const STEPS_MAX: usize = 6;
@@ -41,11 +41,21 @@ pub fn follow(goal: &str, files: &[(&str, &str)]) -> Option<Trail> {
     });
     let sentences: Vec<Sentence> = sentences.collect();
     let reached = reached(&listed, goal, &sentences)?;
-    let chains = chains(&reached, &sentences)?;
+    let named = named(goal, listed.iter().map(|one| files[one.file].1));
+    let mut chains = chains(&reached, &sentences)?;
+    chains.retain(|chain| named.iter().all(|name| holds(&words(&chain.text()), name)));
     let longest = chains.first()?;
     let files = longest.links.len() + usize::from(longest.begins.is_some());
     let goes_on = files > 1 && (longest.links.len() >= listed.len() || files >= FILES_ENOUGH);
     goes_on.then_some(Trail { prose, chains })
+}
+
+/// The values of lists that the goal names by two words or more, also those in lines that are no records. A way that has
+/// nothing of them is about somebody else.
+fn named<'a>(goal: &str, lists: impl Iterator<Item = &'a str>) -> Vec<Vec<String>> {
+    let goal = words(goal);
+    let values = lists.flat_map(|list| list.split(['\n', ',', ';', ':', '|', '=', '"', '\t']).map(words));
+    values.filter(|value| value.len() > 1 && can_name(value) && holds(&goal, value)).collect()
 }
 
 /// Lines, and the sentences of lines.

@@ -3,6 +3,7 @@
 
 use bandmaster_tools::calculator::{Aggregate, Decimal};
 
+use super::columns::settle_columns;
 use super::conditions::Comparison;
 use super::limits::{Limit, limits};
 use super::{COLUMNS_MAX, Combine, Table};
@@ -54,6 +55,7 @@ fn agreeing(mut table: Table, goal: &str) -> Table {
     for column in &mut table.columns {
         column.name = column.name.split_whitespace().collect::<Vec<_>>().join(" ");
     }
+    settle_columns(&mut table, goal);
     settle_kinds(&mut table);
     settle_conditions(&mut table, goal);
     settle_order(&mut table, goal);

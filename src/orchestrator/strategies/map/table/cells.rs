@@ -61,6 +61,13 @@ pub(super) fn names_itself(columns: &[Column]) -> bool {
     columns.first().is_some_and(|first| first.kind == AnswerIs::Name)
 }
 
+/// Whether any column has a name. A reader that is also asked for the name of what the text is about would not give the
+/// same name twice.
+#[must_use]
+pub(super) fn has_name(columns: &[Column]) -> bool {
+    columns.iter().any(|column| column.kind == AnswerIs::Name)
+}
+
 #[must_use]
 pub(in super::super) fn tokens_max(columns: &[Column]) -> u32 {
     ROW_TOKENS + CELL_TOKENS * columns.len() as u32
@@ -71,7 +78,7 @@ pub(in super::super) fn tokens_max(columns: &[Column]) -> u32 {
 pub(in super::super) fn schema(columns: &[Column]) -> Value {
     let or_null = |kind: Value| json!({"anyOf": [kind, {"type": "null"}]});
     let mut fields = Map::new();
-    if !names_itself(columns) {
+    if !has_name(columns) {
         fields.insert(SUBJECT.to_owned(), json!({"type": "string"}));
     }
     for column in columns {
@@ -91,7 +98,7 @@ pub(in super::super) fn schema(columns: &[Column]) -> Value {
 /// Its name stays out: a small reader would take it for the name of what the text is about.
 pub(in super::super) fn prompt(columns: &[Column], text: &str) -> Prompt {
     let mut asked = String::new();
-    if !names_itself(columns) {
+    if !has_name(columns) {
         asked.push_str(&format!("- {SUBJECT}: name of who or what the text is about\n"));
     }
     for column in columns {
@@ -159,11 +166,22 @@ fn cell(sought: &Sought<'_>, text: &str, value: &Value) -> Cell {
         return of(value, String::new(), basis);
     }
     let value = &sought.whole(text, value);
+    if sought.is_name() && is_sentence(value) {
+        return of(&Value::Null, String::new(), Basis::Failed);
+    }
     match sought.evidence(text, value) {
         Evidence::Told(quote) => of(value, quote, Basis::Quote),
         Evidence::Stands(quote) => of(value, quote, Basis::Doubtful),
         Evidence::Absent(_) => of(&Value::Null, String::new(), Basis::Failed),
     }
+}
+
+/// Whether a value is a whole sentence instead of a name.
+fn is_sentence(value: &Value) -> bool {
+    const NAME_WORDS_MAX: usize = 8;
+    let said = value.as_str().unwrap_or_default().trim();
+    let count = words(said).len();
+    count > NAME_WORDS_MAX || (count > 4 && said.ends_with(['.', '!', '?']))
 }
 
 /// The last reading with what the readings before it know better, cell by cell.

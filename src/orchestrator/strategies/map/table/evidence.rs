@@ -43,6 +43,10 @@ impl<'a> Sought<'a> {
         Self { column, words: if own.is_empty() { said(column) } else { own } }
     }
 
+    pub(super) fn is_name(&self) -> bool {
+        self.column.kind == AnswerIs::Name
+    }
+
     fn names(&self, word: &str) -> bool {
         self.words.iter().any(|own| is_same_word(own, word))
     }

@@ -3,6 +3,7 @@
 
 mod agree;
 mod cells;
+mod columns;
 mod conditions;
 mod evidence;
 mod limits;

@@ -3,7 +3,7 @@
 
 use bandmaster_tools::calculator::Aggregate;
 
-use super::cells::{Basis, Cell, names_itself};
+use super::cells::{Basis, Cell, has_name, names_itself};
 use super::conditions::plain;
 use super::rows::{Record, extremes, numbers, records, that_count};
 use super::{Combine, Table};
@@ -204,7 +204,7 @@ fn shown(cell: &Cell) -> String {
 
 /// One heading and a line for each record, in columns of even width.
 fn markdown(table: &Table, count: &[&Record]) -> String {
-    let named = names_itself(&table.columns);
+    let named = has_name(&table.columns);
     let head = table.columns.iter().map(|column| column.name.clone());
     let mut lines: Vec<Vec<String>> = vec![head.collect()];
     for record in count {

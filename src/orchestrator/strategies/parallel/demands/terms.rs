@@ -293,8 +293,9 @@ fn unwanted(marks: &[Mark], at: usize) -> Vec<Demand> {
         None if denied_before => behind,
         None => return Vec::new(),
     };
-    let named =
-        &named[named.iter().take_while(|mark| **mark == Mark::Colon || mark.is_one_of(LEADING)).count()..];
+    let colon = named.iter().take(COLON_WITHIN).rposition(|mark| *mark == Mark::Colon);
+    let named = &named[colon.map_or(0, |at| at + 1)..];
+    let named = &named[named.iter().take_while(|mark| mark.is_one_of(LEADING)).count()..];
     let demand = |term| Demand { term, is_wanted: false, scope: Scope::Whole };
     listed(named).into_iter().map(demand).collect()
 }
