@@ -48,9 +48,9 @@ fn examples_are_well_formed_and_cover_every_choice() {
 #[test]
 fn facts_gate_what_nearness_may_choose() {
     assert_eq!(possible(&facts(0)), [StrategyName::Direct]);
-    assert_eq!(possible(&facts(1)), [StrategyName::Direct, StrategyName::Sequence]);
+    assert_eq!(possible(&facts(1)), [StrategyName::Direct, StrategyName::Sequence, StrategyName::Find]);
     let [direct, map, each] = [StrategyName::Direct, StrategyName::Map, StrategyName::Each];
-    let of_two = [direct, map, each, StrategyName::Compare, StrategyName::Sequence];
+    let of_two = [direct, map, each, StrategyName::Compare, StrategyName::Sequence, StrategyName::Find];
     assert_eq!(possible(&facts(2)), of_two);
     let lead_on = Facts { inputs_lead_on: true, ..facts(2) };
     assert_eq!(possible(&lead_on), [&of_two[..], &[StrategyName::Follow]].concat());
@@ -62,8 +62,6 @@ fn facts_gate_what_nearness_may_choose() {
     assert!(!possible(&Facts { tables: 1, ..facts(2) }).contains(&StrategyName::Query));
     let too_long = Facts { inputs_fit_together: false, ..facts(1) };
     assert_eq!(possible(&too_long), [StrategyName::Map, StrategyName::Each, StrategyName::Find]);
-    let long = Facts { input_tokens: LONG_TOKENS, ..facts(1) };
-    assert_eq!(possible(&long), [StrategyName::Direct, StrategyName::Sequence, StrategyName::Find]);
     assert_eq!(without_embedder(&too_long, &possible(&too_long)), StrategyName::Map);
     assert_eq!(possible(&Facts { speaks_of_attachment: Attachment::Yes, ..facts(0) }), [StrategyName::Ask]);
     let said = Facts { conversation_has_it: true, ..facts(0) };

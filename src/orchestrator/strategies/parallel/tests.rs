@@ -80,21 +80,3 @@ fn an_outline_has_two_sections_of_different_names() {
     assert!(matches!(outline::check(twice, &goal(&[])), Verdict::Reject { .. }));
     assert!(matches!(outline::check("{", &goal(&[])), Verdict::Reject { .. }));
 }
-
-#[test]
-fn zz_dry() {
-    let Ok(text) = std::fs::read_to_string("/tmp/parts.txt") else { return };
-    for line in text.lines() {
-        let goal: String = serde_json::from_str(line).unwrap();
-        let named = crate::choice::zz_aspects(&goal);
-        let titles: Vec<&str> = named.iter().map(String::as_str).collect();
-        println!("=== {goal}\n  -> {titles:?} asked {:?}", sections_asked(&goal));
-        for (title, d) in titles.iter().zip(demands(&goal, &titles)) {
-            let t: Vec<&str> = d.terms.iter().map(|t| t.text.as_str()).collect();
-            let w: Vec<&str> = d.without.iter().map(|t| t.text.as_str()).collect();
-            let most: Vec<String> = d.at_most.iter().map(|l| l.told()).collect();
-            let least: Vec<String> = d.at_least.iter().map(|l| l.told()).collect();
-            println!("     {title}: most {most:?} least {least:?} terms {t:?} without {w:?}");
-        }
-    }
-}

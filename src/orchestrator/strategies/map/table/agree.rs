@@ -99,8 +99,42 @@ fn settle_kinds(table: &mut Table) {
     for column in &mut table.columns {
         if compared(&column.name) && column.kind != AnswerIs::Date {
             column.kind = AnswerIs::Number;
+        } else if column.kind == AnswerIs::Number && is_code(&column.name) {
+            column.kind = AnswerIs::Name;
         }
     }
+}
+
+/// Whether a column holds codes, which have digits and are no numbers: a version, a telephone or invoice number.
+fn is_code(column: &str) -> bool {
+    const CODES: &[&str] =
+        &["version", "telephone", "phone", "mobile", "fax", "code", "id", "iban", "postcode", "zip", "isbn"];
+    const NUMBERED: &[&str] = &[
+        "invoice",
+        "order",
+        "ticket",
+        "serial",
+        "account",
+        "customer",
+        "room",
+        "flight",
+        "contract",
+        "reference",
+        "article",
+        "part",
+        "plate",
+        "registration",
+        "case",
+        "file",
+        "item",
+        "model",
+    ];
+    let said = words(column);
+    let has = |list: &[&str]| said.iter().any(|word| list.contains(&word.as_str()));
+    has(CODES)
+        || (has(NUMBERED)
+            && said.iter().any(|word| matches!(word.as_str(), "number" | "no" | "nr"))
+            && said.len() == 2)
 }
 
 /// A condition names a column, and its value stands in the goal. The comparison is the one that the goal's words say.

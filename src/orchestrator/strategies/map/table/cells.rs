@@ -178,10 +178,13 @@ fn cell(sought: &Sought<'_>, text: &str, value: &Value) -> Cell {
 
 /// Whether a value is a whole sentence instead of a name.
 fn is_sentence(value: &Value) -> bool {
-    const NAME_WORDS_MAX: usize = 8;
-    let said = value.as_str().unwrap_or_default().trim();
-    let count = words(said).len();
-    count > NAME_WORDS_MAX || (count > 4 && said.ends_with(['.', '!', '?']))
+    const NAME_WORDS_MAX: usize = 10;
+    const VERBS: &[&str] = &[
+        "is", "are", "was", "were", "be", "been", "has", "have", "had", "will", "would", "can", "could",
+        "must", "did",
+    ];
+    let said = words(value.as_str().unwrap_or_default());
+    said.len() > NAME_WORDS_MAX || (said.len() > 3 && said.iter().any(|word| VERBS.contains(&word.as_str())))
 }
 
 /// The last reading with what the readings before it know better, cell by cell.

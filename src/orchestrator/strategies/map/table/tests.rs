@@ -168,3 +168,32 @@ fn what_a_sentence_tells_better_than_a_cell_is_a_single_fact() {
         (None, &[Combine::List, Combine::Figure(Aggregate::Total)][..])
     );
 }
+
+#[test]
+fn codes_are_names_and_sentences_are_none() {
+    let kinds = |names: &[&str]| {
+        let columns: Vec<Value> = names.iter().map(|name| json!({"name": name, "kind": "number"})).collect();
+        let plan = table(json!({"columns": columns, "only_if": [], "combine": ["list"]}));
+        let settled = settle(plan, "Look at the reports.").table.unwrap();
+        settled.columns.iter().map(|column| column.kind == AnswerIs::Name).collect::<Vec<_>>()
+    };
+    let names = ["version", "invoice number", "number of rooms", "phone", "price", "years of experience"];
+    assert_eq!(kinds(&names), [true, true, false, true, false, false]);
+    let text =
+        "# Vesper Tools\n\nParking behind the building is limited on Thursdays. The price is EUR 1,250.\n";
+    let offers = offers();
+    let row = |name: &str| {
+        let reply = Reply {
+            text: json!({"offer": name, "price": 1250, "warranty in months": null}).to_string(),
+            finish: Finish::Stop,
+            usage: CallUsage::default(),
+        };
+        match check(&offers, text, &reply, &[], true) {
+            Verdict::Accept(json) | Verdict::Doubt(json) => serde_json::from_str::<Row>(&json).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(row("Vesper Tools").cells[0].value, json!("Vesper Tools"));
+    let sentence = row("Parking behind the building is limited on Thursdays");
+    assert_eq!((&sentence.cells[0].value, sentence.cells[0].basis), (&Value::Null, Basis::Failed));
+}
