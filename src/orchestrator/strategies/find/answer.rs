@@ -123,12 +123,15 @@ fn not_found(goal: &Goal, state: &RunState) -> Ended {
         ),
     };
     let doubtful = judge::doubtful(state);
-    let unchecked = doubtful.first().map(|place| format!("whether {} answers it", place.told(goal)));
-    Ended {
-        answer: format!("{whose}\n\n{how}"),
-        unchecked: unchecked.into_iter().collect(),
-        ..Ended::default()
+    let mut unchecked: Vec<String> = doubtful
+        .first()
+        .map(|place| format!("whether {} answers it", place.told(goal)))
+        .into_iter()
+        .collect();
+    if read < all {
+        unchecked.push(format!("whether the other {} parts say it", all - read));
     }
+    Ended { answer: format!("{whose}\n\n{how}"), unchecked, ..Ended::default() }
 }
 
 /// What could not be read because a call failed, one clause for each call.

@@ -14,8 +14,10 @@ use crate::prompts;
 use crate::state::RunState;
 use crate::strategy::{Prompt, Verdict};
 
-/// Most parts that are read whole, in one call.
+/// Most parts of long inputs that are read whole.
 const PARTS: usize = 4;
+/// Inputs of no more parts are read to their end before it is said that they don't say something.
+const PARTS_ALL: usize = 12;
 /// Tokens of the reader's context kept free for the question, the chat template and the reply.
 const FRAME_TOKENS: usize = 700;
 const READING_TOKENS_MAX: u32 = 200;
@@ -38,9 +40,11 @@ fn readings(state: &RunState) -> impl Iterator<Item = (&[Passage], Option<&str>)
 pub(super) fn task(goal: &Goal, state: &RunState) -> Option<Task> {
     let tried: usize = readings(state).map(|(passages, _)| passages.len()).sum();
     let room = 2 * goal.band.planner.context_tokens.saturating_sub(FRAME_TOKENS);
-    let found = state.searches.first().map_or(&[][..], |search| search.found.as_slice());
+    let (found, parts) =
+        state.searches.first().map_or((&[][..], 0), |search| (search.found.as_slice(), search.parts));
+    let most = if parts <= PARTS_ALL { PARTS_ALL } else { PARTS };
     let whole = |part: &Found| Passage { input: part.input, bytes: part.bytes.clone() };
-    let passages = fitting(room, found.iter().take(PARTS).skip(tried).map(whole));
+    let passages = fitting(room, found.iter().take(most).skip(tried).map(whole));
     if passages.is_empty() {
         return None;
     }
