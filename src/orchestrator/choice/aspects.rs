@@ -179,7 +179,7 @@ fn aspects_of_lines(goal: &str) -> Vec<String> {
         title.trim().trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
     });
     let named: Vec<String> = named.collect();
-    if named.iter().all(is_short) { named } else { Vec::new() }
+    if named.iter().all(|item| is_short(item)) { named } else { Vec::new() }
 }
 
 /// The first cells of a table, and the beginnings of lines such as "Budget: grant, fence" that follow one another.
@@ -211,7 +211,7 @@ fn aspects_headed(goal: &str) -> Vec<String> {
     });
     let named: Vec<String> =
         named.map(|title| title.trim_matches(|c: char| !c.is_alphanumeric()).to_owned()).collect();
-    if named.iter().all(is_short) { named } else { Vec::new() }
+    if named.iter().all(|item| is_short(item)) { named } else { Vec::new() }
 }
 
 /// Whether a sentence says which words must not occur.
@@ -232,7 +232,7 @@ pub(crate) fn list_item(line: &str) -> Option<&str> {
     rest.starts_with(' ').then(|| rest.trim())
 }
 
-fn is_short(item: &String) -> bool {
+fn is_short(item: &str) -> bool {
     (1..=5).contains(&words(item).len())
 }
 
@@ -321,7 +321,7 @@ fn enumerated(sentence: &str, frame: &Frame) -> Vec<String> {
             trim_item(piece, is_first, at + 1 == count, frame)
         })
         .collect();
-    if items.iter().all(is_short) { items } else { Vec::new() }
+    if items.iter().all(|item| is_short(item)) { items } else { Vec::new() }
 }
 
 /// What stands in the first brackets of a text.
@@ -387,10 +387,9 @@ fn trim_item(piece: &str, first: bool, last: bool, frame: &Frame) -> String {
             item.drain(..=at);
         }
     }
-    if last {
-        if let Some(at) = item.iter().position(|word| frame.trailers.contains(word)).filter(|at| *at > 0) {
-            item.truncate(at);
-        }
+    if last && let Some(at) = item.iter().position(|word| frame.trailers.contains(word)).filter(|at| *at > 0)
+    {
+        item.truncate(at);
     }
     if item.first().is_some_and(|word| ["a", "an", "the", "its", "their"].contains(word)) {
         item.remove(0);

@@ -271,13 +271,10 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
             each + many
         }
         // It reads a small part of what the others read. In short texts it is as slow as they are, but its answers are checked.
-        StrategyName::Find if facts.inputs > 1 && facts.speaks_of_each => 0.0,
-        StrategyName::Find => {
-            if facts.input_tokens >= LONG_TOKENS {
-                0.08
-            } else {
-                0.0
-            }
+        StrategyName::Find
+            if facts.input_tokens >= LONG_TOKENS && (facts.inputs == 1 || !facts.speaks_of_each) =>
+        {
+            0.08
         }
         StrategyName::Parallel if facts.speaks_of_parts && facts.named_aspects.len() >= 2 => 0.15,
         _ => 0.0,

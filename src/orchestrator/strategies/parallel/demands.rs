@@ -154,7 +154,7 @@ impl Demands {
             sentence.as_ptr() as usize - text.as_ptr() as usize + sentence.len()
         });
         let kept = |end: usize| Some(&text[..end]).filter(|text| self.fault(text).is_none());
-        ends.filter_map(kept).last()
+        ends.rev().find_map(kept)
     }
 }
 

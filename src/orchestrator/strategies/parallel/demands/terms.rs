@@ -240,7 +240,7 @@ fn unquoted(marks: &[Mark], at: usize) -> Vec<Demand> {
     let is_pair = matches!(behind.first(), Some(Mark::Colon | Mark::Open));
     let has_verb = first.is_one_of(VERBS);
     let has_cue = || marks[from..at].iter().any(|mark| mark.is_one_of(CUES)) || introduced(marks, from);
-    if !has_verb && !(is_pair && has_cue()) {
+    if !(has_verb || (is_pair && has_cue())) {
         return Vec::new();
     }
     let rest = &behind[skipped + usize::from(has_verb)..];
