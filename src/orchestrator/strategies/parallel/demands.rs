@@ -136,6 +136,10 @@ impl Demands {
         let mut terms = String::new();
         if !self.terms.is_empty() {
             terms += &format!(" It must contain {}.", quoted(&self.terms));
+            // A section that is too long is cut at its end.
+            if attempts_before > 0 {
+                terms += " Say that in the first sentences.";
+            }
         }
         if !self.without.is_empty() {
             terms += &format!(" It must not contain {}.", quoted(&self.without));
@@ -145,9 +149,12 @@ impl Demands {
 
     /// The first whole sentences of a section that keep to everything, if there are any.
     pub(super) fn within<'a>(&self, text: &'a str) -> Option<&'a str> {
-        // The number of a list's item is no sentence.
+        // A line of a list is whole without a full stop. The number of an item alone is not.
         let is_whole = |sentence: &&str| {
-            sentence.ends_with(['.', '!', '?', '。', '"', '”', ')']) && sentence.contains(char::is_alphabetic)
+            let is_item =
+                sentence.starts_with(['-', '*', '•']) || sentence.starts_with(|c: char| c.is_ascii_digit());
+            let ends = sentence.ends_with(['.', '!', '?', '。', '"', '”', ')']);
+            (ends || is_item) && sentence.contains(char::is_alphabetic)
         };
         let ends = sentences(text).into_iter().filter(is_whole).map(|sentence| {
             // A sentence is a slice of the text.

@@ -110,7 +110,8 @@ pub(super) struct Read {
 
 /// Reads a goal. `measured` is the column for words that fit no column's name, if the planner named one.
 pub(super) fn read(goal: &str, attached: &Attached, measured: Option<ColumnAt>) -> Read {
-    let marked = Marked::of(goal, attached);
+    let goal = named_by_rows(goal, attached);
+    let marked = Marked::of(&goal, attached);
     let strangers = known::strangers(&marked);
     let wanted = wanted::wanted(&marked, measured);
     let conditions = conditions::conditions(&marked, wanted.as_ref().ok().map(|wanted| wanted.base));
@@ -130,6 +131,22 @@ pub(super) fn read(goal: &str, attached: &Attached, measured: Option<ColumnAt>) 
         Err(unnamed) => read.unnamed = unnamed,
     }
     read
+}
+
+/// The goal with the word for a table's rows in place of its file's name, which may have any words.
+fn named_by_rows(goal: &str, attached: &Attached) -> String {
+    let mut told = goal.to_owned();
+    for table in &attached.tables {
+        let file = table.file.rsplit('/').next().unwrap_or(&table.file).to_ascii_lowercase();
+        while let Some(at) = told.to_ascii_lowercase().find(&file).filter(|_| !file.is_empty()) {
+            let rows = names::row_word(&table.name);
+            if rows.to_ascii_lowercase().contains(&file) {
+                break;
+            }
+            told.replace_range(at..at + file.len(), &rows);
+        }
+    }
+    told
 }
 
 /// A condition in words for the planner.

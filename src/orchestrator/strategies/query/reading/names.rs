@@ -113,11 +113,15 @@ fn parts(title: &str) -> Vec<String> {
 }
 
 /// The word for the rows of a table: "orders" for `orders_2025`.
-fn row_word(name: &str) -> String {
+pub(super) fn row_word(name: &str) -> String {
     let parts: Vec<String> =
         parts(name).into_iter().filter(|part| part.chars().all(char::is_alphabetic)).collect();
     let telling = parts.iter().rev().find(|part| {
-        !["list", "data", "table", "export", "file", "log", "all", "new"].contains(&part.as_str())
+        ![
+            "list", "data", "table", "export", "file", "log", "all", "new", "final", "copy", "draft",
+            "latest", "current", "full", "complete", "my", "old", "version",
+        ]
+        .contains(&part.as_str())
     });
     telling.or(parts.last()).cloned().unwrap_or_default()
 }
