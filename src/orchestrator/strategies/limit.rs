@@ -25,7 +25,7 @@ impl Unit {
     }
 }
 
-/// The most that one result may have of something.
+/// How much of something one result may have; or must have, where it is a minimum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Limit {
     pub most: u32,

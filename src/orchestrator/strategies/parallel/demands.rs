@@ -48,16 +48,19 @@ pub(super) fn demands(goal: &str, titles: &[&str]) -> Vec<Demands> {
     for size in sizes::sizes(&marks, titles.len()) {
         let taken = if size.of == Unit::Words { heading_words as u32 } else { 0 };
         for (at, demands) in found.iter_mut().enumerate() {
-            let own = |limit: Limit| match size.scope {
+            let own = |limit: Limit, is_least: bool| match size.scope {
                 Scope::One(section) => (section == at).then_some(limit),
                 Scope::Each => Some(limit),
                 Scope::Whole => {
-                    let most = limit.most.saturating_sub(taken) / titles.len() as u32;
-                    Some(Limit { most: most.max(1), ..limit })
+                    let all = limit.most.saturating_sub(taken);
+                    let count = titles.len() as u32;
+                    // Shares of the least are rounded up, so that together they are enough.
+                    let share = if is_least { all.div_ceil(count) } else { all / count };
+                    Some(Limit { most: share.max(1), ..limit })
                 }
             };
-            demands.at_most.extend(size.at_most().and_then(own));
-            demands.at_least.extend(size.at_least().and_then(own));
+            demands.at_most.extend(size.at_most().and_then(|limit| own(limit, false)));
+            demands.at_least.extend(size.at_least().and_then(|limit| own(limit, true)));
         }
     }
     for demand in terms::terms(&marks) {
@@ -85,14 +88,7 @@ impl Demands {
             return Some(format!("it has more than {}", limit.told()));
         }
         if let Some(limit) = self.at_least.iter().find(too_little) {
-            return Some(format!("it has less than {}", limit.told()));
-        }
-        if self
-            .at_most
-            .iter()
-            .any(|limit| limit.most >= 20 && 5 * limit::count(*limit, text) < limit.most as usize)
-        {
-            return Some("it is very short".to_owned());
+            return Some(format!("it has fewer than {}", limit.told()));
         }
         if let Some(term) = self.terms.iter().find(|term| !term.stands_in(text)) {
             return Some(format!("it lacks \"{}\"", term.text));
@@ -147,6 +143,13 @@ impl Demands {
         (how, terms)
     }
 
+    /// Whether a section says far less than it may. It is drawn again, but there is nothing wrong with it.
+    pub(super) fn is_very_short(&self, text: &str) -> bool {
+        let is_short =
+            |limit: &Limit| limit.most >= 20 && 5 * limit::count(*limit, text) < limit.most as usize;
+        self.at_most.iter().any(is_short)
+    }
+
     /// The first whole sentences of a section that keep to everything, if there are any.
     pub(super) fn within<'a>(&self, text: &'a str) -> Option<&'a str> {
         // A line of a list is whole without a full stop. The number of an item alone is not.
@@ -178,7 +181,7 @@ fn is_part_noun(mark: &Mark) -> bool {
     mark.is_one_of(PART_NOUNS)
 }
 
-/// The marks around a place that `ends` none of.
+/// The row of marks around a place, up to the next mark on each side that ends it.
 fn around(marks: &[Mark], at: usize, ends: impl Fn(&Mark) -> bool) -> (usize, usize) {
     let from = marks[..at].iter().rposition(&ends).map_or(0, |before| before + 1);
     let to = marks[at..].iter().position(&ends).map_or(marks.len(), |behind| at + behind);

@@ -16,7 +16,7 @@ use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 
 use super::limit::{Limit, Unit};
 use demands::{Demands, demands};
-use outline::{Outline, Section, sections_asked, sections_named};
+use outline::{Outline, Section, sections_named};
 
 /// Room for a section of which the goal says no size.
 const SECTION_TOKENS_MAX: u32 = 280;
@@ -42,8 +42,7 @@ impl Strategy for Parallel {
             return add_sections(goal, outline.sections);
         }
         let named = &goal.facts.named_aspects;
-        let fits = sections_asked(&goal.text).is_none_or(|count| count == named.len());
-        if fits && (named.len() >= 3 || (named.len() == 2 && goal.facts.speaks_of_parts)) {
+        if named.len() >= 3 || (named.len() == 2 && goal.facts.speaks_of_parts) {
             return add_sections(goal, sections_named(named));
         }
         let Some(plan) = state.task("plan") else { return Move::add(outline::task()) };
@@ -110,7 +109,7 @@ fn add_sections(goal: &Goal, sections: Vec<Section>) -> Move {
     Move::Add { tasks, proposed: serde_json::to_value(Outline { sections }).ok() }
 }
 
-/// Who tries a section. Where much is demanded, draws often fail it, and cost little.
+/// Who tries a section. If the goal demands something of it, more draws are made: they cost little, and many fail.
 fn ladder(goal: &Goal, worker: &WorkerInfo, demands: &Demands) -> Vec<String> {
     let ladder = goal.band.ladder(worker, Skill::Write);
     let more = if *demands == Demands::default() { 0 } else { MORE_DRAWS };
@@ -181,16 +180,18 @@ fn heading(title: &str) -> String {
 /// The section without a heading that the model wrote, on a line of its own or before a colon.
 fn body<'a>(text: &'a str, title: &str) -> &'a str {
     let text = text.trim();
-    let is_heading = |line: &str| line.trim_start().starts_with('#') || words(line) == words(title);
+    let is_heading = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("# ") || line.starts_with("##") || words(line) == words(title)
+    };
     let without = match text.split_once('\n') {
         Some((first, rest)) if is_heading(first) => rest,
-        _ => text
-            .split_once(':')
-            .filter(|(first, _)| words(first) == words(title))
-            .map_or(text, |(_, rest)| rest),
+        _ => match text.split_once(':').filter(|(first, _)| words(first) == words(title)) {
+            Some((_, rest)) => rest.trim_start_matches(['*', '_']),
+            None => text,
+        },
     };
-    let without = without.trim_start_matches(['*', '_']).trim();
-    if without.is_empty() { text } else { without }
+    if without.trim().is_empty() { text } else { without.trim() }
 }
 
 /// Ends a section where it begins to repeat itself, and accepts it if it keeps to what the goal demands. One that is too
@@ -203,6 +204,7 @@ fn check_section(reply: &Reply, title: &str, demands: &Demands) -> Verdict {
     let is_cut = reply.finish == Finish::Length && text.len() == body(&reply.text, title).len();
     let why = match demands.fault(&text) {
         _ if is_cut => "the section was cut off at its limit".to_owned(),
+        None if demands.is_very_short(&text) => "it is very short".to_owned(),
         None => return Verdict::Accept(text),
         Some(fault) => fault,
     };

@@ -43,11 +43,17 @@ pub(super) fn task() -> Task {
     }
 }
 
-/// How many sections the goal asks for, as in "exactly four headings".
-pub(super) fn sections_asked(goal: &str) -> Option<usize> {
+/// How many sections the goal asks for, as in "exactly four headings"; `None` if it names them.
+pub(super) fn sections_asked(goal: &Goal) -> Option<usize> {
+    if goal.facts.named_aspects.is_empty() { count_asked(&goal.text) } else { None }
+}
+
+fn count_asked(goal: &str) -> Option<usize> {
     let said = words(goal);
-    let is_plural = |word: &String| PART_NOUNS.contains(&word.as_str()) && word.ends_with('s');
-    let places = said.iter().enumerate().filter(|(_, word)| is_plural(word)).map(|(at, _)| at);
+    let is_plural = |at: &usize| PART_NOUNS.contains(&said[*at].as_str()) && said[*at].ends_with('s');
+    // "Two paragraphs each" are parts of a section.
+    let is_shared = |at: &usize| said.get(at + 1).is_some_and(|next| matches!(next.as_str(), "each" | "per"));
+    let places = (0..said.len()).filter(is_plural).filter(|at| !is_shared(at));
     let mut counts =
         places.filter_map(|at| said[at.saturating_sub(2)..at].iter().rev().find_map(|word| value(word)));
     counts.next().map(|count| count as usize).filter(|count| (2..=SECTIONS_MAX).contains(count))
@@ -55,7 +61,7 @@ pub(super) fn sections_asked(goal: &str) -> Option<usize> {
 
 pub(super) fn schema(goal: &Goal) -> Value {
     let most = SECTIONS_MAX.max(goal.facts.named_aspects.len());
-    let (least, most) = sections_asked(&goal.text).map_or((2, most), |count| (count, count));
+    let (least, most) = sections_asked(goal).map_or((2, most), |count| (count, count));
     let section = json!({
         "type": "object",
         "properties": {
@@ -98,12 +104,34 @@ pub(super) fn check(text: &str, goal: &Goal) -> Verdict {
     if let Some(left_out) = goal.facts.named_aspects.iter().find(|aspect| !mostly_in(&told, aspect)) {
         return Verdict::reject(format!("the goal asks for {left_out} too"));
     }
-    match (twice, sections_asked(&goal.text)) {
+    if outline.sections.iter().any(|section| words(&section.title).is_empty()) {
+        return Verdict::reject("a section has no title");
+    }
+    match (twice, sections_asked(goal)) {
         (Some(section), _) => Verdict::reject(format!("the section {} comes twice", section.title)),
         (None, Some(count)) if outline.sections.len() != count => {
             Verdict::reject(format!("there must be {count} sections"))
         }
         (None, _) if outline.sections.len() < 2 => Verdict::reject("there must be two sections or more"),
         (None, _) => Verdict::Accept(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_of_sections_is_read() {
+        for (goal, count) in [
+            ("It should have exactly four headings", Some(4)),
+            ("Four headed sections, please", Some(4)),
+            ("a text in three parts", Some(3)),
+            ("write sections on bees", None),
+            ("5 words per section", None),
+            ("with 2 paragraphs each", None),
+        ] {
+            assert_eq!(count_asked(goal), count, "{goal}");
+        }
     }
 }

@@ -8,6 +8,8 @@ fn a_section_keeps_one_heading_and_ends_with_a_sentence() {
     assert_eq!(body("Price: It is cheap.", "price"), "It is cheap.");
     assert_eq!(body("**Price:** It is cheap.", "price"), "It is cheap.");
     assert_eq!(body("The price: cheap.", "price"), "The price: cheap.");
+    assert_eq!(body("**Note** that it is cheap.", "price"), "**Note** that it is cheap.");
+    assert_eq!(body("#1 rule: pay.\nThen go.", "price"), "#1 rule: pay.\nThen go.");
     assert_eq!(heading("état"), "État");
     let reply = |text: &str, finish| Reply {
         text: text.to_owned(),
@@ -49,19 +51,6 @@ fn a_section_keeps_to_what_the_goal_demands() {
     assert_eq!(why(check(0, long)), ("it has more than 10 words".to_owned(), true));
     let (how, terms) = demands[1].told(0);
     assert_eq!(how + &terms, "at most 8 words in plain sentences It must contain \"umbrella\".");
-}
-
-#[test]
-fn a_count_of_sections_is_read() {
-    for (goal, count) in [
-        ("It should have exactly the four headings A, B, C, D", Some(4)),
-        ("Four headed sections (Setup, Code)", Some(4)),
-        ("a text in three parts", Some(3)),
-        ("write sections on A and B", None),
-        ("5 words per section", None),
-    ] {
-        assert_eq!(sections_asked(goal), count, "{goal}");
-    }
 }
 
 #[test]

@@ -80,14 +80,20 @@ fn marks_of_line(line: &str, titles: &[&str]) -> Vec<Mark> {
 /// The longest title that a text begins with, and its length. A title with a capital letter must have it in the text.
 fn title_at(text: &str, titles: &[&str]) -> Option<(usize, usize)> {
     let begins = |title: &&str| {
+        if title.is_empty() {
+            return None;
+        }
         let start = text.get(..title.len())?;
-        let same = start == *title || (start.to_lowercase() == **title && !title.is_empty());
+        let same = start == *title || start.to_lowercase() == **title;
         let ends = !text[title.len()..].starts_with(char::is_alphanumeric);
         (same && ends).then_some(title.len())
     };
     let found = titles.iter().enumerate().filter_map(|(at, title)| Some((at, begins(title)?)));
     found.max_by_key(|(_, length)| *length)
 }
+
+/// A quotation with more characters is no word that must occur.
+const QUOTE_CHARS_MAX: usize = 120;
 
 /// A quotation that a text begins with, and its length with the marks.
 fn quote_at(text: &str, before: char) -> Option<(&str, usize)> {
@@ -104,7 +110,11 @@ fn quote_at(text: &str, before: char) -> Option<(&str, usize)> {
     let is_end = |at: usize, sign: char| {
         open == '"' || open == '“' || !inside[at + sign.len_utf8()..].starts_with(char::is_alphanumeric)
     };
-    let (end, _) = inside.char_indices().find(|(at, sign)| close.contains(sign) && is_end(*at, *sign))?;
+    // Without a closing mark, every quotation mark of a long line would be looked for to its end.
+    let (end, _) = inside
+        .char_indices()
+        .take(QUOTE_CHARS_MAX)
+        .find(|(at, sign)| close.contains(sign) && is_end(*at, *sign))?;
     let quote = inside[..end].trim();
     let whole = text.len() - text[start + end..].trim_start_matches(close).len();
     (!quote.is_empty() && words(quote).len() <= 8).then_some((quote, whole))

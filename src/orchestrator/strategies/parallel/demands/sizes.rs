@@ -2,6 +2,7 @@
 
 use super::marks::Mark;
 use super::{Scope, is_part_noun, piece, stretch};
+use crate::checks::spelled_numbers;
 use crate::strategies::limit::{Limit, Unit, unit_named, value};
 
 /// The least and the most of something, and where the goal says so.
@@ -29,36 +30,99 @@ pub(super) fn sizes(marks: &[Mark], sections: usize) -> Vec<Size> {
     found.collect()
 }
 
+/// More of anything is no size of a section.
+const SIZE_MAX: u32 = 100_000;
+
 /// The size whose unit stands at a place, such as "words" in "at most 60 words".
 fn size(marks: &[Mark], unit: usize, sections: usize) -> Option<Size> {
     let of = unit_named(marks[unit].word()?)?;
-    let number_at = |at: usize| marks.get(at)?.word().and_then(value);
-    // "60 words", "60 short words", "60 words or less".
-    let last = (unit.saturating_sub(2)..unit).rev().find(|at| number_at(*at).is_some())?;
-    let number = number_at(last).filter(|number| *number > 1 || of != Unit::Words)?;
-    let joined = last.checked_sub(2).filter(|_| marks[last - 1].is_one_of(&["to", "and", "or", "bis"]));
-    if let Some((first, low)) =
-        joined.and_then(|at| Some((at, number_at(at)?))).filter(|(_, low)| *low < number)
-    {
-        let scope = scope(marks, first, unit, sections, number, of);
-        return Some(Size { least: Some(low), most: Some(number), of, scope });
+    let (first, numbers) = numbers_before(marks, unit)?;
+    let is_size = |number: &u32| (*number > 1 || of != Unit::Words) && *number <= SIZE_MAX;
+    if numbers.is_empty() || !numbers.iter().all(is_size) || is_of_headings(marks, first, numbers[0]) {
+        return None;
     }
-    let (least, most) = range(marks, last, unit, number, of);
-    Some(Size { least, most, of, scope: scope(marks, last, unit, sections, number, of) })
+    let (least, most) = match numbers[..] {
+        [low, high] if low < high => (Some(low), Some(high)),
+        [.., number] => range(marks, first, unit, number, of),
+        [] => return None,
+    };
+    let number = most.or(least)?;
+    Some(Size { least, most, of, scope: scope(marks, first, unit, sections, number, of) })
+}
+
+/// The number before a unit, or both of a range, and where it begins: "60 words", "60 short words", "40 to 60 words",
+/// "one hundred and twenty words".
+fn numbers_before(marks: &[Mark], unit: usize) -> Option<(usize, Vec<u32>)> {
+    const JOINTS: &[&str] = &["to", "and", "or", "bis"];
+    let digits =
+        |at: usize| marks[at].word().and_then(|word| word.replace([',', '.'], "").parse::<u32>().ok());
+    let spelled = |at: usize| {
+        marks[at].word().is_some_and(|word| {
+            value(word).is_some()
+                || matches!(word, "hundred" | "thousand")
+                || !spelled_numbers(word).is_empty()
+        })
+    };
+    let last = (unit.saturating_sub(2)..unit).rev().find(|at| digits(*at).is_some() || spelled(*at))?;
+    if marks[last..unit].iter().any(|mark| mark.word().is_none()) {
+        return None;
+    }
+    if let Some(number) = digits(last) {
+        let low = last
+            .checked_sub(2)
+            .filter(|_| marks[last - 1].is_one_of(JOINTS))
+            .and_then(|at| Some((at, digits(at)?)));
+        return Some(match low.filter(|(_, low)| *low < number) {
+            Some((at, low)) => (at, vec![low, number]),
+            None => (last, vec![number]),
+        });
+    }
+    let mut first = last;
+    while first > 0
+        && (spelled(first - 1) || (marks[first - 1].is_one_of(JOINTS) && first > 1 && spelled(first - 2)))
+    {
+        first -= 1;
+    }
+    let said: Vec<&str> = marks[first..=last].iter().filter_map(Mark::word).collect();
+    let numbers =
+        spelled_numbers(&said.join(" ")).into_iter().filter_map(|number| number.to_string().parse().ok());
+    let numbers: Vec<u32> = numbers.collect();
+    let numbers = if numbers.is_empty() { value(said.last()?).into_iter().collect() } else { numbers };
+    Some((first, numbers))
+}
+
+/// Whether a size is of the headings themselves: "no headings longer than 3 words".
+fn is_of_headings(marks: &[Mark], number_at: usize, number: u32) -> bool {
+    const HEADING_WORDS: u32 = 8;
+    let (start, _) = piece(marks, number_at);
+    let nouns = ["heading", "headings", "title", "titles"];
+    number <= HEADING_WORDS && marks[start..number_at].iter().any(|mark| mark.is_one_of(&nouns))
 }
 
 /// What the words before and behind a number make of it.
 fn range(marks: &[Mark], number_at: usize, unit: usize, number: u32, of: Unit) -> (Option<u32>, Option<u32>) {
-    let (from, to) = piece(marks, number_at);
-    let before = &marks[from.max(number_at.saturating_sub(5))..number_at];
+    let (from, to) = piece(marks, unit);
+    let (piece_from, from) = (from, from.max(number_at.saturating_sub(5)).min(number_at));
+    // What belongs to another number is no word of this one: "at least 30 and at most 60 words".
+    let other = marks[from..number_at].iter().rposition(|mark| {
+        mark.is_one_of(&["and", "or", "but"])
+            || mark.word().is_some_and(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+    });
+    let own = other.map_or(from, |at| from + at + 1);
+    let before = &marks[own..number_at];
     let between = &marks[number_at + 1..unit];
-    let behind = &marks[unit + 1..to.min(unit + 4)];
+    let behind = &marks[(unit + 1).min(to)..to.min(unit + 4)];
+    // "Or longer than" begins what is said of the next number.
+    let next = behind.windows(2).any(|pair| pair[1].is_one_of(&["than"]));
+    let behind = if next { &behind[..0] } else { behind };
     let has = |list: &[&str]| {
         before.iter().chain(between).any(|mark| mark.is_one_of(list))
             || behind.iter().take(2).any(|mark| mark.is_one_of(list))
     };
-    let is_denied =
-        before.iter().any(|mark| mark.is_one_of(&["no", "not", "never", "nothing", "none", "don't"]));
+    // "No section may be shorter than 50 words or longer than 80 words": the denial holds for both.
+    let is_denied = marks[piece_from.min(number_at)..number_at]
+        .iter()
+        .any(|mark| mark.is_one_of(&["no", "not", "never", "nothing", "none", "don't"]));
     let more = has(&["more", "longer", "over", "above", "exceed", "exceeds", "exceeding", "beyond"]);
     let fewer = has(&["less", "fewer", "under", "below", "shorter"]);
     // "60 words or less" allows 60, "under 60 words" does not.
@@ -108,6 +172,12 @@ fn scope(marks: &[Mark], from: usize, unit: usize, sections: usize, number: u32,
     }
     if here.iter().any(|mark| mark.is_one_of(WHOLE)) {
         return Scope::Whole;
+    }
+    let mut titles = here.iter().filter_map(Mark::title);
+    if let (Some(only), None) = (titles.next(), titles.next())
+        && !here.iter().any(|mark| mark.is_one_of(EACH))
+    {
+        return Scope::One(only);
     }
     let part_before = marks[start..from].iter().any(is_part_noun);
     let is_singular =
@@ -175,5 +245,26 @@ mod tests {
         );
         check("about 200 words in total", &[(Some(140), Some(260), Scope::Whole)]);
         check("in other words, the key words are given", &[]);
+        check("our team of 12, words kept simple", &[]);
+        check("each under 60\nWords to use: Arrival - badge", &[]);
+        check("No more than one hundred and twenty words each", &most(120, Scope::Each));
+        check("Two hundred words in total", &most(200, Scope::Whole));
+        check("at most 1,500 words in total", &most(1500, Scope::Whole));
+        check("fifty-five words at most per section", &most(55, Scope::Each));
+        check("no headings longer than 3 words", &[]);
+        check("about 4000000000 words each", &[]);
+        check(
+            "Arrival 40 words, Storage 60 words, Contacts 20 words",
+            &[
+                (None, Some(40), Scope::One(0)),
+                (None, Some(60), Scope::One(1)),
+                (None, Some(20), Scope::One(2)),
+            ],
+        );
+        check("Each section must be at least 30 and at most 60 words", &[(None, Some(60), Scope::Each)]);
+        check(
+            "No section may be shorter than 50 words or longer than 80 words",
+            &[(Some(50), None, Scope::Each), (None, Some(80), Scope::Each)],
+        );
     }
 }

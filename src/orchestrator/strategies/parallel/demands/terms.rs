@@ -62,20 +62,15 @@ const VERBS: &[&str] = &[
     "include",
     "includes",
     "including",
-    "use",
-    "uses",
-    "using",
     "name",
     "names",
     "say",
     "says",
     "speaks",
     "speak",
-    "with",
-    "has",
-    "have",
-    "needs",
 ];
+/// Those that do so only behind the title and a colon or a bracket. "Storage should use plain language" names no word.
+const VERBS_IN_PAIRS: &[&str] = &["use", "uses", "using", "with", "has", "have", "needs"];
 const DENIALS: &[&str] = &[
     "not",
     "no",
@@ -87,6 +82,10 @@ const DENIALS: &[&str] = &[
     "doesn't",
     "mustn't",
     "shouldn't",
+    "can't",
+    "cannot",
+    "neither",
+    "nor",
     "omit",
     "exclude",
 ];
@@ -147,7 +146,8 @@ fn quoted(marks: &[Mark], at: usize) -> Option<Demand> {
 
 /// Whether a denial belongs to the word behind it: "do not use the word", but not "no section without the word".
 fn is_denied(before: &[Mark]) -> bool {
-    let denials = before.iter().filter(|mark| mark.is_one_of(DENIALS)).count();
+    // "Neither" and "nor" are one denial.
+    let denials = before.iter().filter(|mark| mark.is_one_of(DENIALS) && !mark.is_one_of(&["nor"])).count();
     let cue = before.iter().rposition(|mark| mark.is_one_of(CUES) || mark.is_one_of(&["without"]));
     let near = cue.unwrap_or(before.len());
     let is_near = before[near.saturating_sub(4)..].iter().any(|mark| mark.is_one_of(DENIALS));
@@ -208,16 +208,20 @@ fn shared_scope(sentence: &[Mark]) -> Scope {
 
 /// Whether the line or sentence before has a cue and leads to this one: it ends with a colon, as in "Words to use:", or is
 /// the head of a table.
-fn introduced(marks: &[Mark], from: usize) -> bool {
-    let Some(end) = from.checked_sub(2) else { return false };
-    if list_goes_on(marks, end) {
-        return introduced(marks, sentence(marks, end).0);
+fn introduced(marks: &[Mark], mut from: usize) -> bool {
+    loop {
+        let Some(end) = from.checked_sub(2) else { return false };
+        let start = sentence(marks, end).0;
+        if list_goes_on(marks, end) {
+            from = start;
+            continue;
+        }
+        let before = &marks[start..=end];
+        let leads = |mark: &Mark| {
+            *mark == Mark::Colon || mark.is_one_of(&["below", "following", "follows", "colon", "behind"])
+        };
+        return before.iter().any(leads) && before.iter().any(|mark| mark.is_one_of(CUES));
     }
-    let before = &marks[sentence(marks, end).0..=end];
-    let leads = |mark: &Mark| {
-        *mark == Mark::Colon || mark.is_one_of(&["below", "following", "follows", "colon", "behind"])
-    };
-    before.iter().any(leads) && before.iter().any(|mark| mark.is_one_of(CUES))
 }
 
 /// Whether a sentence that ends at a place is a line of a list: it begins with a title.
@@ -232,27 +236,31 @@ fn unquoted(marks: &[Mark], at: usize) -> Vec<Demand> {
     let (from, to) = sentence(marks, at);
     let filler = |mark: &&Mark| {
         matches!(mark, Mark::Colon | Mark::Open)
-            || mark.is_one_of(&["section", "part", "must", "should", "to", "shall", "please"])
+            || mark.is_one_of(&["section", "part", "must", "should", "to", "shall", "please", "not", "never"])
     };
     let behind = &marks[at + 1..to];
     let skipped = behind.iter().take_while(filler).count();
     let Some(first) = behind.get(skipped) else { return Vec::new() };
     let is_pair = matches!(behind.first(), Some(Mark::Colon | Mark::Open));
-    let has_verb = first.is_one_of(VERBS);
+    let is_wanted = !behind[..skipped].iter().any(|mark| mark.is_one_of(DENIALS));
+    let has_verb = first.is_one_of(VERBS) || (is_pair && first.is_one_of(VERBS_IN_PAIRS));
     let has_cue = || marks[from..at].iter().any(|mark| mark.is_one_of(CUES)) || introduced(marks, from);
     if !(has_verb || (is_pair && has_cue())) {
         return Vec::new();
     }
     let rest = &behind[skipped + usize::from(has_verb)..];
-    let again = rest
-        .iter()
-        .take_while(|mark| **mark == Mark::Colon || mark.is_one_of(VERBS) || mark.is_one_of(&["to"]));
+    let again = rest.iter().take_while(|mark| {
+        **mark == Mark::Colon
+            || mark.is_one_of(VERBS)
+            || mark.is_one_of(VERBS_IN_PAIRS)
+            || mark.is_one_of(&["to"])
+    });
     let rest = &rest[again.count()..];
     let ends = |mark: &Mark| {
         matches!(mark, Mark::Semicolon | Mark::Close | Mark::End | Mark::Colon | Mark::Title(_) | Mark::Open)
     };
     let named = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
-    listed(named).into_iter().map(|term| Demand { term, is_wanted: true, scope: Scope::One(title) }).collect()
+    listed(named).into_iter().map(|term| Demand { term, is_wanted, scope: Scope::One(title) }).collect()
 }
 
 /// What stands without quotation marks before a title: "voles and blog in the part Communication" after a cue.
@@ -272,7 +280,8 @@ fn unquoted_before(marks: &[Mark], at: usize) -> Vec<Demand> {
     }
     let first = marks[from..joint].iter().rposition(|mark| mark.is_one_of(CUES) || mark.is_one_of(LEADING));
     let first = first.map_or(from, |cue| from + cue + 1);
-    let demand = |term| Demand { term, is_wanted: true, scope: Scope::One(title) };
+    let is_wanted = !is_denied(&marks[from..first]);
+    let demand = |term| Demand { term, is_wanted, scope: Scope::One(title) };
     listed(&marks[first..joint]).into_iter().map(demand).collect()
 }
 
@@ -311,7 +320,9 @@ fn listed(marks: &[Mark]) -> Vec<Term> {
             part.iter().filter_map(Mark::word).skip_while(|word| LEADING.contains(word)).collect();
         let is_size = told.iter().any(|word| unit_named(word).is_some() || value(word).is_some());
         let is_free = told.first().is_some_and(|word| FREE.contains(word));
-        let has_other = part.iter().any(|mark| mark.word().is_none());
+        let is_about_parts =
+            |mark: &Mark| is_part_noun(mark) || mark.is_one_of(&["each", "every", "only", "in", "not"]);
+        let has_other = part.iter().any(|mark| mark.word().is_none() || is_about_parts(mark));
         if is_size || is_free || has_other || !(1..=TERM_WORDS_MAX).contains(&told.len()) {
             break;
         }
@@ -386,6 +397,13 @@ mod tests {
                 "{goal}"
             );
         }
+        for (goal, expected) in [
+            ("Do not mention mites in Storage.", "not mites in Storage"),
+            ("Storage must not mention mites.", "not mites in Storage"),
+            ("Mention neither wasps nor the word \"sting\".", "not sting in Whole"),
+        ] {
+            assert_eq!(told(goal), [expected], "{goal}");
+        }
         assert_eq!(told("| Arrival | anything |\n| Storage | must contain soup |"), ["soup in Storage"]);
         assert_eq!(told("Every section must contain the word \"team\"."), ["team in Each"]);
         assert_eq!(told("sections Arrival, Storage and Contacts, and mention \"soup\""), ["soup in Whole"]);
@@ -393,6 +411,7 @@ mod tests {
             "Write a leaflet \"Welcome\" with the sections Arrival, Storage, Contacts.",
             "Arrival: what to do on the first day; Storage: where things are; Contacts: whom to call",
             "Arrival (max 40 words), Storage (60 words), Contacts",
+            "Storage should use plain language, and Contacts needs a table",
         ] {
             assert_eq!(told(goal), [""; 0], "{goal}");
         }
