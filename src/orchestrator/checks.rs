@@ -91,11 +91,14 @@ fn in_number(chars: &[char], at: usize) -> bool {
 /// No rule can tell how "1,234.5", "1.234,5" or "12 345" is meant, so every reading counts. The parts of a number are no
 /// numbers: only what may be several, such as a date or two numbers with a space between them, is also read in parts.
 fn readings(run: &str) -> Vec<Decimal> {
-    let spaces = |c: char| matches!(c, ' ' | '\'' | '\u{a0}' | '\u{202f}');
-    let mut texts: Vec<String> = vec![run.replace(spaces, "")];
-    texts.extend(run.split([' ', '\u{a0}', '\u{202f}']).map(str::to_owned));
-    if !is_one_number(run) {
-        texts.extend(run.split(|c: char| !c.is_ascii_digit()).map(str::to_owned));
+    let spaces = |c: char| matches!(c, ' ' | '\u{a0}' | '\u{202f}');
+    let bare = |text: &str| text.replace(|c: char| spaces(c) || c == '\'', "");
+    let mut texts: Vec<String> = vec![bare(run)];
+    for piece in run.split(spaces) {
+        texts.push(bare(piece));
+        if !is_one_number(piece) {
+            texts.extend(piece.split(|c: char| !c.is_ascii_digit()).map(str::to_owned));
+        }
     }
     let read = texts.into_iter().flat_map(|text| {
         let english = text.replace(',', "");
@@ -327,6 +330,8 @@ mod tests {
             ("a lens of 3.5 mm", "3"),
             ("CHF 12'500.50", "500"),
             ("1.234.567,89", "234"),
+            ("fees of 1,100 2,200", "100"),
+            ("In 2024 1,100 people", "1"),
             ("twenty-three", "43"),
             ("no number", "0"),
             ("it was -6.1", "6.1"),

@@ -151,27 +151,63 @@ fn has_part_noun(text: &str) -> bool {
 #[must_use]
 pub(super) fn named_aspects(goal: &str) -> Vec<String> {
     let goal = goal.trim().trim_end_matches('.').trim_end_matches("please").trim_end_matches(", ");
-    if has_part_noun(goal) {
-        for listed in [aspects_of_lines(goal), aspects_of_rows(goal), aspects_headed(goal)] {
-            if listed.len() >= 2 {
-                return listed;
-            }
+    let goal = &without_grouping(goal);
+    let sentences = sentences(goal).filter(|sentence| !is_denial(sentence));
+    let found = sentences.map(|sentence| (has_part_noun(sentence), aspects_of_sentence(sentence)));
+    let found = found
+        .filter(|(_, aspects)| aspects.len() >= 2)
+        .max_by_key(|(beside, aspects)| (*beside, aspects.len()));
+    match found {
+        // What is named beside "headings" is meant, whatever lists the goal has besides.
+        Some((true, aspects)) => aspects,
+        other => {
+            let listed = [aspects_of_lines(goal), aspects_of_rows(goal), aspects_headed(goal)];
+            let listed = listed.into_iter().find(|listed| is_list_of_parts(listed));
+            listed.or(other.map(|(_, aspects)| aspects)).unwrap_or_default()
         }
     }
-    let sentences = goal.split(['\n', '?', '!', ';']).flat_map(|line| line.split(". "));
-    let sentences = sentences.filter(|sentence| !is_denial(sentence));
-    let found = sentences.map(|sentence| (has_part_noun(sentence), aspects_of_sentence(sentence)));
-    found
-        .filter(|(_, aspects)| aspects.len() >= 2)
-        .max_by_key(|(beside_noun, aspects)| (*beside_noun, aspects.len()))
-        .map(|(_, aspects)| aspects)
-        .unwrap_or_default()
+}
+
+/// Whether a line says that parts of a text follow. "Spare parts" are none.
+fn leads_to_parts(line: &str) -> bool {
+    const PARTS: &[&str] = &["heading", "headings", "section", "sections", "chapter", "chapters"];
+    let named = words(line).iter().any(|word| PARTS.contains(&word.as_str()));
+    named || (line.ends_with(':') && has_part_noun(line))
+}
+
+/// Whether these may be the parts of a text: not too many, and each only once.
+fn is_list_of_parts(named: &[String]) -> bool {
+    const PARTS_MAX: usize = 12;
+    let mut seen = std::collections::HashSet::new();
+    (2..=PARTS_MAX).contains(&named.len()) && named.iter().all(|item| seen.insert(words(item)))
+}
+
+/// The sentences and lines of a goal. A question mark within quotation marks ends none.
+fn sentences(goal: &str) -> impl Iterator<Item = &str> {
+    let ends = |c: char| matches!(c, '\n' | '!' | ';');
+    goal.split(ends).flat_map(|line| line.split(". ")).flat_map(|line| line.split("? "))
+}
+
+/// The text without the commas of numbers: "1,000 words" is no enumeration.
+fn without_grouping(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let is_digit = |at: Option<usize>| at.and_then(|at| chars.get(at)).is_some_and(char::is_ascii_digit);
+    let kept = chars
+        .iter()
+        .enumerate()
+        .filter(|(at, c)| **c != ',' || !(is_digit(at.checked_sub(1)) && is_digit(Some(at + 1))));
+    kept.map(|(_, c)| *c).collect()
 }
 
 /// The beginnings of lines such as "- Parking: mention the barrier" and "2) Breakfast (max 40 words)". Another text
 /// between them ends the list.
 fn aspects_of_lines(goal: &str) -> Vec<String> {
-    let items = goal.lines().map(|line| list_item(line.trim())).skip_while(Option::is_none);
+    let lines: Vec<&str> = goal.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let Some(first) = lines.iter().position(|line| list_item(line).is_some()) else { return Vec::new() };
+    if !lines[first.saturating_sub(1)..first].iter().any(|line| leads_to_parts(line)) {
+        return Vec::new();
+    }
+    let items = lines[first..].iter().map(|line| list_item(line));
     let named = items.map_while(|item| item).map(|item| {
         let end =
             item.find([':', '(', ',', ';', '=']).into_iter().chain(item.find(" - ")).chain(item.find(" – "));
@@ -193,16 +229,33 @@ fn aspects_of_rows(goal: &str) -> Vec<String> {
     let is_table = goal.lines().any(is_rule);
     let lines: Vec<&str> =
         goal.lines().map(str::trim).filter(|line| !line.is_empty() && !is_rule(line)).collect();
-    let runs = lines.split(|line| cell(line).is_none_or(|title| !is_short(&title)));
-    let longest = runs.max_by_key(|run| run.len()).unwrap_or_default();
-    let named: Vec<String> = longest.iter().filter_map(|line| cell(line)).collect();
+    let is_cell = |line: &&str| cell(line).is_some_and(|title| is_short(&title));
+    let mut longest = 0..0;
+    let mut from = 0;
+    for at in 0..=lines.len() {
+        if !lines.get(at).is_some_and(is_cell) {
+            longest = if at - from > longest.len() { from..at } else { longest };
+            from = at + 1;
+        }
+    }
+    // The lines belong to what stands before them, or to the head of the table.
+    let intro = &lines[longest.start.saturating_sub(1)..(longest.start + 1).min(lines.len())];
+    if !intro.iter().any(|line| leads_to_parts(line)) {
+        return Vec::new();
+    }
+    let named: Vec<String> = lines[longest].iter().filter_map(|line| cell(line)).collect();
     if is_table { named.into_iter().skip(1).collect() } else { named }
 }
 
 /// The titles in "the one headed 'Risks' ...; the one headed 'Budget' ...".
 fn aspects_headed(goal: &str) -> Vec<String> {
     const MARKS: &[char] = &['"', '“', '”', '\'', '‘', '’'];
-    let named = goal.split("headed ").skip(1).map(|rest| match rest.strip_prefix(MARKS) {
+    let behind = ["one headed ", "section headed ", "part headed "];
+    let named = behind
+        .iter()
+        .map(|lead| goal.split(lead).skip(1).collect::<Vec<_>>())
+        .find(|found| !found.is_empty());
+    let named = named.unwrap_or_default().into_iter().map(|rest| match rest.strip_prefix(MARKS) {
         Some(quoted) => quoted.split(MARKS).next().unwrap_or_default().to_owned(),
         None => {
             let title = rest.split_whitespace().take_while(|word| word.starts_with(char::is_uppercase));
@@ -219,7 +272,8 @@ fn is_denial(sentence: &str) -> bool {
     let said = words(sentence);
     let has = |list: &[&str]| said.iter().any(|word| list.contains(&word.as_str()));
     let denies = has(&["avoid", "not", "never", "don't", "without"]);
-    denies && has(&["word", "words", "term", "terms", "phrase", "phrases"]) && !has_part_noun(sentence)
+    let names_parts = said.iter().any(|word| PART_NOUNS.contains(&word.as_str()) && word != "terms");
+    denies && has(&["word", "words", "term", "terms", "phrase", "phrases"]) && !names_parts
 }
 
 /// A line of a list without its bullet or number; `None` if it has neither.
@@ -257,34 +311,40 @@ pub(crate) fn named_columns(goal: &str) -> Vec<String> {
     if !speaks_of_table(goal) {
         return Vec::new();
     }
-    let sentences = goal.split(['\n', '?', '!', ';']).flat_map(|line| line.split(". "));
-    let found = sentences.map(|sentence| {
+    let goal = &without_grouping(goal);
+    let found = sentences(goal).map(|sentence| {
         let sentence = sentence.trim_end_matches('.');
         let behind =
             ["columns ", "column "].iter().find_map(|noun| sentence.split_once(noun)).map(|(_, rest)| rest);
         let named = behind.map(|rest| enumerated(rest, &COLUMNS)).filter(|named| named.len() >= 2);
         (speaks_of_table(sentence), named.unwrap_or_else(|| enumerated(sentence, &COLUMNS)))
     });
-    let best = found.filter(|(_, named)| named.len() >= 2).max_by_key(|(here, named)| (*here, named.len()));
+    // A condition is no column.
+    let is_column = |item: &String| {
+        const VERBS: &[&str] =
+            &["is", "are", "has", "sort", "sorted", "order", "ordered", "give", "thanks", "under", "over"];
+        !item.contains(|c: char| c.is_ascii_digit())
+            && !words(item).iter().any(|word| VERBS.contains(&word.as_str()))
+    };
+    let found = found.filter(|(_, named)| is_list_of_parts(named) && named.iter().all(is_column));
+    let best = found.max_by_key(|(here, named)| (*here, named.len()));
     best.map(|(_, named)| named).unwrap_or_default()
 }
 
-/// Whether a goal asks for a table.
+/// Whether a goal asks for a table: "in a table", "one row each", but not "the oak table".
 pub(crate) fn speaks_of_table(goal: &str) -> bool {
-    const TABLE: &[&str] = &[
-        "table",
-        "tables",
-        "column",
-        "columns",
-        "spreadsheet",
-        "row",
-        "rows",
-        "matrix",
-        "grid",
-        "tabular",
-        "tabulate",
-    ];
-    words(goal).iter().any(|word| TABLE.contains(&word.as_str()))
+    const TABLE: &[&str] = &["table", "spreadsheet", "matrix", "grid", "overview"];
+    const ONE: &[&str] = &["a", "an", "one", "as", "into", "in", "markdown", "of"];
+    let said = words(goal);
+    let is = |at: usize, list: &[&str]| said.get(at).is_some_and(|word| list.contains(&word.as_str()));
+    let has = |list: &[&str]| (0..said.len()).any(|at| is(at, list));
+    let wanted = |at: usize| {
+        let before = at.checked_sub(1).is_some_and(|before| is(before, ONE));
+        is(at, TABLE) && (before || at == 0 || is(at + 1, &["pls", "please", "with", "of"]))
+    };
+    has(&["columns", "column", "tabular", "tabulate"])
+        || (0..said.len()).any(wanted)
+        || said.windows(2).any(|pair| pair[0] == "one" && pair[1] == "row")
 }
 
 /// The items of an enumeration in a sentence.
@@ -361,16 +421,18 @@ fn after_part_noun(sentence: &str) -> Option<&str> {
         }
         let joints = rest.split(' ').take_while(|word| JOINTS.contains(word));
         let joined: usize = joints.map(|word| word.len() + 1).sum();
-        if joined > 0 {
+        let names = rest.trim_start().starts_with(|c: char| c.is_uppercase() || matches!(c, '"' | '“'));
+        if joined > 0 || names {
             return rest.get(joined..);
         }
     }
 }
 
-/// What stands in quotation marks in a piece.
+/// What stands in quotation marks at the end of a piece.
 fn quotation(piece: &str) -> Option<&str> {
     let (_, inside) = piece.split_once(['"', '“'])?;
-    inside.split_once(['"', '”']).map(|(title, _)| title).filter(|title| !title.trim().is_empty())
+    let (title, rest) = inside.split_once(['"', '”'])?;
+    (!title.trim().is_empty() && words(rest).is_empty()).then_some(title)
 }
 
 /// An item without its lead-in ("with sections on soil" → "soil"), article, or trailing remark ("..., each in a section").
@@ -380,7 +442,7 @@ fn trim_item(piece: &str, first: bool, last: bool, frame: &Frame) -> String {
     }
     let mut item: Vec<&str> = piece.split_whitespace().collect();
     if first || item.first() == Some(&"one") || item.first() == Some(&"another") {
-        let lead_in = item.iter().rposition(|word| frame.lead_ins.contains(word));
+        let lead_in = item.iter().rposition(|word| frame.lead_ins.contains(&word.to_lowercase().as_str()));
         // "Discuss the advantages": the article ends the lead-in.
         let article = || item.iter().position(|word| *word == "the").filter(|_| first);
         if let Some(at) = lead_in.or_else(article) {
@@ -441,6 +503,9 @@ mod tests {
                 "boat|berths|weekly rent",
             ),
             ("Make a table of the offers.", ""),
+            ("Make a table of all suppliers whose price is under 500, sort it by price, rating and name", ""),
+            ("Please put everything in a table. Thanks, Anna and Bob", ""),
+            ("Which of the houses in the table is the cheapest, has a garden, and is near a school?", ""),
             ("Which of the three is the cheapest, and what does it cost?", ""),
         ] {
             assert_eq!(named_columns(goal).join("|"), expected, "{goal}");
@@ -511,6 +576,31 @@ mod tests {
                  one headed Goals Now needs 'fence'.",
                 "Risks|Budget|Goals Now",
             ),
+            (
+                "Write a report with sections Summary, Causes and Outlook. Base it on these notes:\n- The pump failed\n- Bob called\n\
+                 - We restarted it",
+                "Summary|Causes|Outlook",
+            ),
+            (
+                "Write a letter with sections Offer, Terms and Contact.\nCustomer: Anna Smith\nDate: 3 May\nPrice: 300 euros",
+                "Offer|Terms|Contact",
+            ),
+            ("Answer this mail about the spare parts.\nFrom: Ada\nTo: Bo\nSubject: pump", ""),
+            (
+                "Write chapters on how Anna headed North and Bob headed South.",
+                "how Anna headed North|Bob headed South",
+            ),
+            (
+                "A page with sections Price, Delivery and Warranty. Avoid the terms cheap, nice and free.",
+                "Price|Delivery|Warranty",
+            ),
+            (
+                "Write a text for \"Blue Barn Café\" with the sections Menu, Prices and Hours",
+                "Menu|Prices|Hours",
+            ),
+            ("Sections Arrival, Storage and Contacts, please.", "Arrival|Storage|Contacts"),
+            ("Headings Sun and Rain, each up to 10 words.", "Sun|Rain"),
+            ("Sections Sun, Rain and Wind, about 1,000 words overall.", "Sun|Rain|Wind"),
             ("Who wrote Hamlet?", ""),
             ("Compare tea and coffee.", ""),
         ] {

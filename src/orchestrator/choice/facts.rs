@@ -273,11 +273,14 @@ fn works_on_pronoun(words: &[String]) -> bool {
     const BEHIND: &[&str] = &[
         "to", "into", "in", "for", "please", "by", "so", "a", "up", "and", "down", "like", "with", "as", "at",
     ];
-    const BEGINNING: usize = 5;
-    words.windows(2).take(BEGINNING).enumerate().any(|(at, pair)| {
-        let ends = words.get(at + 2).is_none_or(|next| BEHIND.contains(&next.as_str()));
-        WORK.contains(&pair[0].as_str()) && NAMED.contains(&pair[1].as_str()) && ends
-    })
+    const POLITE: &[&str] = &[
+        "can", "could", "would", "will", "you", "please", "pls", "i", "need", "to", "just", "now", "hey",
+        "hi", "and",
+    ];
+    let begins = words.iter().take_while(|word| POLITE.contains(&word.as_str())).count();
+    let [verb, object, ..] = &words[begins..] else { return false };
+    let ends = words.get(begins + 2).is_none_or(|next| BEHIND.contains(&next.as_str()));
+    WORK.contains(&verb.as_str()) && NAMED.contains(&object.as_str()) && ends
 }
 
 /// As in "the attached letter", "the file I sent you", "what you got from me", "see attached".
@@ -357,7 +360,8 @@ mod tests {
             "What does 'see attached' mean?",
             "How do I attach a file to an e-mail?",
             "I sent my aunt flowers. Write a card.",
-            "Write a poem about rain and translate it into German.",
+            "Write a poem and translate it into German.",
+            "How do I debug this in Rust?",
             "Fix this sentence: He go to school.",
             "Proofread this text: He go to school every days.",
             "Who invented the telephone?",

@@ -216,10 +216,9 @@ async fn example_vectors(examples: &[Example], embed: &dyn Embed) -> Result<Vec<
     if vectors.len() != texts.len() {
         return Err(format!("{} vectors for {} texts", vectors.len(), texts.len()));
     }
-    if let Some(kept) = kept {
-        let _ = kept.store(&vectors);
-    }
-    Ok(vectors)
+    // Vectors are kept in less space, and a first run must choose as the later ones do.
+    let stored = kept.and_then(|kept| kept.store(&vectors).ok().and_then(|()| kept.load()));
+    Ok(stored.unwrap_or(vectors))
 }
 
 /// Examples of a strategy that is not available count for the direct one.

@@ -43,7 +43,10 @@ pub fn follow(goal: &str, files: &[(&str, &str)]) -> Option<Trail> {
     let reached = reached(&listed, goal, &sentences)?;
     let named = named(goal, listed.iter().map(|one| files[one.file].1));
     let mut chains = chains(&reached, &sentences)?;
-    chains.retain(|chain| named.iter().all(|name| holds(&words(&chain.text()), name)));
+    chains.retain(|chain| {
+        let told = words(&chain.text());
+        named.iter().all(|name| holds(&told, name))
+    });
     let longest = chains.first()?;
     let files = longest.links.len() + usize::from(longest.begins.is_some());
     let goes_on = files > 1 && (longest.links.len() >= listed.len() || files >= FILES_ENOUGH);
@@ -54,8 +57,21 @@ pub fn follow(goal: &str, files: &[(&str, &str)]) -> Option<Trail> {
 /// nothing of them is about somebody else.
 fn named<'a>(goal: &str, lists: impl Iterator<Item = &'a str>) -> Vec<Vec<String>> {
     let goal = words(goal);
-    let values = lists.flat_map(|list| list.split(['\n', ',', ';', ':', '|', '=', '"', '\t']).map(words));
-    values.filter(|value| value.len() > 1 && can_name(value) && holds(&goal, value)).collect()
+    // A name has capitals, so that "in use" is none. A heading is no entry.
+    let is_name = |value: &&str| {
+        let mut words = value.split_whitespace();
+        words.all(|word| word.starts_with(|c: char| c.is_uppercase() || c.is_ascii_digit()))
+    };
+    let lines = lists.flat_map(str::lines).filter(|line| !line.trim_start().starts_with('#'));
+    let values = lines.flat_map(|line| {
+        line.trim_start_matches(['-', '*', '•', ' ']).split([',', ';', ':', '|', '=', '"', '\t'])
+    });
+    let values = values.map(str::trim).filter(is_name).map(words);
+    let mut named: Vec<Vec<String>> =
+        values.filter(|value| value.len() > 1 && can_name(value) && holds(&goal, value)).collect();
+    named.sort_unstable();
+    named.dedup();
+    named
 }
 
 /// Lines, and the sentences of lines.

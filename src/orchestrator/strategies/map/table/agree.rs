@@ -8,6 +8,7 @@ use super::conditions::Comparison;
 use super::limits::{Limit, limits};
 use super::{COLUMNS_MAX, Combine, Table};
 use crate::checks::{numbers_in, stands_in, words};
+use crate::choice::named_columns;
 use crate::plan::{AnswerIs, Column};
 use crate::strategies::map::orders::{Field, Relation, orders};
 use crate::strategies::map::settle::{self, figures_said};
@@ -45,6 +46,7 @@ pub(in super::super) fn settle(table: Table, goal: &str) -> Slots {
 }
 
 fn agreeing(mut table: Table, goal: &str) -> Table {
+    settle_columns(&mut table, goal);
     let mut seen: Vec<String> = Vec::new();
     table.columns.retain(|column| {
         let name = words(&column.name).join(" ");
@@ -55,8 +57,7 @@ fn agreeing(mut table: Table, goal: &str) -> Table {
     for column in &mut table.columns {
         column.name = column.name.split_whitespace().collect::<Vec<_>>().join(" ");
     }
-    settle_columns(&mut table, goal);
-    settle_kinds(&mut table);
+    settle_kinds(&mut table, goal);
     settle_conditions(&mut table, goal);
     settle_order(&mut table, goal);
     settle_figures(&mut table, goal);
@@ -74,7 +75,7 @@ fn agreeing(mut table: Table, goal: &str) -> Table {
 }
 
 /// The first of several columns names what a row is about. What is compared with a number is one.
-fn settle_kinds(table: &mut Table) {
+fn settle_kinds(table: &mut Table, goal: &str) {
     /// Words for the inputs themselves, which have no other name than their file's.
     const INPUTS: [&str; 8] =
         ["report", "document", "file", "text", "input", "attachment", "page", "message"];
@@ -85,6 +86,7 @@ fn settle_kinds(table: &mut Table) {
     if let [first, second, ..] = &table.columns[..]
         && second.kind == AnswerIs::Name
         && INPUTS.contains(&first.name.to_lowercase().as_str())
+        && !named_columns(goal).contains(&first.name)
     {
         table.columns.remove(0);
     }

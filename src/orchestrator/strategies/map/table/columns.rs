@@ -21,6 +21,14 @@ pub(super) fn settle_columns(table: &mut Table, goal: &str) {
     if named.is_empty() || named.len() > super::COLUMNS_MAX {
         return;
     }
+    // Items that the planner knows nothing of were hardly meant as columns.
+    let is_known = |name: &&String| {
+        let wanted = words(name);
+        table.columns.iter().any(|column| share_a_word(&words(&column.name), &wanted))
+    };
+    if 2 * named.iter().filter(is_known).count() < named.len() {
+        return;
+    }
     let mut left: Vec<Column> = std::mem::take(&mut table.columns);
     let mut take = |is: &dyn Fn(&Column) -> bool| left.iter().position(is).map(|at| left.remove(at));
     let mut found: Vec<Option<Column>> =
@@ -35,6 +43,7 @@ pub(super) fn settle_columns(table: &mut Table, goal: &str) {
     let columns = named.iter().zip(found).map(|(name, column)| {
         let kind = match &column {
             Some(column) => column.kind,
+            None if name == &named[0] => AnswerIs::Name,
             None => kind_of(name),
         };
         renamed.extend(column.map(|column| (column.name, name.clone())));
@@ -67,7 +76,7 @@ fn kind_of(name: &str) -> AnswerIs {
     match () {
         () if has(DATES) && !has(&["days"]) => AnswerIs::Date,
         () if has(NUMBERS) => AnswerIs::Number,
-        () => AnswerIs::Name,
+        () => AnswerIs::Text,
     }
 }
 
@@ -98,7 +107,7 @@ mod tests {
         settle_columns(&mut table, goal);
         let kinds: Vec<AnswerIs> = table.columns.iter().map(|column| column.kind).collect();
         assert_eq!(table.named(), "invoice number, supplier, amount");
-        assert_eq!(kinds, [AnswerIs::Name, AnswerIs::Name, AnswerIs::Number]);
+        assert_eq!(kinds, [AnswerIs::Name, AnswerIs::Text, AnswerIs::Number]);
         let goal = "Table of the offers please: price and warranty in months.";
         let mut table = planned(vec![
             column("offer", AnswerIs::Name),
