@@ -8,8 +8,10 @@ use super::super::band::{Message, Role};
 use super::super::blocking::Counts;
 use super::super::checks::spelled_numbers;
 use super::super::request::{Input, RunRequest};
-use super::aspects::{named_aspects, speaks_of_parts, speaks_of_table};
+use super::aspects::{named_aspects, speaks_of_parts};
+use super::columns::speaks_of_table;
 use super::why::{Attachment, Facts};
+use super::words::{unquoted, words};
 
 /// Tokens that a direct call keeps free for the chat template and the answer.
 pub(crate) const ANSWER_TOKENS_RESERVED: usize = 1024;
@@ -183,42 +185,6 @@ fn brings_text(text: &str) -> bool {
     // Scripts without spaces write a sentence as one word.
     let long = length >= SENTENCE_WORDS_MIN || (length > 0 && text.chars().count() >= 10 * length.max(2));
     has_block(text) || carries_text(text) || (long && !text.trim_end().ends_with(['?', '？']))
-}
-
-/// Lower-case words; a word keeps its inner apostrophes and hyphens.
-pub(super) fn words(text: &str) -> Vec<String> {
-    text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '\'' | '’' | '-')))
-        .map(|word| word.trim_matches(['\'', '’', '-']).replace('’', "'").to_lowercase())
-        .filter(|word| !word.is_empty())
-        .collect()
-}
-
-/// The text without anything in quotation marks or back-ticks, which is only talked about.
-pub(super) fn unquoted(text: &str) -> String {
-    let mut out = String::new();
-    let mut closing: Option<char> = None;
-    let mut previous = ' ';
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let next = chars.peek().copied().unwrap_or(' ');
-        match closing {
-            Some(end) if c == end && !(c == '\'' && next.is_alphanumeric()) => closing = None,
-            Some(_) => {}
-            None => {
-                closing = match c {
-                    '"' => Some('"'),
-                    '`' => Some('`'),
-                    '“' => Some('”'),
-                    '\'' if !previous.is_alphanumeric() && next.is_alphanumeric() => Some('\''),
-                    _ => None,
-                };
-                out.push(if closing.is_some() { ' ' } else { c });
-            }
-        }
-        previous = c;
-    }
-    // A mark that is never closed, such as an apostrophe, would remove the rest.
-    if closing.is_some() { text.to_owned() } else { out }
 }
 
 /// Whether the goal contains the text to work on: a block after a line break, code, a quotation, or

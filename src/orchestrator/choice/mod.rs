@@ -2,11 +2,14 @@
 //! examples, which are data (`examples.jsonl`), says which of them is meant.
 
 mod aspects;
+mod columns;
+mod enumeration;
 mod facts;
 mod ridge;
 #[cfg(test)]
 mod tests;
 pub(crate) mod why;
+mod words;
 
 use std::sync::Arc;
 
@@ -18,7 +21,9 @@ use super::blocking::{Counts, run_blocking};
 use super::request::{RunRequest, StrategyName};
 use why::{Attachment, Facts, Nearest, StrategyWhy};
 
-pub(crate) use aspects::{PART_NOUNS, list_item, named_columns};
+pub(crate) use aspects::list_item;
+pub(crate) use columns::named_columns;
+pub(crate) use enumeration::PART_NOUNS;
 pub(crate) use facts::ANSWER_TOKENS_RESERVED;
 
 /// One goal per line, with the best strategy for it and whether anything was attached.

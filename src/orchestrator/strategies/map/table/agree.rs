@@ -5,10 +5,10 @@ use bandmaster_tools::calculator::{Aggregate, Decimal};
 
 use super::columns::settle_columns;
 use super::conditions::Comparison;
+use super::kinds::settle_kinds;
 use super::limits::{Limit, limits};
 use super::{COLUMNS_MAX, Combine, Table};
 use crate::checks::{numbers_in, stands_in, words};
-use crate::choice::named_columns;
 use crate::plan::{AnswerIs, Column};
 use crate::strategies::map::orders::{Field, Relation, orders};
 use crate::strategies::map::settle::{self, figures_said};
@@ -72,71 +72,6 @@ fn agreeing(mut table: Table, goal: &str) -> Table {
         is_new
     });
     table
-}
-
-/// The first of several columns names what a row is about. What is compared with a number is one.
-fn settle_kinds(table: &mut Table, goal: &str) {
-    /// Words for the inputs themselves, which have no other name than their file's.
-    const INPUTS: [&str; 8] =
-        ["report", "document", "file", "text", "input", "attachment", "page", "message"];
-    let several = table.columns.len() > 1;
-    if let Some(first) = table.columns.first_mut().filter(|first| several && first.kind == AnswerIs::Text) {
-        first.kind = AnswerIs::Name;
-    }
-    if let [first, second, ..] = &table.columns[..]
-        && second.kind == AnswerIs::Name
-        && INPUTS.contains(&first.name.to_lowercase().as_str())
-        && !named_columns(goal).contains(&first.name)
-    {
-        table.columns.remove(0);
-    }
-    let figure =
-        |combine: &Combine| matches!(combine, Combine::Figure(figure) if *figure != Aggregate::Count);
-    let calculates = table.combine.iter().any(figure);
-    let compared = |name: &str| {
-        let is = |other: &str| other.eq_ignore_ascii_case(name);
-        table.only_if.iter().any(|one| one.number().is_some() && is(&one.column))
-            || (calculates && table.of.as_deref().is_some_and(is))
-    };
-    for column in &mut table.columns {
-        if compared(&column.name) && column.kind != AnswerIs::Date {
-            column.kind = AnswerIs::Number;
-        } else if column.kind == AnswerIs::Number && is_code(&column.name) {
-            column.kind = AnswerIs::Name;
-        }
-    }
-}
-
-/// Whether a column holds codes, which have digits and are no numbers: a version, a telephone or invoice number.
-fn is_code(column: &str) -> bool {
-    const CODES: &[&str] =
-        &["version", "telephone", "phone", "mobile", "fax", "code", "id", "iban", "postcode", "zip", "isbn"];
-    const NUMBERED: &[&str] = &[
-        "invoice",
-        "order",
-        "ticket",
-        "serial",
-        "account",
-        "customer",
-        "room",
-        "flight",
-        "contract",
-        "reference",
-        "article",
-        "part",
-        "plate",
-        "registration",
-        "case",
-        "file",
-        "item",
-        "model",
-    ];
-    let said = words(column);
-    let has = |list: &[&str]| said.iter().any(|word| list.contains(&word.as_str()));
-    has(CODES)
-        || (has(NUMBERED)
-            && said.iter().any(|word| matches!(word.as_str(), "number" | "no" | "nr"))
-            && said.len() == 2)
 }
 
 /// A condition names a column, and its value stands in the goal. The comparison is the one that the goal's words say.

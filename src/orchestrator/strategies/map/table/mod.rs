@@ -6,6 +6,7 @@ mod cells;
 mod columns;
 mod conditions;
 mod evidence;
+mod kinds;
 mod limits;
 mod names;
 mod rows;

@@ -36,9 +36,19 @@ impl Mark {
         }
     }
 
+    /// Whether it is one of the words of a list with spaces between them.
+    pub(super) fn is_in(&self, list: &str) -> bool {
+        self.word().is_some_and(|word| is_listed(list, word))
+    }
+
     pub(super) fn is_one_of(&self, words: &[&str]) -> bool {
         self.word().is_some_and(|word| words.contains(&word))
     }
+}
+
+/// Whether a word is in a list with spaces between its words.
+pub(super) fn is_listed(list: &str, word: &str) -> bool {
+    list.split(' ').any(|one| one == word)
 }
 
 /// The marks of a goal.
