@@ -80,6 +80,14 @@ fn what_a_goal_demands_of_parts_is_none_of_them() {
             "Write a letter with sections Offer, Terms and Contact.\nCustomer: Anna Smith\nDate: 3 May\nPrice: 300 euros",
             "Offer|Terms|Contact",
         ),
+    ] {
+        assert_eq!(named_aspects(goal).join("|"), expected, "{goal}");
+    }
+}
+
+#[test]
+fn lists_of_something_else_are_no_parts() {
+    for (goal, expected) in [
         ("Answer this mail about the spare parts.\nFrom: Ada\nTo: Bo\nSubject: pump", ""),
         (
             "Write chapters on how Anna headed North and Bob headed South.",
