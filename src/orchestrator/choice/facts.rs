@@ -130,7 +130,7 @@ pub(super) fn gather(request: &RunRequest, counts: &Counts, context_tokens: usiz
     let (input_tokens, conversation_tokens) = (counts.inputs.iter().sum(), counts.conversation);
     let frames = 16 * inputs.len() + 8 * conversation.len();
     let needed = input_tokens + conversation_tokens + counts.goal + frames + ANSWER_TOKENS_RESERVED;
-    let speaks_of_attachment = attachment(goal);
+    let speaks_of_attachment = attachment(goal, conversation.is_empty());
     Facts {
         inputs: inputs.len(),
         input_tokens,
@@ -196,11 +196,16 @@ fn carries_text(goal: &str) -> bool {
     block || after_colon || quoted || goal.contains("```")
 }
 
-fn attachment(goal: &str) -> Attachment {
+/// Whether a goal refers to something attached. `is_first` says that no messages came before it, in which "it" may stand.
+fn attachment(goal: &str, is_first: bool) -> Attachment {
     let block = has_block(goal);
     let words = words(&unquoted(goal));
-    if !block && (brought_along(&words) || (works_on_pronoun(&words) && !carries_text(goal))) {
+    let is_pronoun = works_on_pronoun(&words) && !carries_text(goal);
+    if !block && (brought_along(&words) || (is_pronoun && is_first)) {
         return Attachment::Yes;
+    }
+    if is_pronoun {
+        return Attachment::Perhaps;
     }
     let points = words.iter().enumerate().any(|(at, word)| {
         DOCUMENT_NOUNS.contains(&word.as_str())
@@ -315,11 +320,11 @@ mod tests {
             "Translate this into Spanish please.",
             "Book me in with whoever is best out of the ones Karen sent over yesterday.",
         ] {
-            assert_eq!(attachment(goal), Attachment::Yes, "{goal}");
+            assert_eq!(attachment(goal, true), Attachment::Yes, "{goal}");
         }
         for goal in ["Proofread my essay.", "Shorten this text.", "Which clause of the contract is unusual?"]
         {
-            assert_eq!(attachment(goal), Attachment::Perhaps, "{goal}");
+            assert_eq!(attachment(goal, true), Attachment::Perhaps, "{goal}");
         }
         for goal in [
             "How is the retina attached to the eye?",
@@ -332,8 +337,14 @@ mod tests {
             "Proofread this text: He go to school every days.",
             "Who invented the telephone?",
         ] {
-            assert_eq!(attachment(goal), Attachment::No, "{goal}");
+            assert_eq!(attachment(goal, true), Attachment::No, "{goal}");
         }
+    }
+
+    #[test]
+    fn a_pronoun_may_name_what_was_said_before() {
+        assert_eq!(attachment("Translate it into German.", true), Attachment::Yes);
+        assert_eq!(attachment("Translate it into German.", false), Attachment::Perhaps);
     }
 
     #[test]
