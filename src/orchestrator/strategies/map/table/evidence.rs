@@ -170,7 +170,9 @@ impl<'a> Sought<'a> {
         let most = all.iter().map(|sentence| bearing(sentence)).max().unwrap_or(0);
         let with: Vec<&str> = all.iter().copied().filter(|sentence| holds(sentence, said)).collect();
         let Some(best) = with.iter().copied().rev().max_by_key(|sentence| bearing(sentence)) else {
-            return match mostly_in(text, said) {
+            // A name of several words stands in the text as it is, or it was made up of words from anywhere.
+            let is_made_up = self.is_name() && words(said).len() > 2;
+            return match mostly_in(text, said) && !is_made_up {
                 true => Evidence::Stands(String::new()),
                 false => Evidence::Absent(format!("\"{said}\" does not stand in the text")),
             };

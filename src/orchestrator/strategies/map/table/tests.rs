@@ -196,4 +196,6 @@ fn codes_are_names_and_sentences_are_none() {
     assert_eq!(row("Vesper Tools").cells[0].value, json!("Vesper Tools"));
     let sentence = row("Parking behind the building is limited on Thursdays");
     assert_eq!((&sentence.cells[0].value, sentence.cells[0].basis), (&Value::Null, Basis::Failed));
+    let made_up = row("Free parking on Thursdays");
+    assert_eq!((&made_up.cells[0].value, made_up.cells[0].basis), (&Value::Null, Basis::Failed));
 }
