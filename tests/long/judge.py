@@ -112,7 +112,7 @@ def main():
             right = all(matches(pattern, outcome["answer"]) for pattern in goal["answer_must"])
             completed = outcome["status"] == "completed"
             for kind in (goal["kind"], "all"):
-                sums[kind].update(goals=1, right=right, completed=completed, sound=right and completed)
+                sums[kind].update(goals=1, right=int(right), completed=int(completed), sound=int(right and completed))
                 seconds[kind].append(took)
             shown = "" if right else " | " + " ".join(outcome["answer"].split())[:240]
             print(
