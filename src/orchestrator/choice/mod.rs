@@ -179,10 +179,15 @@ struct Likeness {
 
 /// Compares a goal with all examples of the same kind, with inputs or without.
 async fn likeness(goal: &str, inputs: bool, embed: &dyn Embed) -> Result<Likeness, String> {
-    let examples = examples();
+    let examples = Arc::new(examples());
     let vectors = example_vectors(&examples, embed).await?;
-    let [goal] = &embed.embed(&[goal]).await?[..] else { return Err("no vector for the goal".to_owned()) };
-    let same_kind = examples.iter().zip(&vectors).filter(|(example, _)| example.inputs == inputs);
+    let goal = embed.embed(&[goal]).await?.pop().ok_or("no vector for the goal")?;
+    Ok(run_blocking(move || compared(&goal, inputs, &examples, &vectors)).await)
+}
+
+/// Solves for the scores, which takes some milliseconds.
+fn compared(goal: &[f32], inputs: bool, examples: &[Example], vectors: &[Vec<f32>]) -> Likeness {
+    let same_kind = examples.iter().zip(vectors).filter(|(example, _)| example.inputs == inputs);
     let (examples, vectors): (Vec<&Example>, Vec<&[f32]>) =
         same_kind.map(|(example, vector)| (example, vector.as_slice())).unzip();
     let mut strategies: Vec<StrategyName> = Vec::new();
@@ -206,24 +211,36 @@ async fn likeness(goal: &str, inputs: bool, embed: &dyn Embed) -> Result<Likenes
         .collect();
     nearest.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
     nearest.truncate(NEAREST_SHOWN);
-    Ok(Likeness { scores: strategies.into_iter().zip(scores).collect(), nearest })
+    Likeness { scores: strategies.into_iter().zip(scores).collect(), nearest }
 }
 
 /// The vectors of all examples, computed only if the embedder's folder hasn't got them.
-async fn example_vectors(examples: &[Example], embed: &dyn Embed) -> Result<Vec<Vec<f32>>, String> {
+async fn example_vectors(examples: &Arc<Vec<Example>>, embed: &dyn Embed) -> Result<Vec<Vec<f32>>, String> {
     let texts: Vec<&str> = examples.iter().map(|example| example.goal.as_str()).collect();
-    // A folder that can't be used costs time and nothing else.
-    let kept = embed.kept().and_then(|kept| KeptList::open(&kept.folder, &kept.model, &texts).ok());
-    if let Some(vectors) = kept.as_ref().and_then(KeptList::load) {
-        return Ok(vectors);
-    }
+    let kept = match embed.kept().cloned() {
+        Some(kept) => {
+            let examples = Arc::clone(examples);
+            run_blocking(move || {
+                let texts: Vec<&str> = examples.iter().map(|example| example.goal.as_str()).collect();
+                // A folder that can't be used costs time and nothing else.
+                KeptList::open(&kept.folder, &kept.model, &texts).ok().map(|list| (list.load(), list))
+            })
+            .await
+        }
+        None => None,
+    };
+    let list = match kept {
+        Some((Some(vectors), _)) => return Ok(vectors),
+        other => other.map(|(_, list)| list),
+    };
     let vectors = embed.embed(&texts).await?;
     if vectors.len() != texts.len() {
         return Err(format!("{} vectors for {} texts", vectors.len(), texts.len()));
     }
+    let Some(list) = list else { return Ok(vectors) };
     // Vectors are kept in less space, and a first run must choose as the later ones do.
-    let stored = kept.and_then(|kept| kept.store(&vectors).ok().and_then(|()| kept.load()));
-    Ok(stored.unwrap_or(vectors))
+    let stored = move || list.store(&vectors).ok().and_then(|()| list.load()).unwrap_or(vectors);
+    Ok(run_blocking(stored).await)
 }
 
 /// Examples of a strategy that is not available count for the direct one.
@@ -256,7 +273,7 @@ fn by_likeness(facts: &Facts, possible: &[StrategyName], likeness: Likeness) -> 
     (best, likeness.nearest, because)
 }
 
-/// What the facts add to the score: enough to decide a close call, not to overturn a clear one.
+/// What the facts add to the score: enough to decide a close call. Only a table that is asked for overturns a clear one.
 fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
     match strategy {
         // Files rarely lead from one to another by chance.
@@ -274,7 +291,7 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
             let many = if facts.inputs >= MANY { 0.05 } else { 0.0 };
             each + many
         }
-        // It reads a small part of what the others read. In short texts it is as slow as they are, but its answers are checked.
+        // It reads a small part of what the others read.
         StrategyName::Find
             if facts.input_tokens >= LONG_TOKENS && (facts.inputs == 1 || !facts.speaks_of_each) =>
         {

@@ -33,13 +33,9 @@ pub(super) struct Outline {
 
 pub(super) fn task() -> Task {
     Task {
-        id: "plan".to_owned(),
-        job: Job::Plan,
-        worker: PLANNER.to_owned(),
-        ladder: vec![PLANNER.to_owned(); DRAWS],
         instruction: "list the sections".to_owned(),
         tokens_max: OUTLINE_TOKENS_MAX,
-        ..Task::default()
+        ..Task::new("plan", Job::Plan, [PLANNER; DRAWS])
     }
 }
 

@@ -139,6 +139,9 @@ fn what_the_tables_do_not_have_is_told() {
     );
     assert_eq!(told("How many trips did the Zorbana make?").strangers, ["Zorbana"]);
     assert_eq!(told("How many rows in Trips.CSV are from Hafn?").strangers, [""; 0]);
+    let voyages = Attached::read(&inputs(&[("Voyages-Zorbana.csv", TRIPS)]));
+    let goal = "How many rows in Voyages-Zorbana.csv are from Hafn?";
+    assert_eq!(read(goal, &voyages, None).strangers, [""; 0]);
     let unknown = told("How many trips were refunded?").reading.expect("a reading").unknown;
     assert_eq!(unknown, ["refunded"]);
     assert!(!told("How many trips were there last month?").reading.expect("a reading").doubts.is_empty());

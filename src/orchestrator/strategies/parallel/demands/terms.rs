@@ -22,8 +22,7 @@ const VERBS: &str = "\
 mention mentions mentioning contain contains containing include includes including name names say says \
 speaks speak";
 /// Those that do so only behind the title and a colon or a bracket. "Storage should use plain language" names no word.
-const VERBS_IN_PAIRS: &str = "\
-use uses using with has have needs";
+const VERBS_IN_PAIRS: &str = "use uses using with has have needs";
 const DENIALS: &str = "\
 not no never avoid avoiding without don't doesn't mustn't shouldn't can't cannot neither nor omit exclude";
 /// Words that may stand before a word that must occur, and are no part of it.
@@ -31,8 +30,9 @@ const LEADING: &str = "\
 the a an word term keyword phrase words terms keywords our your of about namely these entirely as \
 following";
 /// What stands where no word is demanded.
-const FREE: &str = "\
-anything any free nothing none whatever up open";
+const FREE: &str = "anything any free nothing none whatever up open";
+/// Words that may stand directly before a title.
+const BEFORE_TITLE: &str = "the section part heading";
 /// More words than these describe what a section is about.
 const TERM_WORDS_MAX: usize = 3;
 
@@ -74,10 +74,14 @@ fn is_denied(before: &[Mark]) -> bool {
     is_near && denials % 2 == 1
 }
 
+/// Whether it stands between the quotations of an enumeration, or is one of them.
+fn joins_quotes(mark: &Mark) -> bool {
+    matches!(mark, Mark::Quote(_) | Mark::Comma) || mark.is_one_of(&["and", "or"])
+}
+
 /// The title in `Parking: "barrier" and "gate"`.
 fn paired_title(marks: &[Mark], from: usize, at: usize) -> Option<usize> {
-    let joins = |mark: &Mark| matches!(mark, Mark::Quote(_) | Mark::Comma) || mark.is_one_of(&["and", "or"]);
-    let before = marks[from..at].iter().rposition(|mark| !joins(mark))? + from;
+    let before = marks[from..at].iter().rposition(|mark| !joins_quotes(mark))? + from;
     match marks[before] {
         Mark::Colon | Mark::Open => marks[from..before].last().and_then(Mark::title),
         _ => None,
@@ -86,30 +90,14 @@ fn paired_title(marks: &[Mark], from: usize, at: usize) -> Option<usize> {
 
 /// The title in `"barrier" in the section Parking`, `"barrier" has to appear under Parking` and `"barrier" (Parking)`.
 fn title_behind(marks: &[Mark], at: usize) -> Option<usize> {
-    const MUST: &[&str] = &[
-        "has",
-        "have",
-        "must",
-        "should",
-        "needs",
-        "to",
-        "be",
-        "appear",
-        "occur",
-        "used",
-        "mentioned",
-        "said",
-        "stand",
-    ];
-    const NOUNS: &[&str] = &["the", "section", "part", "heading"];
-    let joins = |mark: &&Mark| matches!(mark, Mark::Quote(_) | Mark::Comma) || mark.is_one_of(&["and", "or"]);
-    let joined = marks[at + 1..].iter().take_while(joins).count();
+    const MUST: &str = "has have must should needs to be appear occur used mentioned said stand";
+    let joined = marks[at + 1..].iter().take_while(|mark| joins_quotes(mark)).count();
     let behind = &marks[at + 1 + joined..];
-    let joint = behind.iter().position(|mark| !mark.is_one_of(MUST))?;
+    let joint = behind.iter().position(|mark| !mark.is_in(MUST))?;
     if !(behind[joint].is_one_of(&["in", "under", "for", "within"]) || behind[joint] == Mark::Open) {
         return None;
     }
-    behind[joint + 1..].iter().find(|mark| !mark.is_one_of(NOUNS)).and_then(Mark::title)
+    behind[joint + 1..].iter().find(|mark| !mark.is_in(BEFORE_TITLE)).and_then(Mark::title)
 }
 
 /// The title in `Parking must mention the word "barrier"`. One among others is no such title.
@@ -184,8 +172,7 @@ fn unquoted(marks: &[Mark], at: usize) -> Vec<Demand> {
 fn unquoted_before(marks: &[Mark], at: usize) -> Vec<Demand> {
     let Some(title) = marks[at].title() else { return Vec::new() };
     let (from, _) = stretch(marks, at);
-    let joint =
-        marks[from..at].iter().rposition(|mark| !mark.is_one_of(&["the", "section", "part", "heading"]));
+    let joint = marks[from..at].iter().rposition(|mark| !mark.is_in(BEFORE_TITLE));
     let Some(joint) =
         joint.map(|joint| from + joint).filter(|joint| marks[*joint].is_one_of(&["in", "under"]))
     else {
