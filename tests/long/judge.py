@@ -97,6 +97,8 @@ def main():
     parser.add_argument("--folder", help="folder that is attached to every goal")
     parser.add_argument("--port", type=int, default=8127)
     parser.add_argument("--out", help="file that gets each outcome as a JSON line")
+    parser.add_argument("--least", type=float, default=0, help="fail if a smaller share of all answers is right")
+    parser.add_argument("--sound", type=float, default=0, help="fail if a smaller share of those completed is right")
     args = parser.parse_args()
     goals = [json.loads(line) for line in open(args.suite)]
     # Questions about a folder have no files of their own.
@@ -130,6 +132,9 @@ def main():
             f"{kind}: {of['right']}/{of['goals']} right; of {of['completed']} completed {of['sound']} right; "
             f"median {statistics.median(seconds[kind]):.1f} s"
         )
+    every = sums["all"]
+    if every["right"] < args.least * every["goals"] or every["sound"] < args.sound * every["completed"]:
+        raise SystemExit(f"fewer are right than --least {args.least} and --sound {args.sound} ask for")
 
 
 if __name__ == "__main__":
