@@ -8,7 +8,7 @@ use bandmaster_engine::{Engine, EngineConfig, EngineHandle};
 use bandmaster_hub::{LocalModel, check_unchanged};
 use bandmaster_models::{Cpu, Embedder, KvType, LoadOptions, Model, load_gguf};
 use bandmaster_orchestrator::{Band, Embed, KeepingEmbed, KeptVectors, Llm, SessionLlm, Worker};
-use bandmaster_text::{LoadedModel, TextEmbedder, WeightsLoader};
+use bandmaster_text::{LoadedModel, TextEmbedder, Tokenizers, WeightsLoader};
 
 use super::error::BandError;
 use super::files::BandFiles;
@@ -96,6 +96,7 @@ pub fn engine_config(memory: &MemoryLimits) -> EngineConfig {
 pub struct Loader {
     cpu: Arc<Cpu>,
     engine: EngineHandle,
+    tokenizers: Tokenizers,
     settings: LoadSettings,
     kv_bytes: usize,
     step_tokens_max: usize,
@@ -109,7 +110,8 @@ impl Loader {
     pub fn start(config: EngineConfig, settings: LoadSettings) -> Result<Self, BandError> {
         let (kv_bytes, step_tokens_max) = (config.cache_bytes_max, config.step_tokens_max + config.batch_max);
         let engine = Engine::start(config)?;
-        Ok(Self { cpu: Arc::new(Cpu::new(settings.threads)), engine, settings, kv_bytes, step_tokens_max })
+        let (cpu, tokenizers) = (Arc::new(Cpu::new(settings.threads)), Tokenizers::default());
+        Ok(Self { cpu, engine, tokenizers, settings, kv_bytes, step_tokens_max })
     }
 
     #[must_use]
@@ -128,8 +130,11 @@ impl Loader {
     ) -> Result<Arc<LoadedModel>, BandError> {
         let (name, path) = (model.name.clone(), &model.path);
         check_unchanged(path).map_err(|error| BandError::Changed { name, source: Box::new(error) })?;
-        let loaded = LoadedModel::load(&self.engine, &model.name, path, self.weights(path, report))
+        let weights = self.weights(path, report);
+        let loaded = LoadedModel::load(&self.engine, &self.tokenizers, &model.name, path, weights)
             .map_err(|error| unusable(model, error))?;
+        // Every plan, finding and tool call has a grammar.
+        loaded.prepare_grammars();
         tracing::info!(model = model.name, context_tokens = loaded.context_tokens(), "loaded");
         Ok(loaded)
     }

@@ -89,7 +89,7 @@ impl Screen {
     }
 
     fn write_event(&mut self, event: &RunEvent) {
-        if matches!(event.kind, EventKind::TaskProgress { .. }) || self.write_error.is_some() {
+        if self.write_error.is_some() {
             return;
         }
         let text = serde_json::to_string(event).map_err(|error| CliError::Failed(error.into()));

@@ -24,7 +24,7 @@ pub use session::{
     RenderOptions, Score, SessionError, WeightsLoader,
 };
 pub use template::{ChatTemplate, Message, RenderLimits, Role, TemplateError, Tool, ToolCall};
-pub use tokenizer::{Tokenizer, TokenizerError};
+pub use tokenizer::{Tokenizer, TokenizerError, Tokenizers};
 pub use tool_calls::{OutputParser, Part, ToolChoice, ToolFormat};
 
 /// What callers need to make a request and to read its result, so that they do not import the engine.

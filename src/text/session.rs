@@ -10,7 +10,8 @@ mod tests;
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use bandmaster_engine::{
@@ -29,9 +30,10 @@ pub use prompt::{Prompt, RenderOptions};
 use constraints::ConstraintCache;
 
 use super::decode::StreamDecoder;
-use super::grammar::{ClientGrammar, GrammarError, GrammarFactory};
+use super::grammar::{ClientGrammar, GrammarError};
+use super::tokenizer::SharedTokenizer;
 use super::tool_calls::{OutputParser, ToolChoice, ToolFormat, reasoning_open};
-use super::{Cancellation, ChatTemplate, TemplateError, Tokenizer, TokenizerError, Tool};
+use super::{Cancellation, ChatTemplate, TemplateError, Tokenizer, TokenizerError, Tokenizers, Tool};
 
 /// Room in a generation's channel for events besides tokens, such as the last one.
 const OTHER_EVENTS: usize = 2;
@@ -67,7 +69,7 @@ pub struct LoadedModel {
     engine: EngineHandle,
     model: ModelId,
     context_tokens: usize,
-    tokenizer: Arc<Tokenizer>,
+    shared: Arc<SharedTokenizer>,
     /// Base models have none, which matters only for chat.
     template: Option<ChatTemplate>,
     /// `None` if the model was not trained to fill in the middle of a text.
@@ -75,8 +77,6 @@ pub struct LoadedModel {
     /// The syntax in which the model writes tool calls.
     tool_format: ToolFormat,
     constraint_cache: Mutex<ConstraintCache>,
-    /// Made when a grammar is first needed.
-    grammars: OnceLock<Result<GrammarFactory, GrammarError>>,
     /// Grammars that were compiled, as opposed to found in the cache.
     grammars_compiled: AtomicU64,
 }
@@ -166,17 +166,19 @@ pub struct Score {
 }
 
 impl LoadedModel {
-    /// Loads the model in the file at `path` into `engine`, reading it with `weights`. Blocks until it is loaded.
+    /// Loads the model in the file at `path` into `engine`, reading it with `weights`. Blocks until it is loaded. Models
+    /// that are loaded with the same `tokenizers` share the tokenizer if their vocabularies are the same.
     ///
     /// # Errors
     /// [`SessionError`] when the file, its vocabulary, its template or its weights can't be used.
     pub fn load(
         engine: &EngineHandle,
+        tokenizers: &Tokenizers,
         name: &str,
         path: &Path,
         weights: WeightsLoader,
     ) -> Result<Arc<Self>, SessionError> {
-        Self::load_gguf(engine, name, Gguf::open(path)?, weights)
+        Self::load_gguf(engine, tokenizers, name, Gguf::open(path)?, weights)
     }
 
     /// Loads the model in an open file, as [`LoadedModel::load`].
@@ -185,17 +187,19 @@ impl LoadedModel {
     /// As [`LoadedModel::load`].
     pub fn load_gguf(
         engine: &EngineHandle,
+        tokenizers: &Tokenizers,
         name: &str,
         gguf: Gguf,
         weights: WeightsLoader,
     ) -> Result<Arc<Self>, SessionError> {
-        let tokenizer = Arc::new(Tokenizer::from_gguf(&gguf)?);
-        let template = match ChatTemplate::from_gguf(&gguf, &tokenizer) {
+        let shared = tokenizers.get(&gguf)?;
+        let tokenizer = &shared.tokenizer;
+        let template = match ChatTemplate::from_gguf(&gguf, tokenizer) {
             Ok(template) => Some(template),
             Err(TemplateError::Missing) => None,
             Err(error) => return Err(error.into()),
         };
-        let fill_marks = fill::Marks::find(&gguf, &tokenizer)?;
+        let fill_marks = fill::Marks::find(&gguf, tokenizer)?;
         let weight_bytes = usize::try_from(gguf.file_bytes()).unwrap_or(usize::MAX);
         let path = gguf.path().to_owned();
         let first = Mutex::new(Some(gguf));
@@ -212,12 +216,11 @@ impl LoadedModel {
             model,
             context_tokens: limits.map_or(0, |limits| limits.context_tokens.min(limits.pool_tokens)),
             tool_format: ToolFormat::new(template.as_ref()),
-            tokenizer,
+            shared,
             template,
             fill_marks,
             constraint_cache: Mutex::default(),
             grammars_compiled: AtomicU64::new(0),
-            grammars: OnceLock::new(),
         }))
     }
 
@@ -236,11 +239,11 @@ impl LoadedModel {
 
     /// The most bytes of a prompt that can fit into the context, whatever its tokens.
     pub fn prompt_bytes_max(&self) -> usize {
-        self.context_tokens.saturating_mul(self.tokenizer.token_bytes_max())
+        self.context_tokens.saturating_mul(self.shared.tokenizer.token_bytes_max())
     }
 
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
-        &self.tokenizer
+        &self.shared.tokenizer
     }
 
     pub fn template(&self) -> Option<&ChatTemplate> {
@@ -254,7 +257,7 @@ impl LoadedModel {
 
     /// The number of tokens of a text without a chat template.
     pub fn count_tokens(&self, text: &str) -> usize {
-        self.tokenizer.encode(text, false).len()
+        self.shared.tokenizer.encode(text, false).len()
     }
 
     /// Starts an answer. It arrives through the returned [`Generation`]; dropping that cancels the request.
@@ -281,10 +284,10 @@ impl LoadedModel {
         let scored = if options.score_prompt { prompt.ids.len() } else { 0 };
         let reserved = tokens_max + scored + OTHER_EVENTS;
         let (sender, events) = mpsc::channel(reserved + PREFILL_EVENTS);
-        let mut decoder = StreamDecoder::new(Arc::clone(&self.tokenizer), &options.stop)
+        let mut decoder = StreamDecoder::new(Arc::clone(&self.shared.tokenizer), &options.stop)
             .with_stop_in_text(options.stop_in_text);
         if options.parsed {
-            decoder = decoder.with_visible(self.tool_format.visible_tokens(&self.tokenizer));
+            decoder = decoder.with_visible(self.tool_format.visible_tokens(&self.shared.tokenizer));
         }
         let id = self.engine.submit(Request {
             model: self.model,
@@ -314,7 +317,7 @@ impl LoadedModel {
     }
 
     fn stop_tokens(&self, ignore_eos: bool, others: &[u32]) -> Vec<u32> {
-        let own = if ignore_eos { &[] } else { self.tokenizer.end_of_generation() };
+        let own = if ignore_eos { &[] } else { self.shared.tokenizer.end_of_generation() };
         [own, others].concat()
     }
 
@@ -324,9 +327,12 @@ impl LoadedModel {
         OutputParser::new(&self.tool_format, tools, reasoning_open(&prompt.text))
     }
 
-    fn grammars(&self) -> Result<&GrammarFactory, GrammarError> {
-        let made = self.grammars.get_or_init(|| GrammarFactory::new(Arc::clone(&self.tokenizer)));
-        made.as_ref().map_err(Clone::clone)
+    /// Prepares for grammars in the background. The first grammar of a vocabulary would wait for this some tenths of a
+    /// second, and twice as long while a model computes.
+    pub fn prepare_grammars(&self) {
+        let shared = Arc::clone(&self.shared);
+        // Should it fail, whoever needs a grammar prepares it, and is told why that fails.
+        let _ = thread::Builder::new().name("grammars".into()).spawn(move || drop(shared.grammars()));
     }
 }
 

@@ -57,7 +57,7 @@ impl LoadedModel {
         if let Some(cached) = self.cached_constraint(output) {
             return Ok(cached);
         }
-        let grammars = self.grammars()?.for_request(cancellation);
+        let grammars = self.shared.grammars()?.for_request(cancellation);
         self.grammars_compiled.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
         let constraint = match output {
@@ -96,7 +96,9 @@ impl LoadedModel {
         output: &OutputConstraint,
     ) -> Result<Option<Box<dyn Constraint>>, SessionError> {
         let constraint = match output.0.as_ref().map(|inner| inner.snapshot()) {
-            Some(inner) if reasoning_open(&prompt.text) => Some(self.grammars()?.after_reasoning(inner)),
+            Some(inner) if reasoning_open(&prompt.text) => {
+                Some(self.shared.grammars()?.after_reasoning(inner))
+            }
             constraint => constraint,
         };
         Ok(match options.min_tokens {

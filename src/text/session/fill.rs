@@ -136,7 +136,9 @@ impl LoadedModel {
         let mut add = |mark: Option<u32>, text: &str| {
             ids.extend(mark);
             // A cancelled text is cut short. No prompt is returned then.
-            ids.extend(self.tokenizer.encode_cancellable(text, false, cancellation).unwrap_or_default());
+            ids.extend(
+                self.shared.tokenizer.encode_cancellable(text, false, cancellation).unwrap_or_default(),
+            );
         };
         match marks.files {
             Some((repository, file)) if !fill.files.is_empty() => {
@@ -152,7 +154,11 @@ impl LoadedModel {
         add(Some(marks.prefix), &fill.prefix);
         add(Some(marks.suffix), &fill.suffix);
         add(Some(marks.middle), &fill.begun);
-        let bos = self.tokenizer.bos().filter(|bos| self.tokenizer.add_bos() && ids.first() != Some(bos));
+        let bos = self
+            .shared
+            .tokenizer
+            .bos()
+            .filter(|bos| self.shared.tokenizer.add_bos() && ids.first() != Some(bos));
         ids.splice(0..0, bos);
         if cancellation.is_cancelled() {
             return Err(SessionError::Cancelled);

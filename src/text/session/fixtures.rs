@@ -6,8 +6,9 @@ use bandmaster_engine::{Engine, EngineConfig, EngineHandle};
 use bandmaster_models::{Batch, ForwardError, Model, ModelInfo, OnRow};
 
 use super::LoadedModel;
-use crate::Tokenizer;
+use super::WeightsLoader;
 use crate::tokenizer::fixtures;
+use crate::{Tokenizer, Tokenizers};
 
 /// Context length of the parrot.
 pub const CONTEXT_TOKENS: usize = 1024;
@@ -84,5 +85,6 @@ pub fn parrot_with(says: &str, control: &[&str]) -> Arc<LoadedModel> {
         prompt: 0,
         answered: 0,
     };
-    LoadedModel::load_gguf(&engine, "parrot", gguf(), Box::new(move |_| Ok(Box::new(model.clone())))).unwrap()
+    let weights: WeightsLoader = Box::new(move |_| Ok(Box::new(model.clone())));
+    LoadedModel::load_gguf(&engine, &Tokenizers::default(), "parrot", gguf(), weights).unwrap()
 }

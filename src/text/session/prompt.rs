@@ -42,8 +42,8 @@ impl LoadedModel {
     /// # Errors
     /// [`SessionError::Cancelled`].
     pub fn text_prompt(&self, text: String, cancellation: &Cancellation) -> Result<Prompt, SessionError> {
-        let ids = self.tokenizer.encode_cancellable(&text, true, cancellation);
-        Ok(Prompt { ids: self.tokenizer.with_bos_eos(ids.ok_or(SessionError::Cancelled)?), text })
+        let ids = self.shared.tokenizer.encode_cancellable(&text, true, cancellation);
+        Ok(Prompt { ids: self.shared.tokenizer.with_bos_eos(ids.ok_or(SessionError::Cancelled)?), text })
     }
 
     /// The prompt for `messages` by the model's chat template, up to where the answer begins. Names of control tokens
@@ -64,7 +64,7 @@ impl LoadedModel {
     #[must_use]
     pub fn render_limits(&self, cancellation: Cancellation) -> RenderLimits {
         // A template writes control tokens between the turns, and their names may be the longest.
-        let bytes_max = self.context_tokens.saturating_mul(self.tokenizer.any_token_bytes_max());
+        let bytes_max = self.context_tokens.saturating_mul(self.shared.tokenizer.any_token_bytes_max());
         RenderLimits { bytes_max, cancellation }
     }
 
@@ -93,7 +93,7 @@ impl LoadedModel {
         let (mark, end) = (mark(), mark());
         let mut is_guarded = false;
         let mut guard = |text: &str| {
-            let guarded = self.tokenizer.guard(text, mark);
+            let guarded = self.shared.tokenizer.guard(text, mark);
             is_guarded |= guarded.len() > text.len();
             guarded
         };
@@ -112,6 +112,7 @@ impl LoadedModel {
             return Err(TemplateError::TooLong { bytes_max }.into());
         }
         let ids = self
+            .shared
             .tokenizer
             .encode_guarded(&rendered, mark, &limits.cancellation)
             .ok_or(SessionError::Cancelled)?;

@@ -9,6 +9,7 @@ pub(crate) mod fixtures;
 mod matcher;
 mod pretokenizers;
 mod sentencepiece;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
@@ -23,6 +24,9 @@ use bpe::Bpe;
 use matcher::Matcher;
 use sentencepiece::SentencePiece;
 use vocabulary::{Kind, Spelling, Vocabulary};
+
+pub(crate) use shared::SharedTokenizer;
+pub use shared::Tokenizers;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
@@ -65,6 +69,12 @@ pub struct Tokenizer {
     add_eos: bool,
     /// In ascending order.
     end_of_generation: Vec<u32>,
+}
+
+/// Whether white space after a special token is dropped. Only the model's name tells.
+fn strips_after_special(gguf: &Gguf) -> bool {
+    let name = gguf.value::<&str>("general.name").ok().flatten().unwrap_or("").to_lowercase();
+    name.contains("phi-3") || name.contains("phi3")
 }
 
 #[derive(Debug)]
@@ -144,11 +154,10 @@ impl Tokenizer {
         };
         let special = Matcher::new(&of_kinds(&[Kind::Control, Kind::UserDefined, Kind::Unknown]))?;
         let user_defined = Matcher::new(&of_kinds(&[Kind::UserDefined]))?;
-        let name = gguf.value::<&str>("general.name")?.unwrap_or("").to_lowercase();
         Ok(Self {
             special,
             user_defined,
-            strip_after_special: name.contains("phi-3") || name.contains("phi3"),
+            strip_after_special: strips_after_special(gguf),
             add_bos: gguf.value("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos_default) && bos.is_some(),
             add_eos: gguf.value("tokenizer.ggml.add_eos_token")?.unwrap_or(false) && eos.is_some(),
             bos,
