@@ -31,9 +31,11 @@ pub(super) struct Term {
 }
 
 /// Which sections something holds for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Scope {
     One(usize),
+    /// Several, but not all.
+    These(Vec<usize>),
     Each,
     /// The text as a whole.
     Whole,
@@ -48,8 +50,9 @@ pub(super) fn demands(goal: &str, titles: &[&str]) -> Vec<Demands> {
     for size in sizes::sizes(&marks, titles.len()) {
         let taken = if size.of == Unit::Words { heading_words as u32 } else { 0 };
         for (at, demands) in found.iter_mut().enumerate() {
-            let own = |limit: Limit, is_least: bool| match size.scope {
-                Scope::One(section) => (section == at).then_some(limit),
+            let own = |limit: Limit, is_least: bool| match &size.scope {
+                Scope::One(section) => (*section == at).then_some(limit),
+                Scope::These(sections) => sections.contains(&at).then_some(limit),
                 Scope::Each => Some(limit),
                 Scope::Whole => {
                     let all = limit.most.saturating_sub(taken);
@@ -65,8 +68,9 @@ pub(super) fn demands(goal: &str, titles: &[&str]) -> Vec<Demands> {
     }
     for demand in terms::terms(&marks) {
         for (at, demands) in found.iter_mut().enumerate() {
-            let is_meant = match demand.scope {
-                Scope::One(section) => section == at,
+            let is_meant = match &demand.scope {
+                Scope::One(section) => *section == at,
+                Scope::These(sections) => sections.contains(&at),
                 Scope::Whole if demand.is_wanted => at == 0,
                 Scope::Each | Scope::Whole => true,
             };
@@ -77,6 +81,13 @@ pub(super) fn demands(goal: &str, titles: &[&str]) -> Vec<Demands> {
         }
     }
     found
+}
+
+/// The numbers of a goal that stand as sizes do, but of which no rule knows what they demand.
+pub(super) fn unread(goal: &str, titles: &[&str]) -> Vec<String> {
+    let marks = marks(goal, titles);
+    let found = sizes::unread(&marks, &sizes::sizes(&marks, titles.len()));
+    found.into_iter().filter_map(|at| marks[at].word().map(str::to_owned)).collect()
 }
 
 impl Demands {

@@ -15,7 +15,7 @@ use crate::state::{RunState, TaskState};
 use crate::strategy::{Ended, Move, Prompt, Strategy, Verdict};
 
 use super::limit::{Limit, Unit};
-use demands::{Demands, demands};
+use demands::{Demands, demands, unread};
 use outline::{Outline, Section, sections_named};
 
 /// Room for a section of which the goal says no size.
@@ -146,7 +146,7 @@ fn join(goal: &Goal, done: &[&TaskState]) -> Ended {
     let mut parts = Vec::new();
     let titles: Vec<&str> = done.iter().map(|section| title(section)).collect();
     let demands = demands(&goal.text, &titles);
-    for ((section, title), demands) in done.iter().zip(titles).zip(demands) {
+    for ((section, title), demands) in done.iter().zip(&titles).zip(demands) {
         match section.accepted() {
             Some(text) => {
                 let heading =
@@ -164,6 +164,8 @@ fn join(goal: &Goal, done: &[&TaskState]) -> Ended {
             )),
         }
     }
+    let unread = unread(&goal.text, &titles).into_iter();
+    ended.unchecked.extend(unread.map(|number| format!("what the goal demands with the number {number}")));
     ended.failed_tasks = ended.missing.len();
     if !parts.is_empty() {
         ended.answer = with_missing(parts.join("\n\n"), &ended.missing);

@@ -1,17 +1,21 @@
 //! How long the sections may be, as a goal says it.
 
+use std::ops::Range;
+
 use super::marks::Mark;
-use super::{Scope, is_part_noun, piece, stretch};
+use super::{Scope, is_part_noun, piece, sentence, stretch};
 use crate::checks::spelled_numbers;
 use crate::strategies::limit::{Limit, Unit, unit_named, value};
 
 /// The least and the most of something, and where the goal says so.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Size {
     pub least: Option<u32>,
     pub most: Option<u32>,
     pub of: Unit,
     pub scope: Scope,
+    /// The marks of its number or range.
+    pub said: Range<usize>,
 }
 
 impl Size {
@@ -26,8 +30,120 @@ impl Size {
 
 /// The sizes that a goal names.
 pub(super) fn sizes(marks: &[Mark], sections: usize) -> Vec<Size> {
-    let found = (0..marks.len()).filter_map(|at| size(marks, at, sections));
-    found.collect()
+    let mut found: Vec<Size> = (0..marks.len()).filter_map(|at| size(marks, at, sections)).collect();
+    let short = unread(marks, &found).into_iter().filter_map(|at| shortened(marks, at, sections, &found));
+    let short: Vec<Size> = short.collect();
+    found.extend(short);
+    found.sort_by_key(|size| size.said.start);
+    found
+}
+
+/// The numbers that stand as sizes do, in a sentence with a size, and are read as none.
+pub(super) fn unread(marks: &[Mark], sizes: &[Size]) -> Vec<usize> {
+    let is_bare = |at: usize| {
+        let next = &marks[at + 1];
+        next.word().is_none() || next.is_in(BEHIND_BARE)
+    };
+    let in_sentence = |at: usize| {
+        let (from, to) = sentence(marks, at);
+        sizes.iter().any(|size| (from..to).contains(&size.said.start))
+    };
+    let numbers = (0..marks.len()).filter(|at| digits(marks, *at).is_some_and(|number| number > 1));
+    numbers
+        .filter(|at| !sizes.iter().any(|size| size.said.contains(at)) && is_bare(*at) && in_sentence(*at))
+        .collect()
+}
+
+/// Words that may stand behind the number of a size without its unit: "50 for Threats", "30 and at most 60 words".
+const BEHIND_BARE: &str = "for in under and or but to at each max most least";
+/// Words between the two numbers of a range: "at least 30 and at most 60 words".
+const IN_RANGE: &str =
+    "and or but to at most least no not more less fewer than over up maximum minimum max min";
+
+/// A size that leaves its unit to another one of its sentence: "150 words for Life, 50 for Threats".
+fn shortened(marks: &[Mark], at: usize, sections: usize, found: &[Size]) -> Option<Size> {
+    let number = digits(marks, at)?;
+    let (from, to) = sentence(marks, at);
+    let here = |size: &&Size| (from..to).contains(&size.said.start);
+    let next = found.iter().filter(here).find(|size| size.said.start > at);
+    if let Some(next) = next
+        && marks[at + 1..next.said.start].iter().all(|mark| mark.is_in(IN_RANGE))
+    {
+        let (start, _) = piece(marks, at);
+        let (least, most) = range(&Surroundings::before(marks, start, at), number, next.of);
+        return Some(Size { least, most, said: at..at + 1, ..next.clone() });
+    }
+    let model = found.iter().filter(here).rev().find(|size| size.said.start < at).or(next)?;
+    let sections_here = titles_behind(marks, at + 1)
+        .or_else(|| titles_before(marks, at))
+        .or_else(|| ordinals_before(marks, at, sections))?;
+    Some(Size {
+        least: model.least.map(|_| if model.most.is_some() { number / 2 } else { number }),
+        most: model.most.map(|_| number),
+        of: model.of,
+        scope: Scope::These(sections_here),
+        said: at..at + 1,
+    })
+}
+
+/// The sections in "for Life and Honey" behind a size.
+fn titles_behind(marks: &[Mark], at: usize) -> Option<Vec<usize>> {
+    const AT_MOST: &str = "max maximum each tops or less at most long";
+    let skipped = marks[at..].iter().take_while(|mark| mark.is_in(AT_MOST)).count();
+    let joint = at + skipped;
+    if !marks.get(joint)?.is_one_of(&["for", "in", "under"]) {
+        return None;
+    }
+    let mut found = Vec::new();
+    for mark in &marks[joint + 1..] {
+        match mark {
+            Mark::Title(title) => found.push(*title),
+            Mark::Comma => {}
+            mark if mark.is_one_of(&["and", "the", "section", "sections", "part", "parts", "both"]) => {}
+            _ => break,
+        }
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+/// The sections in "Life and Honey: 150" before a size.
+fn titles_before(marks: &[Mark], at: usize) -> Option<Vec<usize>> {
+    let before = &marks[..before_fillers(marks, at)];
+    let titles = before.iter().rev().take_while(|mark| mark.title().is_some() || mark.is_one_of(&["and"]));
+    let titles: Vec<usize> = titles.filter_map(Mark::title).collect();
+    (!titles.is_empty()).then_some(titles)
+}
+
+/// Where the words begin that may stand between the name of a section and its size.
+fn before_fillers(marks: &[Mark], at: usize) -> usize {
+    let is_filler = |mark: &&Mark| {
+        matches!(mark, Mark::Colon | Mark::Open)
+            || mark.is_in(IN_RANGE)
+            || is_part_noun(mark)
+            || mark.is_one_of(&["has", "have", "gets", "get", "may", "should", "must", "be"])
+    };
+    at - marks[..at].iter().rev().take_while(is_filler).count()
+}
+
+/// The sections in "the first 40, the others 60" before a size.
+fn ordinals_before(marks: &[Mark], at: usize, sections: usize) -> Option<Vec<usize>> {
+    let last = before_fillers(marks, at).checked_sub(1)?;
+    let one = |last: usize| ordinal(&marks[last], sections).map(|section| vec![section]);
+    one(last).or_else(|| {
+        let is_rest = marks[last].is_one_of(&["other", "others", "rest", "remaining"]);
+        let (from, to) = sentence(marks, at);
+        let named = marks[from..to].iter().filter_map(|mark| ordinal(mark, sections).or(mark.title()));
+        let named: Vec<usize> = named.collect();
+        (is_rest && !named.is_empty()).then(|| (0..sections).filter(|at| !named.contains(at)).collect())
+    })
+}
+
+/// The section in "the first" or "the last".
+fn ordinal(mark: &Mark, sections: usize) -> Option<usize> {
+    let place =
+        ["first", "second", "third", "fourth", "fifth"].iter().position(|word| mark.is_one_of(&[word]));
+    let place = place.or_else(|| mark.is_one_of(&["last"]).then(|| sections.saturating_sub(1)));
+    place.filter(|at| *at < sections)
 }
 
 /// More of anything is no size of a section.
@@ -43,19 +159,24 @@ fn size(marks: &[Mark], unit: usize, sections: usize) -> Option<Size> {
     }
     let (least, most) = match numbers[..] {
         [low, high] if low < high => (Some(low), Some(high)),
-        [.., number] => range(marks, first, unit, number, of),
+        [.., number] => range(&Surroundings::of(marks, first, unit), number, of),
         [] => return None,
     };
     let number = most.or(least)?;
-    Some(Size { least, most, of, scope: scope(marks, first, unit, sections, number, of) })
+    let named = titles_behind(marks, unit + 1).or_else(|| ordinals_before(marks, first, sections));
+    let scope = match named.filter(|_| !is_compound(&marks[unit])) {
+        Some(titles) if titles.len() == 1 => Scope::One(titles[0]),
+        Some(titles) => Scope::These(titles),
+        None => scope(marks, first, unit, sections, number, of),
+    };
+    Some(Size { least, most, of, scope, said: first..unit })
 }
 
 /// The number before a unit, or both of a range, and where it begins: "60 words", "60 short words", "40 to 60 words",
 /// "one hundred and twenty words".
 fn numbers_before(marks: &[Mark], unit: usize) -> Option<(usize, Vec<u32>)> {
     const JOINTS: &[&str] = &["to", "and", "or", "bis"];
-    let digits =
-        |at: usize| marks[at].word().and_then(|word| word.replace([',', '.'], "").parse::<u32>().ok());
+    let digits = |at: usize| digits(marks, at);
     let spelled = |at: usize| {
         marks[at].word().is_some_and(|word| {
             value(word).is_some()
@@ -91,6 +212,15 @@ fn numbers_before(marks: &[Mark], unit: usize) -> Option<(usize, Vec<u32>)> {
     Some((first, numbers))
 }
 
+fn digits(marks: &[Mark], at: usize) -> Option<u32> {
+    marks[at].word().and_then(|word| word.replace([',', '.'], "").parse().ok())
+}
+
+/// Whether a unit is part of a compound, as in "a 300-word guide".
+fn is_compound(unit: &Mark) -> bool {
+    unit.is_one_of(&["word", "sentence", "character"])
+}
+
 /// Whether a size is of the headings themselves: "no headings longer than 3 words".
 fn is_of_headings(marks: &[Mark], number_at: usize, number: u32) -> bool {
     const HEADING_WORDS: u32 = 8;
@@ -99,30 +229,50 @@ fn is_of_headings(marks: &[Mark], number_at: usize, number: u32) -> bool {
     number <= HEADING_WORDS && marks[start..number_at].iter().any(|mark| mark.is_one_of(&nouns))
 }
 
-/// What the words before and behind a number make of it.
-fn range(marks: &[Mark], number_at: usize, unit: usize, number: u32, of: Unit) -> (Option<u32>, Option<u32>) {
-    let (from, to) = piece(marks, unit);
-    let (piece_from, from) = (from, from.max(number_at.saturating_sub(5)).min(number_at));
-    // What belongs to another number is no word of this one: "at least 30 and at most 60 words".
-    let other = marks[from..number_at].iter().rposition(|mark| {
-        mark.is_one_of(&["and", "or", "but"])
-            || mark.word().is_some_and(|word| word.starts_with(|c: char| c.is_ascii_digit()))
-    });
-    let own = other.map_or(from, |at| from + at + 1);
-    let before = &marks[own..number_at];
-    let between = &marks[number_at + 1..unit];
-    let behind = &marks[(unit + 1).min(to)..to.min(unit + 4)];
-    // "Or longer than" begins what is said of the next number.
-    let next = behind.windows(2).any(|pair| pair[1].is_one_of(&["than"]));
-    let behind = if next { &behind[..0] } else { behind };
+/// The words around a number.
+struct Surroundings<'a> {
+    before: &'a [Mark],
+    between: &'a [Mark],
+    behind: &'a [Mark],
+    /// Whether a denial stands before it, perhaps farther away.
+    is_denied: bool,
+}
+
+impl<'a> Surroundings<'a> {
+    /// Those of a number with its unit.
+    fn of(marks: &'a [Mark], number_at: usize, unit: usize) -> Self {
+        let (from, to) = piece(marks, unit);
+        let behind = &marks[(unit + 1).min(to)..to.min(unit + 4)];
+        // "Or longer than" begins what is said of the next number.
+        let next = behind.windows(2).any(|pair| pair[1].is_one_of(&["than"]));
+        let behind = if next { &behind[..0] } else { behind };
+        Self { between: &marks[number_at + 1..unit], behind, ..Self::before(marks, from, number_at) }
+    }
+
+    /// Those before a number alone.
+    fn before(marks: &'a [Mark], piece_from: usize, number_at: usize) -> Self {
+        let from = piece_from.max(number_at.saturating_sub(5)).min(number_at);
+        // What belongs to another number is no word of this one: "at least 30 and at most 60 words".
+        let other = marks[from..number_at].iter().rposition(|mark| {
+            mark.is_one_of(&["and", "or", "but"])
+                || mark.word().is_some_and(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+        });
+        let own = other.map_or(from, |at| from + at + 1);
+        // "No section may be shorter than 50 words or longer than 80 words": the denial holds for both.
+        let is_denied = marks[piece_from.min(number_at)..number_at]
+            .iter()
+            .any(|mark| mark.is_one_of(&["no", "not", "never", "nothing", "none", "don't"]));
+        Self { before: &marks[own..number_at], between: &[], behind: &[], is_denied }
+    }
+}
+
+/// The least and the most that the words around a number make of it.
+fn range(around: &Surroundings<'_>, number: u32, of: Unit) -> (Option<u32>, Option<u32>) {
+    let Surroundings { before, between, behind, is_denied } = *around;
     let has = |list: &[&str]| {
         before.iter().chain(between).any(|mark| mark.is_one_of(list))
             || behind.iter().take(2).any(|mark| mark.is_one_of(list))
     };
-    // "No section may be shorter than 50 words or longer than 80 words": the denial holds for both.
-    let is_denied = marks[piece_from.min(number_at)..number_at]
-        .iter()
-        .any(|mark| mark.is_one_of(&["no", "not", "never", "nothing", "none", "don't"]));
     let more = has(&["more", "longer", "over", "above", "exceed", "exceeds", "exceeding", "beyond"]);
     let fewer = has(&["less", "fewer", "under", "below", "shorter"]);
     // "60 words or less" allows 60, "under 60 words" does not.
@@ -166,7 +316,7 @@ fn scope(marks: &[Mark], from: usize, unit: usize, sections: usize, number: u32,
     let (start, end) = piece(marks, from);
     let here = &marks[start..end];
     // "A 300-word guide", but "four 60-word sections".
-    if marks[unit].is_one_of(&["word", "sentence", "character"]) && number > 1 {
+    if is_compound(&marks[unit]) && number > 1 {
         let noun = marks[unit + 1..].iter().take(3).any(is_part_noun);
         return if noun { Scope::Each } else { Scope::Whole };
     }
@@ -209,7 +359,7 @@ mod tests {
         let titles = ["Arrival", "Storage", "Contacts"];
         let check = |goal: &str, expected: &[(Option<u32>, Option<u32>, Scope)]| {
             let found = sizes(&marks(goal, &titles), titles.len());
-            let found: Vec<_> = found.iter().map(|size| (size.least, size.most, size.scope)).collect();
+            let found: Vec<_> = found.into_iter().map(|size| (size.least, size.most, size.scope)).collect();
             assert_eq!(found, expected, "{goal}");
         };
         let most = |most, scope| [(None, Some(most), scope)];
@@ -261,7 +411,30 @@ mod tests {
                 (None, Some(20), Scope::One(2)),
             ],
         );
-        check("Each section must be at least 30 and at most 60 words", &[(None, Some(60), Scope::Each)]);
+        check(
+            "Each section must be at least 30 and at most 60 words",
+            &[(Some(30), None, Scope::Each), (None, Some(60), Scope::Each)],
+        );
+        check(
+            "150 words max for Arrival and Storage, 50 for Contacts",
+            &[(None, Some(150), Scope::These(vec![0, 1])), (None, Some(50), Scope::These(vec![2]))],
+        );
+        check(
+            "Arrival: 40 words, Storage: 60, Contacts: 20",
+            &[
+                (None, Some(40), Scope::One(0)),
+                (None, Some(60), Scope::These(vec![1])),
+                (None, Some(20), Scope::These(vec![2])),
+            ],
+        );
+        check(
+            "the first section at most 40 words, the others 60",
+            &[(None, Some(40), Scope::One(0)), (None, Some(60), Scope::These(vec![1, 2]))],
+        );
+        check(
+            "Sections of at most 60 words for the 12 volunteers of the season 2024",
+            &most(60, Scope::Each),
+        );
         check(
             "No section may be shorter than 50 words or longer than 80 words",
             &[(Some(50), None, Scope::Each), (None, Some(80), Scope::Each)],

@@ -38,7 +38,7 @@ const TERM_WORDS_MAX: usize = 3;
 
 /// The words that a goal names.
 pub(super) fn terms(marks: &[Mark]) -> Vec<Demand> {
-    let mut found: Vec<Demand> = (0..marks.len()).filter_map(|at| quoted(marks, at)).collect();
+    let mut found: Vec<Demand> = (0..marks.len()).flat_map(|at| quoted(marks, at)).collect();
     for at in 0..marks.len() {
         found.extend(unquoted(marks, at));
         found.extend(unquoted_before(marks, at));
@@ -48,20 +48,32 @@ pub(super) fn terms(marks: &[Mark]) -> Vec<Demand> {
 }
 
 /// A quotation that a cue or the title of a section makes a word that must or must not occur.
-fn quoted(marks: &[Mark], at: usize) -> Option<Demand> {
-    let Mark::Quote(text) = &marks[at] else { return None };
+fn quoted(marks: &[Mark], at: usize) -> Vec<Demand> {
+    let Mark::Quote(text) = &marks[at] else { return Vec::new() };
     let (from, to) = sentence(marks, at);
     let owner = paired_title(marks, from, at);
     let has_cue = marks[from..to].iter().any(|mark| mark.is_in(CUES)) || introduced(marks, from);
     if owner.is_none() && !has_cue {
-        return None;
+        return Vec::new();
     }
     let (start, _) = stretch(marks, at);
     let is_wanted = !is_denied(&marks[start..at]);
     let scope = owner.or_else(|| title_behind(marks, at)).or_else(|| title_before(marks, from, at));
     let scope = scope.map_or_else(|| shared_scope(&marks[from..to]), Scope::One);
     let term = Term { text: text.clone(), is_exact: true };
-    Some(Demand { term, is_wanted, scope })
+    let not = excepted(&marks[at + 1..to]).filter(|_| is_wanted);
+    let not = not.map(|title| Demand { term: term.clone(), is_wanted: false, scope: Scope::One(title) });
+    std::iter::once(Demand { term, is_wanted, scope }).chain(not).collect()
+}
+
+/// The title in "but not in Honey" behind a word that must occur.
+fn excepted(behind: &[Mark]) -> Option<usize> {
+    let but = behind.iter().position(|mark| mark.is_one_of(&["but", "not", "never"]))?;
+    let skipped =
+        behind[but..].iter().take_while(|mark| mark.is_one_of(&["but", "not", "never", "in", "under"]));
+    let at = but + skipped.count();
+    let is_denied = behind[but..at].iter().any(|mark| mark.is_in(DENIALS));
+    behind[at..].iter().find(|mark| !mark.is_in(BEFORE_TITLE)).and_then(Mark::title).filter(|_| is_denied)
 }
 
 /// Whether a denial belongs to the word behind it: "do not use the word", but not "no section without the word".

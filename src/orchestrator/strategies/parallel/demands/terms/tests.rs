@@ -3,13 +3,13 @@ use super::*;
 
 fn told(goal: &str) -> Vec<String> {
     let titles = ["Arrival", "Storage", "Contacts"];
-    let scope = |scope| match scope {
-        Scope::One(section) => titles[section].to_owned(),
+    let scope = |scope: &Scope| match scope {
+        Scope::One(section) => titles[*section].to_owned(),
         other => format!("{other:?}"),
     };
     let sign = |demand: &Demand| if demand.is_wanted { "" } else { "not " };
     let found = terms(&marks(goal, &titles));
-    found.iter().map(|one| format!("{}{} in {}", sign(one), one.term.text, scope(one.scope))).collect()
+    found.iter().map(|one| format!("{}{} in {}", sign(one), one.term.text, scope(&one.scope))).collect()
 }
 
 #[test]
@@ -65,6 +65,10 @@ fn words_that_must_occur_are_read_with_their_sections() {
     ] {
         assert_eq!(told(goal), [expected], "{goal}");
     }
+    assert_eq!(
+        told("The word \"badge\" must appear in Arrival but not in Storage."),
+        ["badge in Arrival", "not badge in Storage"]
+    );
     assert_eq!(told("| Arrival | anything |\n| Storage | must contain soup |"), ["soup in Storage"]);
     assert_eq!(told("Every section must contain the word \"team\"."), ["team in Each"]);
     assert_eq!(told("sections Arrival, Storage and Contacts, and mention \"soup\""), ["soup in Whole"]);
