@@ -283,7 +283,7 @@ pub fn similar_names<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Ve
     let reach = (name.chars().count() / 3).max(2);
     let mut near: Vec<(usize, &str)> = known
         .filter_map(|candidate| {
-            let distance = edit_distance(&name, candidate);
+            let distance = strsim::levenshtein(&name, candidate);
             let inside = name.len() >= 3 && (candidate.contains(&name) || name.contains(candidate));
             (distance <= reach || inside).then_some((distance, candidate))
         })
@@ -292,22 +292,6 @@ pub fn similar_names<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Ve
     near.dedup();
     near.truncate(3);
     near.into_iter().map(|(_, candidate)| candidate).collect()
-}
-
-/// Insertions, deletions and replacements from `a` to `b` (Levenshtein).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

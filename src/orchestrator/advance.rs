@@ -476,6 +476,7 @@ impl Core {
                 messages: prompt.messages,
                 schema: prompt.schema,
                 grammar: prompt.grammar,
+                options: prompt.options,
                 tokens_max: sampled.tokens_max,
                 tokens_min: tokens.min,
                 temperature: sampled.temperature,

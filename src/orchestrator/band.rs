@@ -24,6 +24,9 @@ pub struct Call {
     /// Grammar that the answer must follow if there is no schema: Lark in llguidance's dialect, from its rule `start`.
     /// A model that can't be held to a grammar answers without it, so whoever reads the answer checks it.
     pub grammar: Option<String>,
+    /// Replies to choose from. If there are any, the model writes nothing. The reply's text is a JSON array with the
+    /// log-probability of each of them, in nats.
+    pub options: Vec<String>,
     /// Most tokens to generate. Where the context has less room after the prompt, it is that much.
     pub tokens_max: u32,
     /// The call fails for want of room if fewer tokens than this can be generated.
@@ -52,6 +55,9 @@ impl Call {
             let digest = Sha256::digest(grammar.as_bytes());
             let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
             sampling["grammar_sha256"] = hex.into();
+        }
+        if !self.options.is_empty() {
+            sampling["options"] = json!(self.options);
         }
         sampling
     }
@@ -93,6 +99,18 @@ pub struct CallUsage {
 }
 
 impl CallUsage {
+    /// What two calls used together.
+    #[must_use]
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            cached_tokens: self.cached_tokens + other.cached_tokens,
+            completion_tokens: self.completion_tokens + other.completion_tokens,
+            steps: self.steps + other.steps,
+            batch_sum: self.batch_sum + other.batch_sum,
+        }
+    }
+
     /// Tokens that were computed: those of the prompt that were not in the prefix cache, and those of the reply.
     #[must_use]
     pub fn computed_tokens(&self) -> u64 {

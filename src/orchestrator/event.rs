@@ -440,6 +440,18 @@ pub struct Found {
     pub sentences: Vec<std::ops::Range<usize>>,
     /// Place in `sentences` of the one that is nearest.
     pub nearest: usize,
+    /// The one that is nearest by meaning alone. `None` without an embedding model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closest: Option<Closest>,
+}
+
+/// The sentence of a part that is nearest by meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closest {
+    /// Place in the part's `sentences`.
+    pub sentence: usize,
+    /// Its place among those of all parts that were found, from 0 for the nearest.
+    pub rank: usize,
 }
 
 /// The other settings of a request, recorded so that the run can be repeated with them.

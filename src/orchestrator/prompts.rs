@@ -32,10 +32,11 @@ templates! {
     EACH_PLAN = "each.plan", 1;
     FIND_ANSWER = "find.answer", 1;
     /// The sentence comes last, so that the rest is computed once for all sentences.
-    FIND_JUDGE = "find.judge", 1;
-    FIND_JUDGE_AGAIN = "find.judge-again", 1;
-    FIND_READ = "find.read", 1;
-    FIND_WORDINGS = "find.wordings", 1;
+    FIND_JUDGE = "find.judge", 2;
+    FIND_JUDGE_AGAIN = "find.judge-again", 2;
+    /// The question alone. Two worked examples, because without them small models keep what stands around it.
+    FIND_QUESTION = "find.question", 1;
+    FIND_READ = "find.read", 2;
     /// Lines of several files, and the question that they answer.
     FOLLOW_ANSWER = "follow.answer", 2;
     /// The ways through several files, of which one is meant.

@@ -7,7 +7,7 @@ use bandmaster_tools::retrieval::{Document, Embedder, Hit, Index};
 
 use super::band::Embed;
 use super::blocking::run_blocking;
-use super::event::{EventKind, Found, Search};
+use super::event::{Closest, EventKind, Found, Search};
 use super::goal::Goal;
 use super::request::Input;
 use super::strategy::SearchAsked;
@@ -40,9 +40,14 @@ pub(crate) fn found(index: &mut Index, inputs: &[Input], asked: SearchAsked) -> 
         Some(hits) => (hits, true),
         None => (index.search_words(&query, parts_max), false),
     };
+    let cosines: Vec<f64> = hits.iter().filter_map(|hit| hit.closest).map(|(_, cosine)| cosine).collect();
     let found = |hit: Hit| {
         let sentences = index.parts(hit.document)[hit.part].sentences.clone();
-        Found { input: hit.document, bytes: hit.span, sentences, nearest: hit.nearest }
+        let closest = hit.closest.map(|(sentence, cosine)| Closest {
+            sentence,
+            rank: cosines.iter().filter(|other| **other > cosine).count(),
+        });
+        Found { input: hit.document, bytes: hit.span, sentences, nearest: hit.nearest, closest }
     };
     Search { query, parts_max, parts, by_meaning, found: hits.into_iter().map(found).collect() }
 }

@@ -146,6 +146,8 @@ pub struct Prompt {
     /// Grammar that the answer must follow if there is no schema: Lark in llguidance's dialect, from its rule `start`.
     /// Models behind other servers answer without it, so the strategy's check reads the reply itself.
     pub grammar: Option<String>,
+    /// Replies of which the model only says how likely each is, as in [`Call::options`](crate::band::Call::options).
+    pub options: Vec<String>,
     /// Name and version of the template that it was made from, such as `map.plan@1`. It is recorded with the call.
     pub template: Option<String>,
 }
@@ -167,6 +169,12 @@ impl Prompt {
     #[must_use]
     pub fn with_schema(self, schema: Value) -> Self {
         Self { schema: Some(schema), ..self }
+    }
+
+    /// The same for a model that writes nothing and says how likely each of these replies is.
+    #[must_use]
+    pub fn with_options(self, options: &[&str]) -> Self {
+        Self { options: options.iter().map(|option| (*option).to_owned()).collect(), ..self }
     }
 
     /// The same for a reply that must follow a grammar.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bandmaster_text::{
     Cancellation, Class, ClientGrammar, Completion, FinishReason, Generation, GenerationOptions, LoadedModel,
-    Output, Piece, Priority, Rejected, RunId, Sampling, SessionError, TextEmbedder,
+    Output, Piece, Priority, Prompt, Rejected, RunId, Sampling, SessionError, TextEmbedder,
 };
 
 use super::band::{
@@ -120,11 +120,50 @@ fn reply(completion: Completion) -> Result<Reply, CallError> {
     })
 }
 
+/// Asks how likely each of the call's options is as the reply.
+async fn weigh(
+    model: &LoadedModel,
+    prompt: Prompt,
+    call: &Call,
+    progress: &mut (dyn FnMut(Progress<'_>) + Send),
+) -> Result<Reply, CallError> {
+    progress(Progress::Prompt(&prompt.text));
+    let start = |option: &String| model.score(&prompt, option, generation_options(call));
+    let started: Result<Vec<Generation>, SessionError> = call.options.iter().map(start).collect();
+    let (mut likely, mut used) = (Vec::new(), CallUsage::default());
+    for mut generation in started.map_err(|error| call_error(&error))? {
+        let mut hear = |report: Progress<'_>| {
+            if matches!(report, Progress::Prefill { .. }) {
+                progress(report);
+            }
+        };
+        let Reply { usage, .. } = hear_out(&mut generation, &mut hear).await?;
+        let logprobs = generation.take_prompt_scores().into_iter().filter_map(|score| score.logprob);
+        likely.push(rounded(logprobs.map(f64::from).sum()));
+        used = used.plus(usage);
+    }
+    let text = serde_json::to_string(&likely).expect("numbers can be written");
+    Ok(Reply { text, finish: Finish::Stop, usage: used })
+}
+
+/// To a thousandth of a nat, which is more than any decision rests on.
+fn rounded(nats: f64) -> f64 {
+    (1000.0 * nats).round() / 1000.0
+}
+
 async fn listen(
     mut generation: Generation,
     progress: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Reply, CallError> {
     progress(Progress::Prompt(generation.rendered_prompt()));
+    hear_out(&mut generation, progress).await
+}
+
+/// Passes on what a generation reports until it ends.
+async fn hear_out(
+    generation: &mut Generation,
+    progress: &mut (dyn FnMut(Progress<'_>) + Send),
+) -> Result<Reply, CallError> {
     while let Some(piece) = generation.next().await {
         match piece {
             Piece::Prefill { computed, cached, total } => {
@@ -169,6 +208,9 @@ impl Llm for SessionLlm {
             let prompt =
                 run_blocking(move || model.chat_prompt(&messages, &[])).await.map_err(|e| call_error(&e))?;
             check_room(&self.model, call, prompt.ids.len())?;
+            if !call.options.is_empty() {
+                return weigh(&self.model, prompt, call, progress).await;
+            }
             let options = generation_options(call);
             // A grammar takes up to two seconds to compile.
             let (model, output) = (Arc::clone(&self.model), options.output.clone());
@@ -223,6 +265,7 @@ mod tests {
             messages: Vec::new(),
             schema: schema.then(|| serde_json::json!({"type": "object"})),
             grammar: None,
+            options: Vec::new(),
             tokens_max,
             tokens_min: 0,
             temperature: 0.0,

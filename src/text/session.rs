@@ -123,8 +123,8 @@ pub struct GenerationOptions {
     pub parsed: bool,
     /// How many alternatives to report with each token's log-probability; `None` reports no log-probabilities.
     pub top_logprobs: Option<u32>,
-    /// Whether to report log-probabilities for the prompt as well.
-    pub score_prompt: bool,
+    /// Log-probabilities are also reported for the prompt's tokens from this one on, which is 1 or more.
+    pub score_prompt_from: Option<u32>,
     /// The prefix cache is shared only between requests with the same salt. The salt of requests without one is 0.
     pub cache_salt: u64,
     pub priority: Priority,
@@ -147,7 +147,7 @@ impl GenerationOptions {
             output: Output::Text,
             parsed: false,
             top_logprobs: None,
-            score_prompt: false,
+            score_prompt_from: None,
             cache_salt: 0,
             priority: Priority::default(),
             deadline: None,
@@ -281,7 +281,8 @@ impl LoadedModel {
         constraint: &OutputConstraint,
     ) -> Result<Generation, SessionError> {
         let tokens_max = (options.max_tokens as usize).min(self.context_tokens);
-        let scored = if options.score_prompt { prompt.ids.len() } else { 0 };
+        let scored =
+            options.score_prompt_from.map_or(0, |from| prompt.ids.len().saturating_sub(from as usize));
         let reserved = tokens_max + scored + OTHER_EVENTS;
         let (sender, events) = mpsc::channel(reserved + PREFILL_EVENTS);
         let mut decoder = StreamDecoder::new(Arc::clone(&self.shared.tokenizer), &options.stop)
@@ -299,7 +300,7 @@ impl LoadedModel {
             priority: options.priority,
             deadline: options.deadline,
             top_logprobs: options.top_logprobs,
-            score_prompt_from: options.score_prompt.then_some(1),
+            score_prompt_from: options.score_prompt_from,
             cache_salt: options.cache_salt,
             sink: sink(sender, reserved),
         })?;
@@ -314,6 +315,31 @@ impl LoadedModel {
             prompt_scores: Vec::new(),
             done: None,
         })
+    }
+
+    /// Computes how likely the model is to continue a prompt with a text. Nothing is generated: the log-probabilities of
+    /// the text's tokens arrive as [`Generation::take_prompt_scores`]. The prompt itself is shared by all texts that
+    /// follow it.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the engine refuses.
+    pub fn score(
+        &self,
+        prompt: &Prompt,
+        text: &str,
+        options: GenerationOptions,
+    ) -> Result<Generation, SessionError> {
+        let from = u32::try_from(prompt.ids.len().max(1)).unwrap_or(u32::MAX);
+        let mut whole = prompt.clone();
+        whole.ids.extend(self.shared.tokenizer.encode(text, false));
+        let options = GenerationOptions {
+            score_prompt_from: Some(from),
+            max_tokens: 0,
+            output: Output::Text,
+            sampling: Sampling::greedy(),
+            ..options
+        };
+        self.generate_constrained(whole, options, &OutputConstraint::none())
     }
 
     fn stop_tokens(&self, ignore_eos: bool, others: &[u32]) -> Vec<u32> {

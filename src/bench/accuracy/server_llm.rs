@@ -86,6 +86,10 @@ impl Llm for ServerLlm {
         progress: &'a mut (dyn FnMut(Progress<'_>) + Send),
     ) -> BoxFuture<'a, Result<Reply, CallError>> {
         Box::pin(async move {
+            if !call.options.is_empty() {
+                let message = "a server is not asked how likely a reply is".to_owned();
+                return Err(CallError { kind: CallErrorKind::Resource, message });
+            }
             let request = CompletionRequest {
                 prompt: Prompt::chat(&call.messages),
                 max_tokens: call.tokens_max,
@@ -128,6 +132,7 @@ mod tests {
             messages: vec![Message::new(Role::User, "nine bytes".to_owned())],
             schema: None,
             grammar: None,
+            options: Vec::new(),
             tokens_max,
             tokens_min: 0,
             temperature: 0.0,

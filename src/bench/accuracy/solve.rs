@@ -132,6 +132,7 @@ async fn plain_call(band: &Band, request: &RunRequest) -> ItemOutcome {
         messages,
         schema: None,
         grammar: None,
+        options: Vec::new(),
         // If there is no room for an answer, let the model refuse: it knows its own limits.
         tokens_max: u32::try_from(budget_left.min(room).max(1)).unwrap_or(u32::MAX),
         tokens_min: 0,

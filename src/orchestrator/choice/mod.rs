@@ -42,6 +42,9 @@ const FAR: f64 = 0.1;
 /// takes over ten seconds to read so much on two cores.
 const LONG_TOKENS: usize = 3000;
 
+/// From this length on, reading everything takes minutes.
+const VERY_LONG_TOKENS: usize = 50_000;
+
 #[derive(Debug, Clone, Deserialize)]
 struct Example {
     goal: String,
@@ -295,7 +298,7 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
         StrategyName::Find
             if facts.input_tokens >= LONG_TOKENS && (facts.inputs == 1 || !facts.speaks_of_each) =>
         {
-            0.08
+            if facts.input_tokens >= VERY_LONG_TOKENS { 0.25 } else { 0.08 }
         }
         StrategyName::Parallel if facts.speaks_of_parts && facts.named_aspects.len() >= 2 => 0.15,
         _ => 0.0,

@@ -153,10 +153,12 @@ fn eaches() -> Vec<Sample> {
 
 /// A question that a sentence answers, and one that none does.
 fn finds() -> [Sample; 2] {
-    let plan = json!({"wordings": ["age of the farm", "who has {{Brunn}}"]});
+    let plan = json!({"question": "Who is the owner of {{Brunn}}?"});
     [
-        Sample::new("find", StrategyName::Find, "Hello! Who is the owner of {{Brunn}}?").with_inputs(),
-        Sample::new("find-nothing", StrategyName::Find, "How old is {{Brunn}}?").plan(plan).with_inputs(),
+        Sample::new("find", StrategyName::Find, "Hello! Who is the owner of {{Brunn}}?")
+            .plan(plan)
+            .with_inputs(),
+        Sample::new("find-nothing", StrategyName::Find, "How old is {{Brunn}}?").with_inputs(),
     ]
 }
 
@@ -310,6 +312,10 @@ fn band(context_tokens: usize) -> BandInfo {
 fn reply(sample: &Sample, call: &Planned) -> String {
     let fields = call.call.schema.as_ref().map(|schema| &schema["properties"]);
     let asked = &call.call.messages.last().expect("a call has a message").content;
+    if !call.call.options.is_empty() {
+        let is = sample.name == "find" && asked.ends_with("Its owner is Ada Brown.\"");
+        return json!(if is { [-0.1, -2.5] } else { [-5.0, -0.1] }).to_string();
+    }
     match fields {
         Some(fields) if !fields["subject"].is_null() => {
             let kind = &fields["answer"]["anyOf"][0];
@@ -339,11 +345,6 @@ fn reply(sample: &Sample, call: &Planned) -> String {
             json!({"answer": "Ada Brown's barn B-12 opens with key 9."}).to_string()
         }
         Some(fields) if !fields["label"].is_null() => json!({"label": "quiet"}).to_string(),
-        Some(fields) if !fields["sentence_is"].is_null() => {
-            let is = sample.name == "find" && asked.ends_with("Its owner is Ada Brown.\"");
-            json!({"sentence_is": if is { "the answer" } else { "something similar" }}).to_string()
-        }
-        Some(fields) if !fields["answers"].is_null() => json!({"answers": "yes"}).to_string(),
         Some(_) if sample.strategy == StrategyName::Find && call.task == "synthesis" => {
             json!({"answer": "Ada Brown"}).to_string()
         }

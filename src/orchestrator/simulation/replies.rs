@@ -34,7 +34,10 @@ pub(super) fn reply(world: &World, band: &BandInfo, planned: &Planned, calls: u6
     let room =
         info.is_some_and(|info| tokens(&prompt) + (planned.call.tokens_min as usize) < info.context_tokens);
     let bad = info.is_some_and(|info| random.below(100) < world.trouble(&info.model) as usize);
-    let good = plausible(world, &prompt, planned.call.schema.as_ref(), &mut random);
+    let good = match planned.call.options.as_slice() {
+        [] => plausible(world, &prompt, planned.call.schema.as_ref(), &mut random),
+        options => likelihoods(options, &mut random),
+    };
     let (output, end) = match info {
         None => failed(FailureClass::Resource, "there is no such worker"),
         Some(_) if !room => failed(FailureClass::Resource, "the prompt is too long"),
@@ -109,6 +112,12 @@ fn trouble(good: &str, random: &mut Random) -> (String, CallEnd) {
     }
 }
 
+/// How likely each of a few replies is.
+fn likelihoods(options: &[String], random: &mut Random) -> String {
+    let nats = options.iter().map(|_| -(random.below(1000) as f64) / 100.0);
+    json!(nats.collect::<Vec<f64>>()).to_string()
+}
+
 /// A good reply to a prompt of any strategy.
 fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut Random) -> String {
     let Some(schema) = schema else {
@@ -121,13 +130,10 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
         row(prompt, fields)
     } else if has("tasks") {
         super::graph_plan::plan(schema, prompt, random)
-    } else if has("sentence_is") {
-        let is = if random.one_in(3) { "the answer" } else { "something similar" };
-        json!({"sentence_is": is}).to_string()
     } else if has("answers") {
         json!({"answers": if random.one_in(4) { "no" } else { "yes" }}).to_string()
-    } else if has("wordings") {
-        json!({"wordings": ["sheep of the farm", "owner of the house"]}).to_string()
+    } else if prompt.starts_with("Write only the question") {
+        json!({"question": "How many sheep does the farm keep?"}).to_string()
     } else if prompt.starts_with("Parts of a longer text") {
         quote(prompt)
     } else if prompt.starts_with("Sentence from a text") {

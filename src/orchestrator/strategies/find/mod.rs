@@ -1,6 +1,8 @@
-//! The find strategy, for a question whose answer stands somewhere in long texts. The parts nearest to the question are
-//! searched for. Their nearest sentences are judged one by one, then whole parts are read, until a sentence answers. The
-//! answer quotes it and says where it stands.
+//! The find strategy, for a question whose answer stands somewhere in long texts.
+//!
+//! The planner takes the question out of what was typed (`question.rs`). The parts nearest to it are searched for, and of
+//! each of their nearest sentences the planner says how likely it is to answer (`judge.rs`). If none does, whole parts
+//! are read (`read.rs`). The answer quotes the sentence and says where it stands (`answer.rs`).
 
 mod answer;
 mod judge;
@@ -10,7 +12,6 @@ mod question;
 mod read;
 #[cfg(test)]
 mod tests;
-mod wordings;
 
 use crate::band::{Reply, Skill};
 use crate::goal::{Goal, PLANNER};
@@ -40,31 +41,31 @@ impl Strategy for Find {
             return Move::Answer(answer::ended(goal, state));
         }
         if state.searches.is_empty() {
-            return search(question::asked(goal));
+            return match state.task("plan") {
+                None if question::needs_planner(goal) => Move::add(question::task(goal)),
+                plan => search(question::question(goal, plan)),
+            };
         }
         let judged = judge::tasks(goal, state);
         if !judged.is_empty() {
             return Move::Add { tasks: judged, proposed: None };
         }
-        if !judge::answering(state).is_empty() {
+        if !judge::answering(state).is_empty() || (read::is_long(state) && !judge::probable(state).is_empty())
+        {
             return match state.task("synthesis") {
                 None => Move::add(answer::task(goal, state)),
                 Some(_) => Move::Answer(answer::ended(goal, state)),
             };
         }
-        if let Some(task) = read::task(goal, state) {
-            return Move::add(task);
-        }
-        let Some(plan) = state.task("plan") else { return Move::add(wordings::task(goal)) };
-        match wordings::of(plan).into_iter().find(|words| state.search(words).is_none()) {
-            Some(words) => search(words),
+        match read::task(goal, state) {
+            Some(task) => Move::add(task),
             None => Move::Answer(answer::ended(goal, state)),
         }
     }
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
         match &task.job {
-            Job::Plan => wordings::prompt(goal, state),
+            Job::Plan => question::prompt(goal),
             Job::Synthesis => answer::prompt(goal, state),
             Job::Judge { passage, wording } => judge::prompt(goal, state, passage, *wording),
             Job::Find { passages } => read::prompt(goal, state, passages),
@@ -74,7 +75,7 @@ impl Strategy for Find {
 
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match &task.job {
-            Job::Plan => wordings::check(goal, state, reply),
+            Job::Plan => question::check(goal, reply),
             Job::Synthesis => answer::check(goal, state, reply),
             Job::Judge { .. } => judge::check(reply),
             Job::Find { passages } => read::check(goal, state, passages, reply),

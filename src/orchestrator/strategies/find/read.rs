@@ -36,6 +36,11 @@ fn readings(state: &RunState) -> impl Iterator<Item = (&[Passage], Option<&str>)
     })
 }
 
+/// Whether the inputs are too long to be read to their end.
+pub(super) fn is_long(state: &RunState) -> bool {
+    state.searches.first().is_some_and(|search| search.parts > PARTS_ALL)
+}
+
 /// The next reading, if there is something left to read.
 pub(super) fn task(goal: &Goal, state: &RunState) -> Option<Task> {
     let tried: usize = readings(state).map(|(passages, _)| passages.len()).sum();

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::advance::{Core, Planned};
+use crate::band::{CallUsage, Finish, Reply};
 use crate::choice::why::{Facts, StrategyWhy};
 use crate::event::EventKind;
 use crate::goal::{BandInfo, Goal, PLANNER, WorkerInfo};
@@ -10,6 +11,7 @@ use crate::outcome::{Outcome, Status};
 use crate::request::{Input, RunRequest, StrategyName};
 use crate::simulation::play::{play, says};
 use crate::state::RunState;
+use crate::strategy::Verdict;
 
 /// A text of so many paragraphs, with some sentences in it.
 fn book(paragraphs: usize, planted: &[(usize, &str)]) -> String {
@@ -43,19 +45,18 @@ fn core(goal: &str, text: String) -> Core {
 /// The outcome of a run whose planner takes sentences with one of `answering` for the answer.
 fn work(goal: &str, text: String, answering: &[&str], answer: &str) -> (Outcome, RunState) {
     let (_, state) = play(core(goal, text), |planned: &Planned| {
-        let schema = planned.call.schema.as_ref().expect("every reply of find is JSON");
         // Without the question, which has some of the same words.
         let asked = planned.call.messages[0].content.replace(goal, "");
         let is = answering.iter().any(|sentence| asked.contains(sentence));
-        let has = |field: &str| schema["properties"].get(field).is_some();
-        let reply = if has("sentence_is") {
-            json!({"sentence_is": if is { "the answer" } else { "something similar" }})
-        } else if has("answers") {
-            json!({"answers": if is { "yes" } else { "no" }})
+        let has = |field: &str| {
+            planned.call.schema.as_ref().is_some_and(|schema| schema["properties"].get(field).is_some())
+        };
+        let reply = if !planned.call.options.is_empty() {
+            json!(if is { [-0.25, -1.5] } else { [-3.0, -0.1] })
         } else if has("quote") {
             json!({"quote": answering.iter().find(|sentence| asked.contains(**sentence))})
-        } else if has("wordings") {
-            json!({"wordings": ["bell tower", "heavy bell"]})
+        } else if has("question") {
+            json!({"question": goal})
         } else {
             json!({"answer": answer})
         };
@@ -108,7 +109,39 @@ fn what_nobody_finds_is_said_not_to_be_there() {
     assert!(outcome.answer.starts_with("book.md does not say."), "{}", outcome.answer);
     assert!(outcome.citations.is_empty());
     let searched: Vec<&str> = state.searches.iter().map(|search| search.query.as_str()).collect();
-    assert_eq!(searched, ["How heavy is the bell of the second tower?", "bell tower", "heavy bell"]);
+    assert_eq!(searched, ["How heavy is the bell of the second tower?"]);
+}
+
+#[test]
+fn what_may_be_the_answer_is_told_but_not_called_completed() {
+    let text = book(600, &[(41, TOWER)]);
+    let (_, state) = play(core("How high is the second tower?", text), |planned: &Planned| {
+        let is = planned.call.messages[0].content.contains("73 metres");
+        says(match planned.call.options.is_empty() {
+            true => json!({"answer": "73 metres"}).to_string(),
+            false => json!(if is { [-1.5, -1.0] } else { [-3.0, -0.1] }).to_string(),
+        })
+    });
+    let outcome = state.outcome.expect("the run has ended");
+    assert_eq!(outcome.status, Status::Incomplete);
+    let expected = format!("73 metres\n\nThis sentence may answer it: \"{TOWER}\" (book.md:83)");
+    assert_eq!(outcome.answer, expected);
+    assert_eq!(outcome.unchecked, ["whether the quoted sentence answers exactly this question"]);
+}
+
+#[test]
+fn a_question_is_taken_in_the_words_of_the_goal() {
+    let goal = "Hi there, quick one. In book.md: how hihg is the secnd tower? Thanks!!";
+    let goal = core(goal, book(8, &[])).goal;
+    let check = |question: &str| {
+        let text = json!({"question": question}).to_string();
+        let reply = Reply { text, finish: Finish::Stop, usage: CallUsage::default() };
+        matches!(super::question::check(&goal, &reply), Verdict::Accept(_))
+    };
+    assert!(super::question::needs_planner(&goal));
+    assert!(check("How high is the second tower?"));
+    assert!(!check("How heavy is the oldest bell?"));
+    assert!(!check("How high is the second tower of 1887?"));
 }
 
 #[test]
