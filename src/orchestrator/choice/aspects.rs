@@ -3,6 +3,7 @@
 use super::enumeration::{
     Frame, PART_NOUNS, enumerated, has_part_noun, is_list_of_parts, is_short, sentences, without_grouping,
 };
+use super::titles::explicit_titles;
 use super::words::{unquoted, words};
 
 const SECTIONS: Frame = Frame {
@@ -45,6 +46,10 @@ pub(super) fn speaks_of_parts(goal: &str) -> bool {
 pub(super) fn named_aspects(goal: &str) -> Vec<String> {
     let goal = goal.trim().trim_end_matches('.').trim_end_matches("please").trim_end_matches(", ");
     let goal = &without_grouping(goal);
+    let explicit = explicit_titles(goal);
+    if is_list_of_parts(&explicit) {
+        return explicit;
+    }
     let sentences = sentences(goal).filter(|sentence| !is_denial(sentence));
     let found = sentences.map(|sentence| (has_part_noun(sentence), aspects_of_sentence(sentence)));
     let found = found

@@ -8,6 +8,7 @@ mod facts;
 mod ridge;
 #[cfg(test)]
 mod tests;
+mod titles;
 pub(crate) mod why;
 mod words;
 
@@ -286,7 +287,7 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
         // "Which file" and "compare" ask for a comparison as often as for one at a time.
         StrategyName::Compare if facts.speaks_of_each => 0.05,
         // Whoever attaches nothing but tables mostly asks for what is in their rows.
-        StrategyName::Query => 0.2,
+        StrategyName::Query => 0.3,
         // Only a map makes a table.
         StrategyName::Map if facts.speaks_of_table && facts.inputs >= MANY => 0.5,
         StrategyName::Map | StrategyName::Each => {
@@ -300,7 +301,8 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
         {
             if facts.input_tokens >= VERY_LONG_TOKENS { 0.25 } else { 0.08 }
         }
-        StrategyName::Parallel if facts.speaks_of_parts && facts.named_aspects.len() >= 2 => 0.15,
+        // Only its headings and limits are checked.
+        StrategyName::Parallel if facts.speaks_of_parts && facts.named_aspects.len() >= 2 => 0.3,
         _ => 0.0,
     }
 }

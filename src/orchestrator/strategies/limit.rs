@@ -12,6 +12,8 @@ pub(super) enum Unit {
     Sentences,
     Points,
     Characters,
+    /// Words of the longest point.
+    PointWords,
 }
 
 impl Unit {
@@ -21,6 +23,7 @@ impl Unit {
             Self::Sentences => "sentences",
             Self::Points => "points",
             Self::Characters => "characters",
+            Self::PointWords => "words in each point",
         }
     }
 }
@@ -36,7 +39,10 @@ impl Limit {
     /// The limit in words, such as "1 sentence".
     pub(super) fn told(self) -> String {
         let unit = self.of.name();
-        let unit = if self.most == 1 { unit.trim_end_matches('s') } else { unit };
+        let unit = match unit.strip_suffix('s') {
+            Some(one) if self.most == 1 => one,
+            _ => unit,
+        };
         format!("{} {unit}", self.most)
     }
 }
@@ -123,11 +129,16 @@ pub(super) fn named_in(goal: &str) -> Option<Limit> {
     found.into_iter().min_by_key(|limit| limit.most)
 }
 
+/// What is written with an apostrophe or a hyphen is one word.
+fn words_of(text: &str) -> usize {
+    text.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count()
+}
+
 /// How much of what a limit counts a result has.
 pub(super) fn count(limit: Limit, result: &str) -> usize {
     match limit.of {
-        // What is written with an apostrophe or a hyphen is one word.
-        Unit::Words => result.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count(),
+        Unit::Words => words_of(result),
+        Unit::PointWords => result.lines().map(words_of).max().unwrap_or_default(),
         Unit::Sentences => sentences(result).len(),
         Unit::Points => result.lines().filter(|line| !line.trim().is_empty()).count(),
         Unit::Characters => result.chars().count(),

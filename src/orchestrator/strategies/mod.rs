@@ -13,6 +13,7 @@ mod limit;
 pub(crate) mod map;
 mod parallel;
 mod query;
+mod question;
 mod rounds;
 mod sequence;
 mod vote;

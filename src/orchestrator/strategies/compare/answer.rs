@@ -47,10 +47,23 @@ pub(super) fn ended(goal: &Goal, state: &RunState, statements: &[Statement], joi
     for both in &doubtful {
         answer.push_str(&format!("\n- {both}"));
     }
-    let unchecked =
-        doubtful.iter().map(|both| format!("whether these speak of the same thing: {both}")).collect();
+    let unclear = doubtful.iter().map(|both| format!("whether these speak of the same thing: {both}"));
+    let unchecked = unclear.chain(told_alone(goal, statements, &joined.alone)).collect();
     let failed_tasks = missing.len();
     Ended { answer: with_missing(answer, &missing), missing, unchecked, failed_tasks, ..Ended::default() }
+}
+
+/// Values that stand in one text only and may contradict others in words that no rule joins.
+fn told_alone(goal: &Goal, statements: &[Statement], alone: &[usize]) -> Option<String> {
+    const SHOWN: usize = 3;
+    let places = alone.iter().take(SHOWN).map(|one| place(goal, &statements[*one])).collect::<Vec<_>>();
+    let more = alone.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    let told = format!(
+        "whether values that stand in one text only contradict each other in other words: {}{more}",
+        places.join(", ")
+    );
+    (!alone.is_empty()).then_some(told)
 }
 
 /// A contradiction: what it is about, and each value with its places.

@@ -31,6 +31,9 @@ pub(super) struct Joined {
     pub facts: Vec<Fact>,
     /// How many statements have the same value in another document.
     pub agreeing: usize,
+    /// Statements whose value stands in one document only, beside one of another document of which the same is true. They
+    /// may contradict each other in words that no rule joins.
+    pub alone: Vec<usize>,
 }
 
 /// Two statements with different values.
@@ -71,7 +74,29 @@ pub(super) fn joined(statements: &[Statement]) -> Joined {
     let mut likely = nearest(statements, &differing);
     likely.sort_by(|a, b| b.rank().partial_cmp(&a.rank()).unwrap_or(std::cmp::Ordering::Equal));
     let agreeing: HashSet<usize> = same.iter().map(|(a, _)| *a).collect();
-    Joined { facts: facts(statements, &likely, &same), agreeing: agreeing.len() }
+    let facts = facts(statements, &likely, &same);
+    let alone = alone(statements, &facts);
+    Joined { facts, agreeing: agreeing.len(), alone }
+}
+
+/// The statements of [`Joined::alone`].
+fn alone(statements: &[Statement], facts: &[Fact]) -> Vec<usize> {
+    let in_fact = |one: &usize| facts.iter().any(|fact| fact.sides.iter().any(|side| side.contains(one)));
+    let has_like = |one: &usize| {
+        let one = &statements[*one];
+        let others = statements.iter().filter(|other| other.input != one.input);
+        others.into_iter().any(|other| relation(&one.value, &other.value) == Relation::Same)
+    };
+    // Numbers of things are too many, and are mostly of different things.
+    let tells = |one: &usize| is_telling(&statements[*one].value);
+    let single: Vec<usize> =
+        (0..statements.len()).filter(|one| tells(one) && !in_fact(one) && !has_like(one)).collect();
+    let meets = |one: &usize| {
+        let one = &statements[*one];
+        let others = single.iter().map(|other| &statements[*other]).filter(|other| other.input != one.input);
+        others.into_iter().any(|other| relation(&one.value, &other.value) == Relation::Differ)
+    };
+    single.iter().copied().filter(meets).collect()
 }
 
 /// Whether two statements with the same value are about the same thing.

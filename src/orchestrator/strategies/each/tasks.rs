@@ -85,7 +85,7 @@ fn tokens_max(slots: &Slots, bytes: usize) -> u32 {
         (_, Work::Translate | Work::Rewrite) => of_text,
         (Some(Limit { most, of: Unit::Words }), _) => 96 + 3 * most,
         (Some(Limit { most, of: Unit::Characters }), _) => 96 + most,
-        (Some(Limit { most, of: Unit::Sentences | Unit::Points }), _) => 96 + 64 * most,
+        (Some(Limit { most, of: Unit::Sentences | Unit::Points | Unit::PointWords }), _) => 96 + 64 * most,
         (None, Work::Shorten | Work::Points) => of_text,
         (None, Work::SumUp | Work::Other) => 400,
         (None, Work::Classify) => LABEL_TOKENS_MAX,
@@ -199,7 +199,7 @@ fn how(slots: &Slots, attempts_before: usize) -> String {
         let percent = [85, 70, 55][attempts_before.min(2)];
         let asked = match limit.of {
             Unit::Words | Unit::Characters => Limit { most: (limit.most * percent / 100).max(1), ..limit },
-            Unit::Sentences | Unit::Points => limit,
+            Unit::Sentences | Unit::Points | Unit::PointWords => limit,
         };
         said.push(format!("Write at most {}.", asked.told()));
     }

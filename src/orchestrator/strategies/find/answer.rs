@@ -21,6 +21,9 @@ const ANSWER_TOKENS_MAX: u32 = 120;
 /// that it answers.
 const SHARE_MIN: f64 = 0.5;
 
+/// What is said before sentences that may answer.
+const UNCERTAIN: &str = "It is not certain that the inputs say this.";
+
 /// The sentences that answer, or else those that may, the likeliest first.
 fn places(state: &RunState) -> Vec<Place> {
     let answering = judge::answering(state);
@@ -84,13 +87,15 @@ pub(super) fn ended(goal: &Goal, state: &RunState) -> Ended {
 fn told(goal: &Goal, state: &RunState, places: &[Place]) -> Ended {
     let cited = |place: &Place| format!("\"{}\" ({})", place.shown(goal), place.told(goal));
     let is_sure = !judge::answering(state).is_empty();
-    let short = state.result("synthesis").map(|answer| format!("{answer}\n\n")).unwrap_or_default();
+    let short = state.result("synthesis");
+    let first = short.map(|answer| format!("{answer}\n\n")).unwrap_or_default();
+    let perhaps = short.map(|answer| format!("Perhaps: {answer}\n\n")).unwrap_or_default();
     let lines = || places.iter().map(|place| format!("- {}", cited(place))).collect::<Vec<_>>().join("\n");
     let answer = match places {
-        [only] if is_sure => format!("{short}{}", cited(only)),
-        [only] => format!("{short}This sentence may answer it: {}", cited(only)),
+        [only] if is_sure => format!("{first}{}", cited(only)),
         _ if is_sure => format!("Several sentences answer this, the nearest first:\n\n{}", lines()),
-        _ => format!("{short}These sentences may answer it, the likeliest first:\n\n{}", lines()),
+        [only] => format!("{perhaps}{UNCERTAIN} This sentence comes nearest: {}", cited(only)),
+        _ => format!("{perhaps}{UNCERTAIN} These sentences come nearest:\n\n{}", lines()),
     };
     let unchecked = match places {
         [_] if !is_sure => Some("whether the quoted sentence answers exactly this question".to_owned()),
@@ -113,7 +118,7 @@ fn not_found(goal: &Goal, state: &RunState) -> Ended {
     let whose = match names.as_slice() {
         [only] => format!("{only} does not say."),
         [a, b] => format!("{a} and {b} do not say."),
-        several => format!("None of the {} texts says.", several.len()),
+        several => format!("The answer was not found: none of the {} texts says it.", several.len()),
     };
     let question = question::searched(goal, state);
     let how = match read >= all {

@@ -17,11 +17,11 @@ use crate::state::RunState;
 use crate::strategy::{Prompt, Verdict};
 
 /// Sentences that are judged at the same time.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 10;
 /// Of so many of the nearest parts the nearest sentence is judged.
 const OF_SEARCH_MAX: usize = 8;
 /// So many of the sentences that are nearest by meaning are judged, wherever they stand.
-const BY_MEANING_MAX: usize = 8;
+const BY_MEANING_MAX: usize = 12;
 /// Of the sentences that are judged at the same time, how many are there for their words, wherever they stand.
 const BY_WORDS: usize = 2;
 /// In how many wordings each sentence is judged.
@@ -96,7 +96,8 @@ fn judged(state: &RunState) -> Vec<Judged> {
 /// The next sentences to be judged; none if enough were.
 pub(super) fn tasks(goal: &Goal, state: &RunState) -> Vec<Task> {
     let known = judged(state);
-    if !answering(state).is_empty() {
+    let is_decided = !answering(state).is_empty() || (read::is_long(state) && !probable(state).is_empty());
+    if is_decided {
         return Vec::new();
     }
     let is_known = |place: &Place| known.iter().any(|one| place.is_within(&one.place));

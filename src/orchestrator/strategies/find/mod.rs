@@ -1,6 +1,6 @@
 //! The find strategy, for a question whose answer stands somewhere in long texts.
 //!
-//! The planner takes the question out of what was typed (`question.rs`). The parts nearest to it are searched for, and of
+//! The planner takes the question out of what was typed . The parts nearest to it are searched for, and of
 //! each of their nearest sentences the planner says how likely it is to answer (`judge.rs`). If none does, whole parts
 //! are read (`read.rs`). The answer quotes the sentence and says where it stands (`answer.rs`).
 
@@ -19,6 +19,8 @@ use crate::plan::{Job, Task};
 use crate::request::StrategyName;
 use crate::state::RunState;
 use crate::strategy::{Move, Prompt, SearchAsked, Strategy, Verdict};
+
+use super::question::needs_planner;
 
 /// Parts that one search finds. A question that none of them answers counts as not answered.
 const PARTS_FOUND: usize = 24;
@@ -42,7 +44,7 @@ impl Strategy for Find {
         }
         if state.searches.is_empty() {
             return match state.task("plan") {
-                None if question::needs_planner(goal) => Move::add(question::task(goal)),
+                None if needs_planner(goal) => Move::add(super::question::task("plan")),
                 plan => search(question::question(goal, plan)),
             };
         }
@@ -65,7 +67,7 @@ impl Strategy for Find {
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
         match &task.job {
-            Job::Plan => question::prompt(goal),
+            Job::Plan => super::question::prompt(goal),
             Job::Synthesis => answer::prompt(goal, state),
             Job::Judge { passage, wording } => judge::prompt(goal, state, passage, *wording),
             Job::Find { passages } => read::prompt(goal, state, passages),
@@ -75,7 +77,7 @@ impl Strategy for Find {
 
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match &task.job {
-            Job::Plan => question::check(goal, reply),
+            Job::Plan => super::question::check(goal, reply),
             Job::Synthesis => answer::check(goal, state, reply),
             Job::Judge { .. } => judge::check(reply),
             Job::Find { passages } => read::check(goal, state, passages, reply),

@@ -118,7 +118,7 @@ impl Demands {
                 Unit::Words | Unit::Characters => {
                     Limit { most: (limit.most * percent / 100).max(1), ..*limit }
                 }
-                Unit::Sentences | Unit::Points => *limit,
+                Unit::Sentences | Unit::Points | Unit::PointWords => *limit,
             };
             match least(limit.of) {
                 Some(least) if least >= most.most => format!("exactly {}", limit.told()),
@@ -152,6 +152,19 @@ impl Demands {
             terms += &format!(" It must not contain {}.", quoted(&self.without));
         }
         (how, terms)
+    }
+
+    /// A grammar of so many points as the goal demands, if it demands a number of them. How long each is, the check says: a
+    /// grammar would end it in the middle.
+    pub(super) fn grammar(&self) -> Option<String> {
+        const POINTS_MAX: u32 = 20;
+        let points =
+            |limits: &[Limit]| limits.iter().find(|limit| limit.of == Unit::Points).map(|limit| limit.most);
+        let count = points(&self.at_most).filter(|most| points(&self.at_least) == Some(*most))?;
+        let lines = vec!["point"; count as usize].join(" \"\\n\" ");
+        (1..=POINTS_MAX)
+            .contains(&count)
+            .then(|| format!("start: {lines}\npoint: /- [^ \\n]+( [^ \\n]+){{1,30}}/\n"))
     }
 
     /// Whether a section says far less than it may. It is drawn again, but there is nothing wrong with it.

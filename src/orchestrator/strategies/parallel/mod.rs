@@ -57,8 +57,9 @@ impl Strategy for Parallel {
         match &task.job {
             Job::Write { title, about } => {
                 let before = state.task(&task.id).map_or(0, |task| task.attempts.len().saturating_sub(1));
-                let (how, terms) = demands_of(task, goal, state).told(before);
-                prompts::PARALLEL_SECTION.prompt(&[
+                let demands = demands_of(task, goal, state);
+                let (how, terms) = demands.told(before);
+                let prompt = prompts::PARALLEL_SECTION.prompt(&[
                     ("inputs", &goal.inputs_under("Text")),
                     ("titles", &state.plan_tasks().map(self::title).collect::<Vec<_>>().join(", ")),
                     ("goal", &goal.text),
@@ -66,7 +67,8 @@ impl Strategy for Parallel {
                     ("about", about),
                     ("how", &how),
                     ("terms", &terms),
-                ])
+                ]);
+                Prompt { grammar: demands.grammar(), ..prompt }
             }
             _ => prompts::PARALLEL_PLAN.prompt(&[("goal", &goal.text)]).with_schema(outline::schema(goal)),
         }
@@ -122,6 +124,7 @@ fn tokens_max(demands: &Demands) -> u32 {
         Unit::Words => 96 + 2 * limit.most,
         Unit::Characters => 96 + limit.most / 2,
         Unit::Sentences | Unit::Points => 96 + 48 * limit.most,
+        Unit::PointWords => 0,
     });
     sizes.max().map_or(SECTION_TOKENS_MAX, |tokens| tokens.min(SECTION_TOKENS_LIMIT))
 }

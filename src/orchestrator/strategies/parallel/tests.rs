@@ -54,6 +54,19 @@ fn a_section_keeps_to_what_the_goal_demands() {
 }
 
 #[test]
+fn a_number_of_points_is_a_grammar() {
+    let goal = "Headings Sun and Rain. Under Rain: exactly three bullet points, none longer than 12 words.";
+    let demands = demands(goal, &["Sun", "Rain"]);
+    assert_eq!(demands[0].grammar(), None);
+    let grammar = demands[1].grammar().unwrap();
+    assert!(grammar.starts_with("start: point \"\\n\" point \"\\n\" point\npoint: /- "), "{grammar}");
+    let long =
+        "- One\n- Two\n- This point has many more words than the twelve that are allowed in each of them";
+    assert_eq!(demands[1].fault(long), Some("it has more than 12 words in each point".to_owned()));
+    assert_eq!(demands[1].fault("- One\n- Two\n- Three"), None);
+}
+
+#[test]
 fn an_outline_has_two_sections_of_different_names() {
     let goal = |named: &[&str]| {
         let mut goal = crate::goal::plain_goal("Explain roses.");

@@ -50,7 +50,7 @@ pub(super) fn task() -> Task {
     }
 }
 
-pub(super) fn prompt(goal: &Goal, phrase: &str) -> Prompt {
+pub(super) fn prompt(goal: &Goal, question: &str, phrase: &str) -> Prompt {
     let attached = goal.attached();
     let columns: Vec<ColumnAt> = candidates(attached);
     let line = |at: &ColumnAt| {
@@ -63,7 +63,7 @@ pub(super) fn prompt(goal: &Goal, phrase: &str) -> Prompt {
     let names = columns.iter().map(|at| format!("{:?}", attached.qualified(*at)));
     let names: Vec<String> = names.chain([format!("{NONE:?}")]).collect();
     prompts::QUERY_COLUMN
-        .prompt(&[("columns", &lines.join("\n")), ("goal", &goal.text), ("phrase", phrase)])
+        .prompt(&[("columns", &lines.join("\n")), ("goal", question), ("phrase", phrase)])
         .with_grammar(format!("start: {}\n", names.join(" | ")))
 }
 

@@ -5,6 +5,7 @@ use bandmaster_tools::tables::{Answer, Value};
 use super::agree::agree;
 use super::compose::statements;
 use super::literals::{fitted, has_all};
+use super::question::question;
 use super::reading::{Key, Read, Reading};
 use crate::attached::Attached;
 use crate::band::{Finish, Reply};
@@ -41,8 +42,11 @@ pub(super) fn prompt(goal: &Goal, state: &RunState, read: &Read) -> Prompt {
         false => format!("Conditions that the question names:\n{hints}"),
     };
     let tables = attached.described();
-    let prompt =
-        prompts::QUERY_PLAN.prompt(&[("tables", tables.trim_end()), ("hints", &hints), ("goal", &goal.text)]);
+    let prompt = prompts::QUERY_PLAN.prompt(&[
+        ("tables", tables.trim_end()),
+        ("hints", &hints),
+        ("goal", question(goal, state)),
+    ]);
     match attached.grammar().filter(|_| attempt > FREE_DRAWS) {
         Some(grammar) => prompt.with_grammar(grammar),
         None => prompt,

@@ -5,6 +5,7 @@ use bandmaster_tools::tables::Answer;
 use super::answer::{with_ties, worded};
 use super::compose::statements;
 use super::draws::{meant, run};
+use super::question::question;
 use super::read_goal;
 use super::reading::{Read, Reading, read};
 use crate::attached::Attached;
@@ -110,9 +111,9 @@ pub(super) fn without(goal: &Goal, strangers: &[String]) -> Ended {
 }
 
 /// The answer to a goal that asks for something that no column holds.
-pub(super) fn unnamed(goal: &Goal, _: &RunState) -> Ended {
+pub(super) fn unnamed(goal: &Goal, state: &RunState) -> Ended {
     let attached = goal.attached();
-    let phrase = read(&goal.text, attached, None).unnamed.unwrap_or_default();
+    let phrase = read(question(goal, state), attached, None).unnamed.unwrap_or_default();
     let columns: Vec<&str> =
         attached.tables.iter().flat_map(|table| &table.columns).map(|column| column.title.as_str()).collect();
     let answer =

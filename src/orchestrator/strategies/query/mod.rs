@@ -9,6 +9,7 @@ mod compose;
 mod draws;
 mod ended;
 mod literals;
+mod question;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,9 @@ use crate::request::StrategyName;
 use crate::state::RunState;
 use crate::strategy::{Move, Prompt, Strategy, Verdict};
 
+use super::question::needs_planner;
 use column::Named;
+use question::question;
 use reading::{Read, read};
 
 pub(super) struct Query;
@@ -32,7 +35,7 @@ fn read_goal(goal: &Goal, state: &RunState) -> Read {
         Named::Column(at) => Some(at),
         Named::None | Named::Unanswered => None,
     };
-    read(&goal.text, goal.attached(), measured)
+    read(question(goal, state), goal.attached(), measured)
 }
 
 impl Strategy for Query {
@@ -53,6 +56,9 @@ impl Strategy for Query {
         }
         if state.is_stopped() {
             return Move::Answer(ended::ended(goal, state));
+        }
+        if state.task("question").is_none() && needs_planner(goal) {
+            return Move::add(super::question::task("question"));
         }
         let read = read_goal(goal, state);
         if !read.strangers.is_empty() {
@@ -82,9 +88,11 @@ impl Strategy for Query {
 
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
         match task.id.as_str() {
+            "question" => super::question::prompt(goal),
             "column" => {
-                let read = read(&goal.text, goal.attached(), None);
-                column::prompt(goal, &read.unnamed.unwrap_or_default())
+                let question = question(goal, state);
+                let read = read(question, goal.attached(), None);
+                column::prompt(goal, question, &read.unnamed.unwrap_or_default())
             }
             _ => draws::prompt(goal, state, &read_goal(goal, state)),
         }
@@ -92,6 +100,7 @@ impl Strategy for Query {
 
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match (task.id.as_str(), &task.job) {
+            ("question", _) => super::question::check(goal, reply),
             ("column", _) => column::check(goal, reply),
             (_, Job::Plan) => draws::check(goal, &read_goal(goal, state), reply),
             _ => Verdict::reject("no model does this"),

@@ -1,11 +1,17 @@
 //! How long the sections may be, as a goal says it.
 
+mod shortened;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use super::marks::Mark;
 use super::{Scope, is_part_noun, piece, sentence, stretch};
 use crate::checks::spelled_numbers;
 use crate::strategies::limit::{Limit, Unit, unit_named, value};
+
+use shortened::{ordinals_before, shortened, titles_behind};
 
 /// The least and the most of something, and where the goal says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,12 +36,30 @@ impl Size {
 
 /// The sizes that a goal names.
 pub(super) fn sizes(marks: &[Mark], sections: usize) -> Vec<Size> {
-    let mut found: Vec<Size> = (0..marks.len()).filter_map(|at| size(marks, at, sections)).collect();
+    // "Bullet points" is one unit.
+    let is_unit = |at: usize| marks.get(at).and_then(Mark::word).and_then(unit_named);
+    let last = |at: &usize| is_unit(*at).is_none() || is_unit(at + 1) != is_unit(*at);
+    let mut found: Vec<Size> =
+        (0..marks.len()).filter(last).filter_map(|at| size(marks, at, sections)).collect();
+    of_points(marks, &mut found);
     let short = unread(marks, &found).into_iter().filter_map(|at| shortened(marks, at, sections, &found));
     let short: Vec<Size> = short.collect();
     found.extend(short);
     found.sort_by_key(|size| size.said.start);
     found
+}
+
+/// The words of each point, as in "five points, none longer than 12 words", are no size of the section.
+fn of_points(marks: &[Mark], found: &mut [Size]) {
+    for at in 1..found.len() {
+        let (before, words) = (&found[at - 1], &found[at]);
+        let between = &marks[before.said.end..words.said.start];
+        let goes_on = between.iter().all(|mark| *mark != Mark::End && mark.title().is_none());
+        let of_each = between.iter().any(|mark| mark.is_one_of(&["each", "every", "none", "per"]));
+        if before.of == Unit::Points && words.of == Unit::Words && goes_on && of_each {
+            (found[at].of, found[at].scope) = (Unit::PointWords, before.scope.clone());
+        }
+    }
 }
 
 /// The numbers that stand as sizes do, in a sentence with a size, and are read as none.
@@ -56,96 +80,6 @@ pub(super) fn unread(marks: &[Mark], sizes: &[Size]) -> Vec<usize> {
 
 /// Words that may stand behind the number of a size without its unit: "50 for Threats", "30 and at most 60 words".
 const BEHIND_BARE: &str = "for in under and or but to at each max most least";
-/// Words between the two numbers of a range: "at least 30 and at most 60 words".
-const IN_RANGE: &str =
-    "and or but to at most least no not more less fewer than over up maximum minimum max min";
-
-/// A size that leaves its unit to another one of its sentence: "150 words for Life, 50 for Threats".
-fn shortened(marks: &[Mark], at: usize, sections: usize, found: &[Size]) -> Option<Size> {
-    let number = digits(marks, at)?;
-    let (from, to) = sentence(marks, at);
-    let here = |size: &&Size| (from..to).contains(&size.said.start);
-    let next = found.iter().filter(here).find(|size| size.said.start > at);
-    if let Some(next) = next
-        && marks[at + 1..next.said.start].iter().all(|mark| mark.is_in(IN_RANGE))
-    {
-        let (start, _) = piece(marks, at);
-        let (least, most) = range(&Surroundings::before(marks, start, at), number, next.of);
-        return Some(Size { least, most, said: at..at + 1, ..next.clone() });
-    }
-    let model = found.iter().filter(here).rev().find(|size| size.said.start < at).or(next)?;
-    let sections_here = titles_behind(marks, at + 1)
-        .or_else(|| titles_before(marks, at))
-        .or_else(|| ordinals_before(marks, at, sections))?;
-    Some(Size {
-        least: model.least.map(|_| if model.most.is_some() { number / 2 } else { number }),
-        most: model.most.map(|_| number),
-        of: model.of,
-        scope: Scope::These(sections_here),
-        said: at..at + 1,
-    })
-}
-
-/// The sections in "for Life and Honey" behind a size.
-fn titles_behind(marks: &[Mark], at: usize) -> Option<Vec<usize>> {
-    const AT_MOST: &str = "max maximum each tops or less at most long";
-    let skipped = marks[at..].iter().take_while(|mark| mark.is_in(AT_MOST)).count();
-    let joint = at + skipped;
-    if !marks.get(joint)?.is_one_of(&["for", "in", "under"]) {
-        return None;
-    }
-    let mut found = Vec::new();
-    for mark in &marks[joint + 1..] {
-        match mark {
-            Mark::Title(title) => found.push(*title),
-            Mark::Comma => {}
-            mark if mark.is_one_of(&["and", "the", "section", "sections", "part", "parts", "both"]) => {}
-            _ => break,
-        }
-    }
-    (!found.is_empty()).then_some(found)
-}
-
-/// The sections in "Life and Honey: 150" before a size.
-fn titles_before(marks: &[Mark], at: usize) -> Option<Vec<usize>> {
-    let before = &marks[..before_fillers(marks, at)];
-    let titles = before.iter().rev().take_while(|mark| mark.title().is_some() || mark.is_one_of(&["and"]));
-    let titles: Vec<usize> = titles.filter_map(Mark::title).collect();
-    (!titles.is_empty()).then_some(titles)
-}
-
-/// Where the words begin that may stand between the name of a section and its size.
-fn before_fillers(marks: &[Mark], at: usize) -> usize {
-    let is_filler = |mark: &&Mark| {
-        matches!(mark, Mark::Colon | Mark::Open)
-            || mark.is_in(IN_RANGE)
-            || is_part_noun(mark)
-            || mark.is_one_of(&["has", "have", "gets", "get", "may", "should", "must", "be"])
-    };
-    at - marks[..at].iter().rev().take_while(is_filler).count()
-}
-
-/// The sections in "the first 40, the others 60" before a size.
-fn ordinals_before(marks: &[Mark], at: usize, sections: usize) -> Option<Vec<usize>> {
-    let last = before_fillers(marks, at).checked_sub(1)?;
-    let one = |last: usize| ordinal(&marks[last], sections).map(|section| vec![section]);
-    one(last).or_else(|| {
-        let is_rest = marks[last].is_one_of(&["other", "others", "rest", "remaining"]);
-        let (from, to) = sentence(marks, at);
-        let named = marks[from..to].iter().filter_map(|mark| ordinal(mark, sections).or(mark.title()));
-        let named: Vec<usize> = named.collect();
-        (is_rest && !named.is_empty()).then(|| (0..sections).filter(|at| !named.contains(at)).collect())
-    })
-}
-
-/// The section in "the first" or "the last".
-fn ordinal(mark: &Mark, sections: usize) -> Option<usize> {
-    let place =
-        ["first", "second", "third", "fourth", "fifth"].iter().position(|word| mark.is_one_of(&[word]));
-    let place = place.or_else(|| mark.is_one_of(&["last"]).then(|| sections.saturating_sub(1)));
-    place.filter(|at| *at < sections)
-}
-
 /// More of anything is no size of a section.
 const SIZE_MAX: u32 = 100_000;
 
@@ -252,6 +186,10 @@ impl<'a> Surroundings<'a> {
     /// Those before a number alone.
     fn before(marks: &'a [Mark], piece_from: usize, number_at: usize) -> Self {
         let from = piece_from.max(number_at.saturating_sub(5)).min(number_at);
+        // "Under Storage: five points" has nothing to do with fewer.
+        let title =
+            marks[from..number_at].iter().rposition(|mark| mark.title().is_some() || *mark == Mark::Colon);
+        let from = title.map_or(from, |at| from + at + 1);
         // What belongs to another number is no word of this one: "at least 30 and at most 60 words".
         let other = marks[from..number_at].iter().rposition(|mark| {
             mark.is_one_of(&["and", "or", "but"])
@@ -347,97 +285,4 @@ fn scope(marks: &[Mark], from: usize, unit: usize, sections: usize, number: u32,
     }
     let is_large = of == Unit::Words && number as usize >= 60 * sections;
     if is_large { Scope::Whole } else { Scope::Each }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::marks::marks;
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_with_what_they_hold_for() {
-        let titles = ["Arrival", "Storage", "Contacts"];
-        let check = |goal: &str, expected: &[(Option<u32>, Option<u32>, Scope)]| {
-            let found = sizes(&marks(goal, &titles), titles.len());
-            let found: Vec<_> = found.into_iter().map(|size| (size.least, size.most, size.scope)).collect();
-            assert_eq!(found, expected, "{goal}");
-        };
-        let most = |most, scope| [(None, Some(most), scope)];
-        check(
-            "headings Arrival, Storage, Contacts; no section longer than 100 words.",
-            &most(100, Scope::Each),
-        );
-        check(
-            "Arrival, Storage, Contacts, each as a heading, at most 60 words below each",
-            &most(60, Scope::Each),
-        );
-        check("Sections (Arrival, Storage, Contacts), each up to 60 words", &most(60, Scope::Each));
-        check("Keep every section under 80 words.", &most(79, Scope::Each));
-        check(
-            "headings Arrival, Storage, Contacts, max 80 words per section, please",
-            &most(80, Scope::Each),
-        );
-        check("Arrival, Storage, Contacts: 50 words or less each", &most(50, Scope::Each));
-        check("don't go over 40 words in any part", &most(40, Scope::Each));
-        check(
-            "Write a 300-word guide with Arrival, Storage, Contacts",
-            &[(Some(150), Some(300), Scope::Whole)],
-        );
-        check("three 40-word sections", &[(None, Some(40), Scope::Each)]);
-        check("The whole thing must not exceed 250 words.", &most(250, Scope::Whole));
-        check("40-60 words per heading", &[(Some(40), Some(60), Scope::Each)]);
-        check("between forty and sixty words each", &[(Some(40), Some(60), Scope::Each)]);
-        check("at least 30 words per section", &[(Some(30), None, Scope::Each)]);
-        check("two sentences per section", &[(Some(2), Some(2), Scope::Each)]);
-        check(
-            "- Arrival (max 40 words)\n- Storage: up to 50 words\n- Contacts",
-            &[(None, Some(40), Scope::One(0)), (None, Some(50), Scope::One(1))],
-        );
-        check("about 200 words in total", &[(Some(140), Some(260), Scope::Whole)]);
-        check("in other words, the key words are given", &[]);
-        check("our team of 12, words kept simple", &[]);
-        check("each under 60\nWords to use: Arrival - badge", &[]);
-        check("No more than one hundred and twenty words each", &most(120, Scope::Each));
-        check("Two hundred words in total", &most(200, Scope::Whole));
-        check("at most 1,500 words in total", &most(1500, Scope::Whole));
-        check("fifty-five words at most per section", &most(55, Scope::Each));
-        check("no headings longer than 3 words", &[]);
-        check("about 4000000000 words each", &[]);
-        check(
-            "Arrival 40 words, Storage 60 words, Contacts 20 words",
-            &[
-                (None, Some(40), Scope::One(0)),
-                (None, Some(60), Scope::One(1)),
-                (None, Some(20), Scope::One(2)),
-            ],
-        );
-        check(
-            "Each section must be at least 30 and at most 60 words",
-            &[(Some(30), None, Scope::Each), (None, Some(60), Scope::Each)],
-        );
-        check(
-            "150 words max for Arrival and Storage, 50 for Contacts",
-            &[(None, Some(150), Scope::These(vec![0, 1])), (None, Some(50), Scope::These(vec![2]))],
-        );
-        check(
-            "Arrival: 40 words, Storage: 60, Contacts: 20",
-            &[
-                (None, Some(40), Scope::One(0)),
-                (None, Some(60), Scope::These(vec![1])),
-                (None, Some(20), Scope::These(vec![2])),
-            ],
-        );
-        check(
-            "the first section at most 40 words, the others 60",
-            &[(None, Some(40), Scope::One(0)), (None, Some(60), Scope::These(vec![1, 2]))],
-        );
-        check(
-            "Sections of at most 60 words for the 12 volunteers of the season 2024",
-            &most(60, Scope::Each),
-        );
-        check(
-            "No section may be shorter than 50 words or longer than 80 words",
-            &[(Some(50), None, Scope::Each), (None, Some(80), Scope::Each)],
-        );
-    }
 }

@@ -57,7 +57,7 @@ fn quoted(marks: &[Mark], at: usize) -> Vec<Demand> {
         return Vec::new();
     }
     let (start, _) = stretch(marks, at);
-    let is_wanted = !is_denied(&marks[start..at]);
+    let is_wanted = !is_denied(&marks[start..at]) && !is_denied_behind(&marks[at + 1..to]);
     let scope = owner.or_else(|| title_behind(marks, at)).or_else(|| title_before(marks, from, at));
     let scope = scope.map_or_else(|| shared_scope(&marks[from..to]), Scope::One);
     let term = Term { text: text.clone(), is_exact: true };
@@ -84,6 +84,14 @@ fn is_denied(before: &[Mark]) -> bool {
     let near = cue.unwrap_or(before.len());
     let is_near = before[near.saturating_sub(4)..].iter().any(|mark| mark.is_in(DENIALS));
     is_near && denials % 2 == 1
+}
+
+/// As in "the word must not occur".
+fn is_denied_behind(behind: &[Mark]) -> bool {
+    const MUST: &[&str] = &["must", "may", "should", "shall", "can", "is", "are", "to"];
+    let own = behind.iter().take_while(|mark| !matches!(mark, Mark::Semicolon | Mark::Title(_)));
+    let own: Vec<&Mark> = own.skip_while(|mark| joins_quotes(mark)).collect();
+    matches!(own[..], [must, denial, ..] if must.is_one_of(MUST) && denial.is_in(DENIALS))
 }
 
 /// Whether it stands between the quotations of an enumeration, or is one of them.

@@ -69,6 +69,7 @@ fn words_that_must_occur_are_read_with_their_sections() {
         told("The word \"badge\" must appear in Arrival but not in Storage."),
         ["badge in Arrival", "not badge in Storage"]
     );
+    assert_eq!(told("The word \"buzz\" must not occur."), ["not buzz in Whole"]);
     assert_eq!(told("| Arrival | anything |\n| Storage | must contain soup |"), ["soup in Storage"]);
     assert_eq!(told("Every section must contain the word \"team\"."), ["team in Each"]);
     assert_eq!(told("sections Arrival, Storage and Contacts, and mention \"soup\""), ["soup in Whole"]);
