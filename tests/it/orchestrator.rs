@@ -6,6 +6,7 @@ mod failures;
 mod found;
 mod free;
 mod free_plans;
+mod likelihood;
 mod outside;
 mod parked;
 mod patterns;

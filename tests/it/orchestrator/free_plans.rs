@@ -59,7 +59,7 @@ impl Llm for Drawn {
     }
 }
 
-fn model(path: &std::path::Path) -> SessionLlm {
+pub(super) fn model(path: &std::path::Path) -> SessionLlm {
     let threads = std::thread::available_parallelism().map_or(2, |threads| threads.get().min(4));
     let settings = LoadSettings { threads, context_tokens: 4096, keep_packed: false, kv_type: KvType::F16 };
     let config = EngineConfig { cache_bytes_max: 512 << 20, ..EngineConfig::with_memory_bytes(2 << 30) };
