@@ -166,8 +166,9 @@ fn events_tell_the_run_in_order() {
     for wanted in ["strategy.chosen", "plan.accepted", "task.started", "task.finished"] {
         assert!(types.contains(&wanted), "{wanted} is missing: {types:?}");
     }
-    // The text of the answer has no numbers of its own.
-    let numbered = events.iter().filter(|event| event["type"] != "answer.delta");
+    // The text of the answer, and progress, have no numbers of their own.
+    let has_none = |kind: &Value| kind == "answer.delta" || kind == "task.progress";
+    let numbered = events.iter().filter(|event| !has_none(&event["type"]));
     let order: Vec<u64> = numbered.map(|event| event["seq"].as_u64().unwrap()).collect();
     assert_eq!(order, (1..=order.len() as u64).collect::<Vec<_>>());
     let all: Vec<u64> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
