@@ -266,6 +266,33 @@ pub(crate) fn is_same_word(a: &str, b: &str) -> bool {
         || plural
 }
 
+/// Whether one word is the other with a typing mistake: letters left out, added, changed or swapped, one in a word of
+/// five letters and two in a long one. The first letter is seldom wrong.
+#[must_use]
+pub(crate) fn is_typo(first: &str, second: &str) -> bool {
+    let (one, other): (Vec<char>, Vec<char>) = (first.chars().collect(), second.chars().collect());
+    let shortest = one.len().min(other.len());
+    let allowed = match shortest {
+        0..4 => return false,
+        // Of a short word, two letters may be swapped.
+        4 if one.len() == other.len() && is_swapped(&one, &other) => 1,
+        4 => return false,
+        5..9 => 1,
+        _ => 2,
+    };
+    let has_digit = one.iter().chain(&other).any(char::is_ascii_digit);
+    !has_digit
+        && one[0] == other[0]
+        && one.len().abs_diff(other.len()) <= allowed
+        && strsim::osa_distance(first, second) <= allowed
+}
+
+fn is_swapped(one: &[char], other: &[char]) -> bool {
+    let differ: Vec<usize> = (0..one.len()).filter(|at| one[*at] != other[*at]).collect();
+    let [first, second] = differ[..] else { return false };
+    second == first + 1 && one[first] == other[second] && one[second] == other[first]
+}
+
 /// Whether a word of `a` and a word of `b` are forms of the same word.
 #[must_use]
 pub(crate) fn share_a_word(a: &[String], b: &[String]) -> bool {

@@ -132,15 +132,21 @@ async fn weigh(
     let started: Result<Vec<Generation>, SessionError> = call.options.iter().map(start).collect();
     let (mut likely, mut used) = (Vec::new(), CallUsage::default());
     for mut generation in started.map_err(|error| call_error(&error))? {
+        let before = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
+        let (computed_before, cached_before) = (before(used.prompt_tokens), before(used.cached_tokens));
         let mut hear = |report: Progress<'_>| {
-            if matches!(report, Progress::Prefill { .. }) {
-                progress(report);
+            if let Progress::Prefill { computed, cached, total } = report {
+                let (computed, cached) = (computed_before + computed, cached_before + cached);
+                progress(Progress::Prefill { computed, cached, total: computed_before + total });
             }
         };
-        let Reply { usage, .. } = hear_out(&mut generation, &mut hear).await?;
-        let logprobs = generation.take_prompt_scores().into_iter().filter_map(|score| score.logprob);
-        likely.push(rounded(logprobs.map(f64::from).sum()));
+        let Reply { usage, finish, .. } = hear_out(&mut generation, &mut hear).await?;
         used = used.plus(usage);
+        let scores = generation.take_prompt_scores();
+        if finish == Finish::Deadline || scores.is_empty() {
+            return Ok(Reply { text: String::new(), finish: Finish::Deadline, usage: used });
+        }
+        likely.push(rounded(scores.into_iter().filter_map(|score| score.logprob).map(f64::from).sum()));
     }
     let text = serde_json::to_string(&likely).expect("numbers can be written");
     Ok(Reply { text, finish: Finish::Stop, usage: used })

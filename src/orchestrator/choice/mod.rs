@@ -277,7 +277,8 @@ fn by_likeness(facts: &Facts, possible: &[StrategyName], likeness: Likeness) -> 
     (best, likeness.nearest, because)
 }
 
-/// What the facts add to the score: enough to decide a close call. Only a table that is asked for overturns a clear one.
+/// What the facts add to the score. Most of it decides a close call; a table or headings that are asked for, tables alone
+/// and very long inputs overturn a clear one.
 fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
     match strategy {
         // Files rarely lead from one to another by chance.
@@ -301,7 +302,7 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
         {
             if facts.input_tokens >= VERY_LONG_TOKENS { 0.25 } else { 0.08 }
         }
-        // Only its headings and limits are checked.
+        // No other strategy checks headings and the limits of what stands under them.
         StrategyName::Parallel if facts.speaks_of_parts && facts.named_aspects.len() >= 2 => 0.3,
         _ => 0.0,
     }

@@ -17,13 +17,22 @@ const LEADS: &[&str] =
     &[": ", "headed ", "called ", "titled ", "entitled ", "named ", "headings ", "sections "];
 
 /// Words of a sentence whose quotations are words that must occur, or must not.
-const WORD_NOUNS: &[&str] =
-    &["contain", "contains", "mention", "mentions", "include", "includes", "occur", "appear"];
+const WORD_NOUNS: &[&str] = &[
+    "contain", "contains", "mention", "mentions", "include", "includes", "occur", "appear", "use", "word",
+    "words", "say", "says", "avoid", "phrase", "phrases", "term",
+];
+/// Words that come before headings. A sentence with one of them names headings, whatever else it says.
+const HEADING_NOUNS: &[&str] = &["heading", "headings", "headed", "called", "titled", "entitled"];
+/// A heading has no more bytes.
+const TITLE_BYTES_MAX: usize = 120;
 
 /// The headings, in order; none if the goal does not name two or more.
 pub(super) fn explicit_titles(goal: &str) -> Vec<String> {
-    let names_words =
-        |sentence: &&str| words(sentence).iter().any(|word| WORD_NOUNS.contains(&word.as_str()));
+    let names_words = |sentence: &&str| {
+        let said = words(sentence);
+        let has = |list: &[&str]| said.iter().any(|word| list.contains(&word.as_str()));
+        has(WORD_NOUNS) && !has(HEADING_NOUNS)
+    };
     let found = sentences(goal).filter(|sentence| has_part_noun(sentence) && !names_words(sentence));
     let found = found.map(|sentence| {
         let quoted = quoted_run(sentence);
@@ -36,15 +45,17 @@ pub(super) fn explicit_titles(goal: &str) -> Vec<String> {
 fn quoted_run(sentence: &str) -> Vec<String> {
     let (mut longest, mut run): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     let mut rest = sentence;
+    // Whether the noun has been said.
+    let mut led = false;
     while let Some((start, end, title)) = quotation(rest) {
         let between = &rest[..start];
         let joins = between.split(|c: char| c.is_whitespace() || matches!(c, ',' | '/' | '&'));
         let is_joined = joins.filter(|word| !word.is_empty()).all(|word| matches!(word, "and" | "or"));
-        if !is_joined || run.is_empty() {
+        if !is_joined {
             run.clear();
         }
-        let lead = &sentence[..sentence.len() - rest.len() + start];
-        if !run.is_empty() || has_part_noun(lead) {
+        led = led || has_part_noun(between);
+        if led {
             run.push(title.trim().to_owned());
         }
         if run.len() > longest.len() {
@@ -68,7 +79,7 @@ fn quotation(text: &str) -> Option<(usize, usize, &str)> {
         let closes = |&(at, c): &(usize, char)| {
             closing.contains(&c) && at > 0 && !word(text[inside + at + c.len_utf8()..].chars().next())
         };
-        let end = text[inside..].char_indices().find(closes);
+        let end = text[inside..].char_indices().take(TITLE_BYTES_MAX).find(closes);
         if let Some((at, c)) = end.filter(|(at, _)| word(text[inside..inside + at].chars().next())) {
             return Some((start, inside + at + c.len_utf8(), &text[inside..inside + at]));
         }
@@ -117,6 +128,7 @@ mod tests {
                 "Our request|What we give|Why it matters",
             ),
             ("It's the boss's wish: sections “Aim”, “Way” & “Cost”.", "Aim|Way|Cost"),
+            ("Write a text with the sections Sun and Rain. No section may use 'very' or 'really'.", ""),
             ("Each section must contain \"soup\" and \"bread\".", ""),
             ("Write about the boys' and girls' teams in two parts.", ""),
             ("What is 3 / 4 of the section?", ""),

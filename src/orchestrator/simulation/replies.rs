@@ -130,8 +130,6 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
         row(prompt, fields)
     } else if has("tasks") {
         super::graph_plan::plan(schema, prompt, random)
-    } else if has("answers") {
-        json!({"answers": if random.one_in(4) { "no" } else { "yes" }}).to_string()
     } else if prompt.starts_with("Write only the question") {
         json!({"question": "How many sheep does the farm keep?"}).to_string()
     } else if prompt.starts_with("Parts of a longer text") {

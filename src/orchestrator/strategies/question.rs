@@ -5,19 +5,19 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::band::{Finish, Reply};
-use crate::checks::{numbers_in, sentences};
+use crate::checks::{numbers_in, sentences, spelled_numbers, words};
 use crate::goal::{Goal, PLANNER};
 use crate::plan::{Job, Task};
 use crate::prompts;
 use crate::strategy::{Prompt, Verdict};
-use crate::topic::{content_words, is_same_word};
+use crate::topic::{content_words, is_same_word, is_typo};
 
 const QUESTION_TOKENS_MAX: u32 = 96;
 const DRAWS: usize = 2;
 /// A goal of one sentence with no more words is the question itself.
 const PLAIN_WORDS_MAX: usize = 16;
-/// Letters that a typing error may change.
-const TYPO_LETTERS_MAX: usize = 2;
+/// Words without which a sentence says the opposite.
+const DENIALS: &[&str] = &["not", "no", "never", "without", "nor", "neither", "none", "except"];
 
 /// Whether the goal is more than a plain question.
 pub(super) fn needs_planner(goal: &Goal) -> bool {
@@ -55,10 +55,7 @@ pub(super) fn check(goal: &Goal, reply: &Reply) -> Verdict {
         Err(error) => return Verdict::reject(format!("not the JSON that was asked for: {error}")),
     };
     let said = content_words(&goal.text);
-    let is_said = |word: &String| {
-        let near = |other: &String| strsim::damerau_levenshtein(word, other) <= TYPO_LETTERS_MAX;
-        said.iter().any(|other| is_same_word(word, other) || near(other))
-    };
+    let is_said = |word: &String| said.iter().any(|other| is_same_word(word, other) || is_typo(word, other));
     let words = content_words(&question);
     let new = words.iter().filter(|word| !is_said(word)).count();
     if words.is_empty() || 3 * new > words.len() {
@@ -67,5 +64,27 @@ pub(super) fn check(goal: &Goal, reply: &Reply) -> Verdict {
     if !numbers_in(&question).is_subset(&numbers_in(&goal.text)) {
         return Verdict::reject("it has a number that the goal doesn't have");
     }
-    Verdict::Accept(question)
+    match lost(&goal.text, &question) {
+        Some(lost) => Verdict::reject(format!("it leaves out: {lost}")),
+        None => Verdict::Accept(question),
+    }
+}
+
+/// What of the goal's sentences a question may not leave out and does: a number or a denial of the sentence that it was
+/// taken from, or another question.
+fn lost<'a>(goal: &'a str, question: &str) -> Option<&'a str> {
+    let kept = content_words(question);
+    let is_kept = |word: &&String| kept.iter().any(|other| is_same_word(word, other) || is_typo(word, other));
+    let denies =
+        |text: &str| words(text).iter().any(|word| DENIALS.contains(&word.as_str()) || word.ends_with("n't"));
+    let spelled = spelled_numbers(question);
+    sentences(goal).into_iter().find(|sentence| {
+        let own = content_words(sentence);
+        if 2 * own.iter().filter(is_kept).count() < own.len() {
+            return sentence.ends_with('?') && own.len() >= 3;
+        }
+        !numbers_in(sentence).is_subset(&numbers_in(question))
+            || spelled_numbers(sentence).iter().any(|number| !spelled.contains(number))
+            || (denies(sentence) && !denies(question))
+    })
 }

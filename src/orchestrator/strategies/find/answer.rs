@@ -24,12 +24,6 @@ const SHARE_MIN: f64 = 0.5;
 /// What is said before sentences that may answer.
 const UNCERTAIN: &str = "It is not certain that the inputs say this.";
 
-/// The sentences that answer, or else those that may, the likeliest first.
-fn places(state: &RunState) -> Vec<Place> {
-    let answering = judge::answering(state);
-    if answering.is_empty() && read::is_long(state) { judge::probable(state) } else { answering }
-}
-
 pub(super) fn task(goal: &Goal, state: &RunState) -> Task {
     let needs = state.plan_tasks().map(|task| task.id.clone()).collect();
     let task = Task::new("synthesis", Job::Synthesis, super::ladder(goal));
@@ -38,7 +32,7 @@ pub(super) fn task(goal: &Goal, state: &RunState) -> Task {
 }
 
 pub(super) fn prompt(goal: &Goal, state: &RunState) -> Prompt {
-    let sentence = places(state).first().map(|place| place.shown(goal)).unwrap_or_default();
+    let sentence = judge::told(state).first().map(|place| place.shown(goal)).unwrap_or_default();
     let question = question::searched(goal, state);
     let schema = json!({
         "type": "object",
@@ -56,7 +50,7 @@ struct Raw {
 
 /// Accepts an answer whose words and numbers stand in the sentence.
 pub(super) fn check(goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
-    let places = places(state);
+    let places = judge::told(state);
     let Some(place) = places.first() else { return Verdict::reject("there is no sentence to answer from") };
     match serde_json::from_str::<Raw>(&reply.text) {
         _ if reply.finish == Finish::Length => Verdict::reject("it was cut off at its limit"),
@@ -77,7 +71,7 @@ fn holds(sentence: &str, question: &str, answer: &str) -> bool {
 pub(super) fn ended(goal: &Goal, state: &RunState) -> Ended {
     let missing = missing(state);
     let failed_tasks = missing.len();
-    let ended = match places(state).as_slice() {
+    let ended = match judge::told(state).as_slice() {
         [] => not_found(goal, state),
         found => told(goal, state, found),
     };

@@ -13,7 +13,7 @@ use crate::event::{Closest, Found};
 use crate::goal::Goal;
 use crate::plan::{Job, Passage, Task};
 use crate::prompts;
-use crate::state::RunState;
+use crate::state::{RunState, TaskState};
 use crate::strategy::{Prompt, Verdict};
 
 /// Sentences that are judged at the same time.
@@ -53,6 +53,12 @@ pub(super) fn probable(state: &RunState) -> Vec<Place> {
     near.map(|one| one.place.clone()).collect()
 }
 
+/// The sentences that the answer tells: those that answer, or else, in long inputs, those that may.
+pub(super) fn told(state: &RunState) -> Vec<Place> {
+    let answering = answering(state);
+    if answering.is_empty() && read::is_long(state) { probable(state) } else { answering }
+}
+
 /// The sentence that is likeliest to answer it, however unlikely.
 pub(super) fn nearest(state: &RunState) -> Option<Place> {
     judged(state).into_iter().next().map(|one| one.place)
@@ -77,6 +83,15 @@ impl Judged {
     }
 }
 
+/// The sentences that were given to the planner.
+fn tried(state: &RunState) -> Vec<Place> {
+    let passage = |task: &TaskState| match &task.task.job {
+        Job::Judge { passage, .. } => Some(Place::of(passage)),
+        _ => None,
+    };
+    state.plan_tasks().filter_map(passage).collect()
+}
+
 /// The sentences that were judged, the likeliest first.
 fn judged(state: &RunState) -> Vec<Judged> {
     let mut judged: Vec<Judged> = Vec::new();
@@ -89,18 +104,19 @@ fn judged(state: &RunState) -> Vec<Judged> {
             None => judged.push(Judged { place, said: said.into_iter().collect() }),
         }
     }
+    // A sentence of which no call has told anything was not judged.
+    judged.retain(|one| !one.said.is_empty());
     judged.sort_by(|a, b| b.odds().total_cmp(&a.odds()));
     judged
 }
 
 /// The next sentences to be judged; none if enough were.
 pub(super) fn tasks(goal: &Goal, state: &RunState) -> Vec<Task> {
-    let known = judged(state);
-    let is_decided = !answering(state).is_empty() || (read::is_long(state) && !probable(state).is_empty());
-    if is_decided {
+    let known = tried(state);
+    if !told(state).is_empty() {
         return Vec::new();
     }
-    let is_known = |place: &Place| known.iter().any(|one| place.is_within(&one.place));
+    let is_known = |place: &Place| known.iter().any(|one| place.is_within(one));
     let nearness = Nearness::new(goal, state);
     let quoted: Vec<Place> = read::quoted(state).into_iter().filter(|place| !is_known(place)).collect();
     if !quoted.is_empty() {
@@ -176,8 +192,7 @@ pub(super) fn prompt(goal: &Goal, state: &RunState, passage: &Passage, wording: 
 pub(super) fn check(reply: &Reply) -> Verdict {
     match serde_json::from_str::<[f64; 2]>(&reply.text) {
         _ if reply.finish == Finish::Length => Verdict::reject("it was cut off at its limit"),
-        Ok([yes, no]) if yes.is_finite() && no.is_finite() => Verdict::Accept(format!("{:.3}", yes - no)),
-        Ok(_) => Verdict::reject("a log-probability is no number"),
+        Ok([yes, no]) => Verdict::Accept(format!("{:.3}", yes - no)),
         Err(error) => Verdict::reject(format!("not two log-probabilities: {error}")),
     }
 }

@@ -1,6 +1,6 @@
 //! The find strategy, for a question whose answer stands somewhere in long texts.
 //!
-//! The planner takes the question out of what was typed . The parts nearest to it are searched for, and of
+//! The planner takes the question out of what was typed. The parts nearest to it are searched for, and of
 //! each of their nearest sentences the planner says how likely it is to answer (`judge.rs`). If none does, whole parts
 //! are read (`read.rs`). The answer quotes the sentence and says where it stands (`answer.rs`).
 
@@ -52,8 +52,7 @@ impl Strategy for Find {
         if !judged.is_empty() {
             return Move::Add { tasks: judged, proposed: None };
         }
-        if !judge::answering(state).is_empty() || (read::is_long(state) && !judge::probable(state).is_empty())
-        {
+        if !judge::told(state).is_empty() {
             return match state.task("synthesis") {
                 None => Move::add(answer::task(goal, state)),
                 Some(_) => Move::Answer(answer::ended(goal, state)),

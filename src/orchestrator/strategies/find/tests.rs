@@ -143,6 +143,16 @@ fn a_question_is_taken_in_the_words_of_the_goal() {
     assert!(check("How high is the second tower?"));
     assert!(!check("How heavy is the oldest bell?"));
     assert!(!check("How high is the second tower of 1887?"));
+    let denied = core("Hi all. Which of the two towers did not fall in 1887? Thanks.", book(8, &[])).goal;
+    let lossy = |question: &str| {
+        let text = json!({"question": question}).to_string();
+        let reply = Reply { text, finish: Finish::Stop, usage: CallUsage::default() };
+        !matches!(crate::strategies::question::check(&denied, &reply), Verdict::Accept(_))
+    };
+    assert!(lossy("Which of the two towers did fall in 1887?"));
+    assert!(lossy("Which of the towers did not fall in 1887?"));
+    assert!(lossy("Which of the two towers did not fall?"));
+    assert!(!lossy("Which of the two towers did not fall in 1887?"));
 }
 
 #[test]

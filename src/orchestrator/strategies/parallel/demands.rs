@@ -34,7 +34,7 @@ pub(super) struct Term {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scope {
     One(usize),
-    /// Several, but not all.
+    /// Those that the goal names with it.
     These(Vec<usize>),
     Each,
     /// The text as a whole.
@@ -57,6 +57,9 @@ pub(super) fn demands(goal: &str, titles: &[&str]) -> Vec<Demands> {
                 Scope::Whole => {
                     let all = limit.most.saturating_sub(taken);
                     let count = titles.len() as u32;
+                    if limit.of == Unit::PointWords {
+                        return Some(limit);
+                    }
                     // Shares of the least are rounded up, so that together they are enough.
                     let share = if is_least { all.div_ceil(count) } else { all / count };
                     Some(Limit { most: share.max(1), ..limit })

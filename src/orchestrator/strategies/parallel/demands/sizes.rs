@@ -1,5 +1,6 @@
 //! How long the sections may be, as a goal says it.
 
+mod scope;
 mod shortened;
 #[cfg(test)]
 mod tests;
@@ -7,10 +8,11 @@ mod tests;
 use std::ops::Range;
 
 use super::marks::Mark;
-use super::{Scope, is_part_noun, piece, sentence, stretch};
+use super::{Scope, piece, sentence};
 use crate::checks::spelled_numbers;
 use crate::strategies::limit::{Limit, Unit, unit_named, value};
 
+use scope::{WHOLE, scope};
 use shortened::{ordinals_before, shortened, titles_behind};
 
 /// The least and the most of something, and where the goal says so.
@@ -53,7 +55,7 @@ pub(super) fn sizes(marks: &[Mark], sections: usize) -> Vec<Size> {
 fn of_points(marks: &[Mark], found: &mut [Size]) {
     for at in 1..found.len() {
         let (before, words) = (&found[at - 1], &found[at]);
-        let between = &marks[before.said.end..words.said.start];
+        let Some(between) = marks.get(before.said.end..words.said.start) else { continue };
         let goes_on = between.iter().all(|mark| *mark != Mark::End && mark.title().is_none());
         let of_each = between.iter().any(|mark| mark.is_one_of(&["each", "every", "none", "per"]));
         if before.of == Unit::Points && words.of == Unit::Words && goes_on && of_each {
@@ -66,13 +68,18 @@ fn of_points(marks: &[Mark], found: &mut [Size]) {
 pub(super) fn unread(marks: &[Mark], sizes: &[Size]) -> Vec<usize> {
     let is_bare = |at: usize| {
         let next = &marks[at + 1];
-        next.word().is_none() || next.is_in(BEHIND_BARE)
+        next.word().is_none() || next.is_in(BEHIND_BARE) || is_of_other_unit(marks, at + 1)
     };
     let in_sentence = |at: usize| {
+        if is_of_other_unit(marks, at + 1) {
+            return true;
+        }
         let (from, to) = sentence(marks, at);
         sizes.iter().any(|size| (from..to).contains(&size.said.start))
     };
-    let numbers = (0..marks.len()).filter(|at| digits(marks, *at).is_some_and(|number| number > 1));
+    // A year is no size.
+    let is_size = |number: u32| (2..=SIZE_MAX).contains(&number) && !(1900..2100).contains(&number);
+    let numbers = (0..marks.len()).filter(|at| digits(marks, *at).is_some_and(is_size));
     numbers
         .filter(|at| !sizes.iter().any(|size| size.said.contains(at)) && is_bare(*at) && in_sentence(*at))
         .collect()
@@ -86,6 +93,11 @@ const SIZE_MAX: u32 = 100_000;
 /// The size whose unit stands at a place, such as "words" in "at most 60 words".
 fn size(marks: &[Mark], unit: usize, sections: usize) -> Option<Size> {
     let of = unit_named(marks[unit].word()?)?;
+    if is_of_other_unit(marks, unit)
+        || unit.checked_sub(1).is_some_and(|before| is_of_other_unit(marks, before))
+    {
+        return None;
+    }
     let (first, numbers) = numbers_before(marks, unit)?;
     let is_size = |number: &u32| (*number > 1 || of != Unit::Words) && *number <= SIZE_MAX;
     if numbers.is_empty() || !numbers.iter().all(is_size) || is_of_headings(marks, first, numbers[0]) {
@@ -98,7 +110,9 @@ fn size(marks: &[Mark], unit: usize, sections: usize) -> Option<Size> {
     };
     let number = most.or(least)?;
     let named = titles_behind(marks, unit + 1).or_else(|| ordinals_before(marks, first, sections));
-    let scope = match named.filter(|_| !is_compound(&marks[unit])) {
+    let (start, end) = piece(marks, first);
+    let is_whole = marks[start..end].iter().any(|mark| mark.is_one_of(WHOLE));
+    let scope = match named.filter(|_| !is_compound(&marks[unit]) && !is_whole) {
         Some(titles) if titles.len() == 1 => Scope::One(titles[0]),
         Some(titles) => Scope::These(titles),
         None => scope(marks, first, unit, sections, number, of),
@@ -153,6 +167,12 @@ fn digits(marks: &[Mark], at: usize) -> Option<u32> {
 /// Whether a unit is part of a compound, as in "a 300-word guide".
 fn is_compound(unit: &Mark) -> bool {
     unit.is_one_of(&["word", "sentence", "character"])
+}
+
+/// As "word" in "15-word sentences", which is no size of a section.
+fn is_of_other_unit(marks: &[Mark], unit: usize) -> bool {
+    let next = marks.get(unit + 1).and_then(Mark::word).and_then(unit_named);
+    marks.get(unit).is_some_and(is_compound) && next.is_some()
 }
 
 /// Whether a size is of the headings themselves: "no headings longer than 3 words".
@@ -246,43 +266,4 @@ fn range(around: &Surroundings<'_>, number: u32, of: Unit) -> (Option<u32>, Opti
         }
         () => (None, Some(number)),
     }
-}
-
-fn scope(marks: &[Mark], from: usize, unit: usize, sections: usize, number: u32, of: Unit) -> Scope {
-    const EACH: &[&str] = &["each", "every", "per", "apiece", "all", "any", "below", "beneath"];
-    const WHOLE: &[&str] = &["total", "overall", "altogether", "whole", "entire", "together", "combined"];
-    let (start, end) = piece(marks, from);
-    let here = &marks[start..end];
-    // "A 300-word guide", but "four 60-word sections".
-    if is_compound(&marks[unit]) && number > 1 {
-        let noun = marks[unit + 1..].iter().take(3).any(is_part_noun);
-        return if noun { Scope::Each } else { Scope::Whole };
-    }
-    if here.iter().any(|mark| mark.is_one_of(WHOLE)) {
-        return Scope::Whole;
-    }
-    let mut titles = here.iter().filter_map(Mark::title);
-    if let (Some(only), None) = (titles.next(), titles.next())
-        && !here.iter().any(|mark| mark.is_one_of(EACH))
-    {
-        return Scope::One(only);
-    }
-    let part_before = marks[start..from].iter().any(is_part_noun);
-    let is_singular =
-        |mark: &Mark| is_part_noun(mark) && mark.word().is_some_and(|word| !word.ends_with('s'));
-    if part_before || here.iter().any(|mark| is_singular(mark) || mark.is_one_of(EACH)) {
-        return Scope::Each;
-    }
-    // "Parking (max 40 words)", or a line or clause with one title.
-    let opened = start.checked_sub(2).filter(|_| marks[start - 1] == Mark::Open);
-    if let Some(title) = opened.and_then(|at| marks[at].title()) {
-        return Scope::One(title);
-    }
-    let (start, end) = stretch(marks, from);
-    let mut titles = marks[start..end].iter().filter_map(Mark::title);
-    if let (Some(only), None) = (titles.next(), titles.next()) {
-        return Scope::One(only);
-    }
-    let is_large = of == Unit::Words && number as usize >= 60 * sections;
-    if is_large { Scope::Whole } else { Scope::Each }
 }

@@ -61,19 +61,29 @@ fn quoted(marks: &[Mark], at: usize) -> Vec<Demand> {
     let scope = owner.or_else(|| title_behind(marks, at)).or_else(|| title_before(marks, from, at));
     let scope = scope.map_or_else(|| shared_scope(&marks[from..to]), Scope::One);
     let term = Term { text: text.clone(), is_exact: true };
-    let not = excepted(&marks[at + 1..to]).filter(|_| is_wanted);
-    let not = not.map(|title| Demand { term: term.clone(), is_wanted: false, scope: Scope::One(title) });
-    std::iter::once(Demand { term, is_wanted, scope }).chain(not).collect()
+    let unwanted = excepted(&marks[at + 1..to]).into_iter().filter(|_| is_wanted);
+    let unwanted: Vec<Demand> = unwanted
+        .map(|title| Demand { term: term.clone(), is_wanted: false, scope: Scope::One(title) })
+        .collect();
+    std::iter::once(Demand { term, is_wanted, scope }).chain(unwanted).collect()
 }
 
-/// The title in "but not in Honey" behind a word that must occur.
-fn excepted(behind: &[Mark]) -> Option<usize> {
-    let but = behind.iter().position(|mark| mark.is_one_of(&["but", "not", "never"]))?;
+/// The titles in "but not in Honey" behind a word that must occur.
+fn excepted(behind: &[Mark]) -> Vec<usize> {
+    // What follows another quotation is said of that.
+    let other = behind.iter().position(|mark| matches!(mark, Mark::Quote(_)));
+    let behind = &behind[..other.unwrap_or(behind.len())];
+    let Some(but) = behind.iter().position(|mark| mark.is_one_of(&["but", "not", "never"])) else {
+        return Vec::new();
+    };
     let skipped =
         behind[but..].iter().take_while(|mark| mark.is_one_of(&["but", "not", "never", "in", "under"]));
     let at = but + skipped.count();
     let is_denied = behind[but..at].iter().any(|mark| mark.is_in(DENIALS));
-    behind[at..].iter().find(|mark| !mark.is_in(BEFORE_TITLE)).and_then(Mark::title).filter(|_| is_denied)
+    let row = behind[at..].iter().take_while(|mark| {
+        mark.title().is_some() || mark.is_in(BEFORE_TITLE) || mark.is_one_of(&["and", "or", "nor"])
+    });
+    if is_denied { row.filter_map(Mark::title).collect() } else { Vec::new() }
 }
 
 /// Whether a denial belongs to the word behind it: "do not use the word", but not "no section without the word".
@@ -88,10 +98,20 @@ fn is_denied(before: &[Mark]) -> bool {
 
 /// As in "the word must not occur".
 fn is_denied_behind(behind: &[Mark]) -> bool {
-    const MUST: &[&str] = &["must", "may", "should", "shall", "can", "is", "are", "to"];
+    const MUST: &str = "must may should shall can is are to";
+    const OCCUR: &str = "occur appear stand be used mentioned said";
     let own = behind.iter().take_while(|mark| !matches!(mark, Mark::Semicolon | Mark::Title(_)));
     let own: Vec<&Mark> = own.skip_while(|mark| joins_quotes(mark)).collect();
-    matches!(own[..], [must, denial, ..] if must.is_one_of(MUST) && denial.is_in(DENIALS))
+    let occurs = |mark: Option<&&Mark>| mark.is_some_and(|mark| mark.is_in(OCCUR));
+    match own[..] {
+        [must, denial, ref rest @ ..] if must.is_in(MUST) && denial.is_in(DENIALS) => {
+            occurs(rest.iter().find(|mark| !mark.is_one_of(&["be"])))
+        }
+        [denial, ref rest @ ..] if denial.is_one_of(&["mustn't", "shouldn't", "can't", "cannot"]) => {
+            occurs(rest.iter().find(|mark| !mark.is_one_of(&["be"])))
+        }
+        _ => false,
+    }
 }
 
 /// Whether it stands between the quotations of an enumeration, or is one of them.

@@ -1,5 +1,7 @@
 //! The words of a goal with their places, and when two words are the same word.
 
+pub(in super::super) use crate::topic::is_typo;
+
 /// A run of letters and digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word {
@@ -91,52 +93,6 @@ pub(super) fn stem(word: &str) -> String {
 
 fn has_vowel(text: &str) -> bool {
     text.contains(['a', 'e', 'i', 'o', 'u', 'y'])
-}
-
-/// Whether one word is the other with a typing mistake: letters left out, added, changed or swapped, one in a word of
-/// five letters and two in a long one. The first letter is seldom wrong.
-pub(in super::super) fn is_typo(one: &str, other: &str) -> bool {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let shortest = one.len().min(other.len());
-    let allowed = match shortest {
-        0..4 => return false,
-        // Of a short word, two letters may be swapped.
-        4 if one.len() == other.len() && is_swapped(&one, &other) => 1,
-        4 => return false,
-        5..9 => 1,
-        _ => 2,
-    };
-    let has_digit = one.iter().chain(&other).any(char::is_ascii_digit);
-    !has_digit
-        && one[0] == other[0]
-        && one.len().abs_diff(other.len()) <= allowed
-        && distance(&one, &other) <= allowed
-}
-
-fn is_swapped(one: &[char], other: &[char]) -> bool {
-    let differ: Vec<usize> = (0..one.len()).filter(|at| one[*at] != other[*at]).collect();
-    let [first, second] = differ[..] else { return false };
-    second == first + 1 && one[first] == other[second] && one[second] == other[first]
-}
-
-/// Edits between two words, where two swapped letters are one edit (optimal string alignment).
-fn distance(one: &[char], other: &[char]) -> usize {
-    let mut rows = vec![vec![0; other.len() + 1]; one.len() + 1];
-    for (at, row) in rows.iter_mut().enumerate() {
-        row[0] = at;
-    }
-    rows[0] = (0..=other.len()).collect();
-    for i in 1..=one.len() {
-        for j in 1..=other.len() {
-            let changed = usize::from(one[i - 1] != other[j - 1]);
-            let mut least = (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + changed);
-            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            rows[i][j] = least;
-        }
-    }
-    rows[one.len()][other.len()]
 }
 
 /// Words that only hold a sentence together. None of them is taken for a misspelt name.

@@ -12,6 +12,12 @@ const IN_RANGE: &str =
 /// A size that leaves its unit to another one of its sentence: "150 words for Life, 50 for Threats".
 pub(super) fn shortened(marks: &[Mark], at: usize, sections: usize, found: &[Size]) -> Option<Size> {
     let number = digits(marks, at)?;
+    // Both ends of "30 to 50" without a unit are left to the person who reads what is unchecked.
+    if marks[at + 1].is_one_of(&["to"])
+        || at.checked_sub(1).is_some_and(|before| marks[before].is_one_of(&["to"]))
+    {
+        return None;
+    }
     let (from, to) = sentence(marks, at);
     let here = |size: &&Size| (from..to).contains(&size.said.start);
     let next = found.iter().filter(here).find(|size| size.said.start > at);
@@ -26,8 +32,9 @@ pub(super) fn shortened(marks: &[Mark], at: usize, sections: usize, found: &[Siz
     let sections_here = titles_behind(marks, at + 1)
         .or_else(|| titles_before(marks, at))
         .or_else(|| ordinals_before(marks, at, sections))?;
+    let is_exact = model.least == model.most;
     Some(Size {
-        least: model.least.map(|_| if model.most.is_some() { number / 2 } else { number }),
+        least: model.least.map(|_| if is_exact || model.most.is_none() { number } else { number / 2 }),
         most: model.most.map(|_| number),
         of: model.of,
         scope: Scope::These(sections_here),
@@ -43,15 +50,17 @@ pub(super) fn titles_behind(marks: &[Mark], at: usize) -> Option<Vec<usize>> {
     if !marks.get(joint)?.is_one_of(&["for", "in", "under"]) {
         return None;
     }
-    let mut found = Vec::new();
-    for mark in &marks[joint + 1..] {
-        match mark {
-            Mark::Title(title) => found.push(*title),
-            Mark::Comma => {}
-            mark if mark.is_one_of(&["and", "the", "section", "sections", "part", "parts", "both"]) => {}
-            _ => break,
-        }
-    }
+    let is_row = |mark: &&Mark| {
+        matches!(mark, Mark::Title(_) | Mark::Comma)
+            || mark.is_one_of(&["and", "the", "section", "sections", "part", "parts", "both"])
+    };
+    let row: Vec<&Mark> = marks[joint + 1..].iter().take_while(is_row).collect();
+    // Behind a comma, a title belongs to the row only if "and" ends it: not in "for Sun, Rain 80 words".
+    let ends = match row.iter().any(|mark| mark.is_one_of(&["and"])) {
+        true => row.len(),
+        false => row.iter().position(|mark| **mark == Mark::Comma).unwrap_or(row.len()),
+    };
+    let found: Vec<usize> = row[..ends].iter().filter_map(|mark| mark.title()).collect();
     (!found.is_empty()).then_some(found)
 }
 

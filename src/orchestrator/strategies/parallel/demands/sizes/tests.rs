@@ -94,4 +94,16 @@ fn a_size_that_leaves_out_its_unit_has_that_of_another() {
         "No section may be shorter than 50 words or longer than 80 words",
         &[(Some(50), None, Scope::Each), (None, Some(80), Scope::Each)],
     );
+    check(
+        "exactly five bullet points for Arrival, 3 for Storage",
+        &[(Some(5), Some(5), Scope::One(0)), (Some(3), Some(3), Scope::These(vec![1]))],
+    );
+    check(
+        "60 words for Arrival, Storage 80 words",
+        &[(None, Some(60), Scope::One(0)), (None, Some(80), Scope::One(1))],
+    );
+    check("At most 100 words for Arrival and Storage together", &most(100, Scope::Whole));
+    check("Keep to 15-word sentences.", &[]);
+    let told = marks("Keep to 15-word sentences.", &["Arrival"]);
+    assert_eq!(unread(&told, &sizes(&told, 1)).len(), 1);
 }
