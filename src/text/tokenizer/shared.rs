@@ -1,5 +1,5 @@
-//! One tokenizer for all models with the same vocabulary, and one token trie for their grammars. For 150,000 tokens these
-//! take about a second to build, and some tens of megabytes. The models of a family usually share a vocabulary.
+//! One tokenizer for all models with the same vocabulary, and one token trie for their grammars. For 150,000 tokens
+//! they take some tenths of a second to build, and tens of megabytes. The models of a family usually share a vocabulary.
 
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};

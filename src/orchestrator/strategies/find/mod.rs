@@ -1,8 +1,8 @@
 //! The find strategy, for a question whose answer stands somewhere in long texts.
 //!
-//! The planner takes the question out of what was typed. The parts nearest to it are searched for, and of
-//! each of their nearest sentences the planner says how likely it is to answer (`judge.rs`). If none does, whole parts
-//! are read (`read.rs`). The answer quotes the sentence and says where it stands (`answer.rs`).
+//! The planner takes the question out of what was typed (`strategies/question.rs`). The parts nearest to it are searched
+//! for, and of each of their nearest sentences the planner says how likely it is to answer (`judge.rs`). If none does,
+//! whole parts are read (`read.rs`). The answer quotes the sentence and says where it stands (`answer.rs`).
 
 mod answer;
 mod judge;

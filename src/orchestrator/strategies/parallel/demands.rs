@@ -164,10 +164,11 @@ impl Demands {
         let points =
             |limits: &[Limit]| limits.iter().find(|limit| limit.of == Unit::Points).map(|limit| limit.most);
         let count = points(&self.at_most).filter(|most| points(&self.at_least) == Some(*most))?;
+        if !(1..=POINTS_MAX).contains(&count) {
+            return None;
+        }
         let lines = vec!["point"; count as usize].join(" \"\\n\" ");
-        (1..=POINTS_MAX)
-            .contains(&count)
-            .then(|| format!("start: {lines}\npoint: /- [^ \\n]+( [^ \\n]+){{1,30}}/\n"))
+        Some(format!("start: {lines}\npoint: /- [^ \\n]+( [^ \\n]+){{1,30}}/\n"))
     }
 
     /// Whether a section says far less than it may. It is drawn again, but there is nothing wrong with it.
