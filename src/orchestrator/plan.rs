@@ -108,7 +108,7 @@ impl Task {
             Job::Read => self.input.as_ref().is_some_and(|slice| slice.index == input),
             Job::Answer => self.input.as_ref().is_none_or(|slice| slice.index == input),
             Job::Find { passages } => passages.iter().any(|passage| passage.input == input),
-            Job::Judge { passage, .. } => passage.input == input,
+            Job::Extract { passage } | Job::Judge { passage, .. } => passage.input == input,
             Job::Clarify { .. } | Job::Write { .. } | Job::Step | Job::Ballot { .. } => true,
             Job::Plan | Job::Synthesis | Job::Calculate | Job::Unrecorded => false,
         }
@@ -142,7 +142,9 @@ pub enum Job {
     Read,
     /// Passages of the inputs are read together for the answer to the goal.
     Find { passages: Vec<Passage> },
-    /// A passage is judged: does it answer the goal? `wording` says how that is asked, from 0.
+    /// A short answer to the goal is taken from a passage.
+    Extract { passage: Passage },
+    /// A passage is judged: does it answer the goal? `wording` says which question is asked about it, from 0.
     Judge { passage: Passage, wording: u32 },
     /// A section is written.
     Write { title: String, about: String },

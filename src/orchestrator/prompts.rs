@@ -30,10 +30,12 @@ templates! {
     EACH_LABEL = "each.label", 1;
     EACH_MERGE = "each.merge", 1;
     EACH_PLAN = "each.plan", 1;
-    FIND_ANSWER = "find.answer", 1;
-    /// The sentence comes last, so that the rest is computed once for all sentences.
-    FIND_JUDGE = "find.judge", 2;
-    FIND_JUDGE_AGAIN = "find.judge-again", 2;
+    /// The sentence comes last, here and in the next two, so that the rest is computed once for all sentences.
+    FIND_ANSWER = "find.answer", 2;
+    /// Whether a sentence says that an answer is the answer.
+    FIND_FITS = "find.fits", 1;
+    /// Whether a sentence is about what was asked.
+    FIND_JUDGE = "find.judge", 3;
     /// The question alone. Two worked examples, because without them small models keep what stands around it.
     FIND_QUESTION = "find.question", 1;
     FIND_READ = "find.read", 2;

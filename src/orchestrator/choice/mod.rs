@@ -296,11 +296,12 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
             let many = if facts.inputs >= MANY { 0.05 } else { 0.0 };
             each + many
         }
-        // It reads a small part of what the others read.
+        // It reads a small part of what the others read. "Which" asks for one thing in a library of long texts.
+        StrategyName::Find if facts.input_tokens >= VERY_LONG_TOKENS => 0.35,
         StrategyName::Find
             if facts.input_tokens >= LONG_TOKENS && (facts.inputs == 1 || !facts.speaks_of_each) =>
         {
-            if facts.input_tokens >= VERY_LONG_TOKENS { 0.25 } else { 0.08 }
+            0.08
         }
         // No other strategy checks headings and the limits of what stands under them.
         StrategyName::Parallel if facts.speaks_of_parts && facts.named_aspects.len() >= 2 => 0.3,

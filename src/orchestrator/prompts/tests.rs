@@ -313,7 +313,7 @@ fn reply(sample: &Sample, call: &Planned) -> String {
     let fields = call.call.schema.as_ref().map(|schema| &schema["properties"]);
     let asked = &call.call.messages.last().expect("a call has a message").content;
     if !call.call.options.is_empty() {
-        let is = sample.name == "find" && asked.ends_with("Its owner is Ada Brown.\"");
+        let is = sample.name == "find" && asked.contains("\"Its owner is Ada Brown.\"");
         return json!(if is { [-0.1, -2.5] } else { [-5.0, -0.1] }).to_string();
     }
     match fields {
@@ -345,9 +345,7 @@ fn reply(sample: &Sample, call: &Planned) -> String {
             json!({"answer": "Ada Brown's barn B-12 opens with key 9."}).to_string()
         }
         Some(fields) if !fields["label"].is_null() => json!({"label": "quiet"}).to_string(),
-        Some(_) if sample.strategy == StrategyName::Find && call.task == "synthesis" => {
-            json!({"answer": "Ada Brown"}).to_string()
-        }
+        Some(_) if asked.contains("with words of the sentence") => json!({"answer": "Ada Brown"}).to_string(),
         Some(_) if asked.starts_with("Parts of a longer text") => json!({"quote": null}).to_string(),
         Some(fields) if !fields["quote"].is_null() => {
             json!({"quote": "Our farm is Brunn", "answer": "Brunn"}).to_string()

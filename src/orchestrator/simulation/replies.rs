@@ -134,8 +134,10 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
         json!({"question": "How many sheep does the farm keep?"}).to_string()
     } else if prompt.starts_with("Parts of a longer text") {
         quote(prompt)
-    } else if prompt.starts_with("Sentence from a text") {
-        json!({"answer": prompt.split('"').nth(1).unwrap_or_default()}).to_string()
+    } else if let Some((_, sentence)) =
+        prompt.split_once("\n\nSentence: \"").filter(|_| prompt.contains("with words of the sentence"))
+    {
+        json!({"answer": sentence.trim_end_matches(['"', '\n'])}).to_string()
     } else if has("quote") {
         let found = json!({"quote": "Do all pieces", "answer": "Do all pieces now"});
         if random.one_in(2) { found.to_string() } else { json!({"quote": "", "answer": ""}).to_string() }

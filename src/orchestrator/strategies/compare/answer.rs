@@ -10,6 +10,9 @@ use crate::plan::Slice;
 use crate::state::RunState;
 use crate::strategy::Ended;
 
+/// Most values that the answer names because they stand in one text only.
+const ALONE_MAX: usize = 8;
+
 pub(super) fn ended(goal: &Goal, state: &RunState, statements: &[Statement], joined: &Joined) -> Ended {
     let judged: Vec<(&Fact, Judgement)> =
         joined.facts.iter().map(|fact| (fact, judgement(goal, state, statements, fact))).collect();
@@ -46,6 +49,14 @@ pub(super) fn ended(goal: &Goal, state: &RunState, statements: &[Statement], joi
     }
     for both in &doubtful {
         answer.push_str(&format!("\n- {both}"));
+    }
+    if !joined.alone.is_empty() {
+        answer.push_str(
+            "\n\nThese values stand in one text only. If two of them are about the same thing, they differ:",
+        );
+    }
+    for one in joined.alone.iter().take(ALONE_MAX) {
+        answer.push_str(&format!("\n- {}", place(goal, &statements[*one])));
     }
     let unclear = doubtful.iter().map(|both| format!("whether these speak of the same thing: {both}"));
     let unchecked = unclear.chain(told_alone(goal, statements, &joined.alone)).collect();

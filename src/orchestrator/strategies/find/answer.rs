@@ -1,106 +1,57 @@
-//! Words the answer: the planner says it shortly, in words of the sentence that answers, and the rest is put together by
-//! rule: the sentence, and where it stands.
+//! Puts the answer together by rule: the short answer, the sentence that it was taken from, and where that stands.
 
-use serde::Deserialize;
-use serde_json::json;
-
-use super::nearness::Nearness;
-use super::place::Place;
+use super::judge::Judged;
 use super::{judge, question, read};
-use crate::band::{Finish, Reply};
-use crate::checks::{mostly_in, numbers_in, words};
+use crate::checks::words;
 use crate::goal::Goal;
 use crate::missing::with_missing;
-use crate::plan::{Job, Task};
-use crate::prompts;
 use crate::state::RunState;
-use crate::strategy::{Ended, Prompt, Verdict};
-
-const ANSWER_TOKENS_MAX: u32 = 120;
-/// Of the words of the question that the texts use, the share that a sentence must have if nobody but the planner says
-/// that it answers.
-const SHARE_MIN: f64 = 0.5;
+use crate::strategy::Ended;
 
 /// What is said before sentences that may answer.
 const UNCERTAIN: &str = "It is not certain that the inputs say this.";
-
-pub(super) fn task(goal: &Goal, state: &RunState) -> Task {
-    let needs = state.plan_tasks().map(|task| task.id.clone()).collect();
-    let task = Task::new("synthesis", Job::Synthesis, super::ladder(goal));
-    let instruction = "answer in words of the sentence".to_owned();
-    Task { needs, instruction, with_gaps: true, tokens_max: ANSWER_TOKENS_MAX, ..task }
-}
-
-pub(super) fn prompt(goal: &Goal, state: &RunState) -> Prompt {
-    let sentence = judge::told(state).first().map(|place| place.shown(goal)).unwrap_or_default();
-    let question = question::searched(goal, state);
-    let schema = json!({
-        "type": "object",
-        "properties": {"answer": {"type": "string", "minLength": 1}},
-        "required": ["answer"],
-        "additionalProperties": false,
-    });
-    prompts::FIND_ANSWER.prompt(&[("question", question), ("sentence", &sentence)]).with_schema(schema)
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    answer: String,
-}
-
-/// Accepts an answer whose words and numbers stand in the sentence.
-pub(super) fn check(goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
-    let places = judge::told(state);
-    let Some(place) = places.first() else { return Verdict::reject("there is no sentence to answer from") };
-    match serde_json::from_str::<Raw>(&reply.text) {
-        _ if reply.finish == Finish::Length => Verdict::reject("it was cut off at its limit"),
-        Ok(raw) if holds(place.text(goal), question::searched(goal, state), &raw.answer) => {
-            Verdict::Accept(raw.answer.trim().to_owned())
-        }
-        Ok(_) => Verdict::reject("the sentence does not hold the answer"),
-        Err(error) => Verdict::reject(format!("not the JSON that was asked for: {error}")),
-    }
-}
-
-/// Whether a sentence holds the words of an answer, and with the question its numbers.
-fn holds(sentence: &str, question: &str, answer: &str) -> bool {
-    let known = &numbers_in(sentence) | &numbers_in(question);
-    !words(answer).is_empty() && mostly_in(sentence, answer) && numbers_in(answer).is_subset(&known)
-}
 
 pub(super) fn ended(goal: &Goal, state: &RunState) -> Ended {
     let missing = missing(state);
     let failed_tasks = missing.len();
     let ended = match judge::told(state).as_slice() {
         [] => not_found(goal, state),
-        found => told(goal, state, found),
+        found => told(goal, found),
     };
     Ended { answer: with_missing(ended.answer, &missing), missing, failed_tasks, ..ended }
 }
 
-fn told(goal: &Goal, state: &RunState, places: &[Place]) -> Ended {
-    let cited = |place: &Place| format!("\"{}\" ({})", place.shown(goal), place.told(goal));
-    let is_sure = !judge::answering(state).is_empty();
-    let short = state.result("synthesis");
-    let first = short.map(|answer| format!("{answer}\n\n")).unwrap_or_default();
-    let perhaps = short.map(|answer| format!("Perhaps: {answer}\n\n")).unwrap_or_default();
-    let lines = || places.iter().map(|place| format!("- {}", cited(place))).collect::<Vec<_>>().join("\n");
-    let answer = match places {
-        [only] if is_sure => format!("{first}{}", cited(only)),
-        _ if is_sure => format!("Several sentences answer this, the nearest first:\n\n{}", lines()),
-        [only] => format!("{perhaps}{UNCERTAIN} This sentence comes nearest: {}", cited(only)),
-        _ => format!("{perhaps}{UNCERTAIN} These sentences come nearest:\n\n{}", lines()),
+fn told(goal: &Goal, found: &[Judged]) -> Ended {
+    let cited = |one: &Judged| format!("\"{}\" ({})", one.place.shown(goal), one.place.told(goal));
+    let is_sure = found[0].is_sure();
+    let lines = |with_answer: bool| {
+        let line = |one: &Judged| match with_answer {
+            true => format!("- {}: {}", one.answer, cited(one)),
+            false => format!("- {}", cited(one)),
+        };
+        found.iter().map(line).collect::<Vec<_>>().join("\n")
     };
-    let unchecked = match places {
+    let answer = &found[0].answer;
+    let agree = found.iter().all(|one| words(&one.answer) == words(answer));
+    let answer = match found {
+        [only] if is_sure => format!("{answer}\n\n{}", cited(only)),
+        _ if is_sure && agree => format!("{answer}\n\n{}", lines(false)),
+        _ if is_sure => format!("Several sentences answer this, the likeliest first:\n\n{}", lines(true)),
+        [only] => {
+            format!("Perhaps: {answer}\n\n{UNCERTAIN} This sentence comes nearest: {}", cited(only))
+        }
+        _ if agree => {
+            format!("Perhaps: {answer}\n\n{UNCERTAIN} These sentences come nearest:\n\n{}", lines(false))
+        }
+        _ => format!("{UNCERTAIN} These sentences come nearest, the likeliest first:\n\n{}", lines(true)),
+    };
+    let unchecked = match found {
         [_] if !is_sure => Some("whether the quoted sentence answers exactly this question".to_owned()),
         _ if !is_sure => Some("which of the quoted sentences answers the question, if one does".to_owned()),
-        [only] if Nearness::new(goal, state).share(only) >= SHARE_MIN => None,
-        [_] => {
-            Some("whether the quoted sentence, which has few of the question's words, answers it".to_owned())
-        }
-        several => Some(format!("which of the {} quoted sentences is meant", several.len())),
+        several if !agree => Some(format!("which of the {} quoted sentences is meant", several.len())),
+        _ => None,
     };
-    let citations = places.iter().map(|place| place.citation(goal)).collect();
+    let citations = found.iter().map(|one| one.place.citation(goal)).collect();
     Ended { answer, citations, unchecked: unchecked.into_iter().collect(), ..Ended::default() }
 }
 
@@ -123,11 +74,8 @@ fn not_found(goal: &Goal, state: &RunState) -> Ended {
         ),
     };
     let probable = judge::probable(state);
-    let mut unchecked: Vec<String> = probable
-        .first()
-        .map(|place| format!("whether {} answers it", place.told(goal)))
-        .into_iter()
-        .collect();
+    let told = probable.map(|one| format!("whether {} answers it", one.place.told(goal)));
+    let mut unchecked: Vec<String> = told.into_iter().collect();
     let mut nearest = String::new();
     if read < all {
         unchecked.push(format!("whether the other {} parts say it", all - read));

@@ -1,10 +1,12 @@
 //! The find strategy, for a question whose answer stands somewhere in long texts.
 //!
 //! The planner takes the question out of what was typed (`strategies/question.rs`). The parts nearest to it are searched
-//! for, and of each of their nearest sentences the planner says how likely it is to answer (`judge.rs`). If none does,
-//! whole parts are read (`read.rs`). The answer quotes the sentence and says where it stands (`answer.rs`).
+//! for. From each of their nearest sentences the planner takes a short answer (`extract.rs`), and it says how likely that
+//! is the answer (`judge.rs`). If none is, whole parts are read (`read.rs`). The answer quotes the sentence and says where
+//! it stands (`answer.rs`).
 
 mod answer;
+mod extract;
 mod judge;
 mod nearness;
 mod place;
@@ -48,15 +50,12 @@ impl Strategy for Find {
                 plan => search(question::question(goal, plan)),
             };
         }
-        let judged = judge::tasks(goal, state);
-        if !judged.is_empty() {
-            return Move::Add { tasks: judged, proposed: None };
+        let tasks = judge::tasks(goal, state);
+        if !tasks.is_empty() {
+            return Move::Add { tasks, proposed: None };
         }
         if !judge::told(state).is_empty() {
-            return match state.task("synthesis") {
-                None => Move::add(answer::task(goal, state)),
-                Some(_) => Move::Answer(answer::ended(goal, state)),
-            };
+            return Move::Answer(answer::ended(goal, state));
         }
         match read::task(goal, state) {
             Some(task) => Move::add(task),
@@ -67,7 +66,7 @@ impl Strategy for Find {
     fn prompt(&self, task: &Task, goal: &Goal, state: &RunState) -> Prompt {
         match &task.job {
             Job::Plan => super::question::prompt(goal),
-            Job::Synthesis => answer::prompt(goal, state),
+            Job::Extract { passage } => extract::prompt(goal, state, passage),
             Job::Judge { passage, wording } => judge::prompt(goal, state, passage, *wording),
             Job::Find { passages } => read::prompt(goal, state, passages),
             _ => Prompt::default(),
@@ -77,7 +76,7 @@ impl Strategy for Find {
     fn check(&self, task: &Task, goal: &Goal, state: &RunState, reply: &Reply) -> Verdict {
         match &task.job {
             Job::Plan => super::question::check(goal, reply),
-            Job::Synthesis => answer::check(goal, state, reply),
+            Job::Extract { passage } => extract::check(goal, state, passage, reply),
             Job::Judge { .. } => judge::check(reply),
             Job::Find { passages } => read::check(goal, state, passages, reply),
             _ => Verdict::reject("find has no such task"),

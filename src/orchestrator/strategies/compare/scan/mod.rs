@@ -13,6 +13,7 @@ use super::statement::Statement;
 use super::value::{Unit, Value, unit_named};
 use crate::checks::words;
 use crate::topic::content_words;
+use bandmaster_tools::tables::days_meant;
 use blocks::{Block, blocks};
 use found::Found;
 use tokens::{Token, sentences, tokens};
@@ -44,7 +45,31 @@ const LINKS: [&str; 6] = ["of", "is", "are", "was", "were", "be"];
 
 /// The statements of an input, in the order of its text.
 pub(super) fn statements(input: usize, text: &str) -> Vec<Statement> {
-    blocks(text).iter().flat_map(|block| of_block(input, text, block)).collect()
+    let title = title(text);
+    let mut all: Vec<Statement> =
+        blocks(text).iter().flat_map(|block| of_block(input, text, block)).collect();
+    all.retain(|one| !matches!(one.value, Value::Name(_)) || names_something(text, one, &title));
+    all
+}
+
+/// The first line of a text if it stands by itself and is no sentence: what the text is, and from whom.
+fn title(text: &str) -> Range<usize> {
+    let start = text.len() - text.trim_start().len();
+    let (first, rest) = text[start..].split_once('\n').unwrap_or((&text[start..], ""));
+    let is_apart = rest.lines().next().is_some_and(|next| next.trim().is_empty());
+    let is_sentence = first.trim_end().ends_with(['.', '!', '?', ';']);
+    if is_apart && !is_sentence { start..start + first.len() } else { start..start }
+}
+
+/// Whether a name belongs to what the text states, and not to its title, a heading in capitals, a date, or a signature.
+fn names_something(text: &str, one: &Statement, title: &Range<usize>) -> bool {
+    let name = &text[one.bytes.clone()];
+    let is_heading = !name.chars().any(char::is_lowercase) && name.contains(' ');
+    let ends_with_month = name
+        .split_whitespace()
+        .next_back()
+        .is_some_and(|last| !days_meant(&format!("1 {last} 2000")).is_empty());
+    !name.contains('\n') && !is_heading && !ends_with_month && !title.contains(&one.bytes.start)
 }
 
 fn of_block(input: usize, text: &str, block: &Block) -> Vec<Statement> {

@@ -39,3 +39,15 @@ fn the_unit_of_a_number_may_stand_in_its_key() {
         "{found:?}"
     );
 }
+
+#[test]
+fn names_of_titles_dates_and_signatures_state_nothing() {
+    let names = |text: &str| -> Vec<String> {
+        let found = statements(0, text).into_iter().filter(|one| matches!(one.value, Value::Name(_)));
+        found.map(|one| text[one.bytes].to_owned()).collect()
+    };
+    let letter = "Stour Vale Society: minutes\n\nTHE HONEY FAIR\n\nUntil May 7 we meet at the Wool Market.\n\nBest\nNoor";
+    assert_eq!(names(letter), ["Wool Market"]);
+    assert_eq!(names("Roofer: Sandovia\nOffer: 9,000 euros\n"), ["Sandovia"]);
+    assert_eq!(names("The fair is held at the Drill Hall.\n\nMore follows."), ["Drill Hall"]);
+}

@@ -1,0 +1,111 @@
+//! Takes a short answer from a sentence, in the sentence's own words. Whether it is the answer to the question is judged
+//! afterwards (`judge.rs`): a small model that has to answer anyway shows by its answer what a sentence lacks.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::place::Place;
+use super::question;
+use crate::band::{Finish, Reply};
+use crate::checks::{mostly_in, numbers_in, spelled_numbers, words};
+use crate::goal::Goal;
+use crate::plan::{Job, Passage, Task};
+use crate::prompts;
+use crate::state::RunState;
+use crate::strategy::{Prompt, Verdict};
+use crate::topic::{content_words, is_same_word};
+
+const ANSWER_TOKENS_MAX: u32 = 60;
+
+/// A task for each of the sentences.
+pub(super) fn tasks(goal: &Goal, state: &RunState, places: Vec<Place>) -> Vec<Task> {
+    let there = state.plan_tasks().count();
+    let task = |(number, place): (usize, Place)| {
+        let passage = Passage { input: place.input, bytes: place.bytes };
+        let task = Task::new(format!("t{number}"), Job::Extract { passage }, super::ladder(goal));
+        Task { instruction: "answer from a sentence".to_owned(), tokens_max: ANSWER_TOKENS_MAX, ..task }
+    };
+    (there + 1..).zip(places).map(task).collect()
+}
+
+/// The sentences that were asked, each with its answer if it holds one.
+pub(super) fn asked(state: &RunState) -> Vec<(Place, Option<&str>)> {
+    let asked = state.plan_tasks().filter_map(|task| match &task.task.job {
+        Job::Extract { passage } => {
+            Some((Place::of(passage), task.accepted().filter(|answer| !answer.is_empty())))
+        }
+        _ => None,
+    });
+    asked.collect()
+}
+
+pub(super) fn prompt(goal: &Goal, state: &RunState, passage: &Passage) -> Prompt {
+    let sentence = Place::of(passage).shown(goal);
+    let schema = json!({
+        "type": "object",
+        "properties": {"answer": {"type": "string", "minLength": 1}},
+        "required": ["answer"],
+        "additionalProperties": false,
+    });
+    let values = [("question", question::searched(goal, state)), ("sentence", sentence.as_str())];
+    prompts::FIND_ANSWER.prompt(&values).with_schema(schema)
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    answer: String,
+}
+
+/// Accepts an answer that the sentence holds and that is not the question again, or else nothing.
+pub(super) fn check(goal: &Goal, state: &RunState, passage: &Passage, reply: &Reply) -> Verdict {
+    let answer = match serde_json::from_str::<Raw>(&reply.text) {
+        _ if reply.finish == Finish::Length => return Verdict::Accept(String::new()),
+        Ok(raw) => raw.answer.trim().to_owned(),
+        Err(error) => return Verdict::reject(format!("not the JSON that was asked for: {error}")),
+    };
+    let question = question::searched(goal, state);
+    let holds = holds(Place::of(passage).text(goal), question, &answer) && says_something(question, &answer);
+    Verdict::Accept(if holds { answer } else { String::new() })
+}
+
+/// Whether a sentence holds the words of an answer, and with the question its numbers.
+fn holds(sentence: &str, question: &str, answer: &str) -> bool {
+    let known = &numbers_in(sentence) | &numbers_in(question);
+    // An answer may say "82 miles" for "eighty-two miles".
+    let spelled: Vec<String> = spelled_numbers(sentence).iter().map(ToString::to_string).collect();
+    let sentence = format!("{sentence} {}", spelled.join(" "));
+    !words(answer).is_empty() && mostly_in(&sentence, answer) && numbers_in(answer).is_subset(&known)
+}
+
+/// Whether an answer has a word or a number that the question doesn't have.
+fn says_something(question: &str, answer: &str) -> bool {
+    let asked = content_words(question);
+    let is_asked = |word: &String| asked.iter().any(|other| is_same_word(word, other));
+    let said = content_words(answer);
+    said.is_empty()
+        || said.iter().any(|word| !is_asked(word))
+        || !numbers_in(answer).is_subset(&numbers_in(question))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_stands_in_its_sentence_and_says_more_than_the_question() {
+        let check = |sentence: &str, question: &str, answer: &str, expected: bool| {
+            let is = holds(sentence, question, answer) && says_something(question, answer);
+            assert_eq!(is, expected, "{question} {answer}");
+        };
+        let light = "On a clear night the light could be seen from eighty-two miles away.";
+        check(light, "How far could the light be seen?", "82 miles", true);
+        check(light, "How far could the light be seen?", "eighty-two miles", true);
+        check(light, "How far could the light be seen?", "72 miles", false);
+        check(light, "How far could the light be seen?", "the light", false);
+        let bank = "The foundry owed the bank more than it liked to say.";
+        check(bank, "To which bank did the foundry owe money?", "bank", false);
+        check(bank, "To which bank did the foundry owe money?", "Barings", false);
+        check("The door had to be repainted.", "What colour was the door?", "white", false);
+        check("It is held in room 4.", "In which room is it held?", "room 4", true);
+    }
+}
