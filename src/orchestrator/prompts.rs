@@ -38,7 +38,7 @@ templates! {
     FIND_JUDGE = "find.judge", 3;
     /// The question alone. Two worked examples, because without them small models keep what stands around it.
     FIND_QUESTION = "find.question", 1;
-    FIND_READ = "find.read", 2;
+    FIND_READ = "find.read", 3;
     /// Lines of several files, and the question that they answer.
     FOLLOW_ANSWER = "follow.answer", 2;
     /// The ways through several files, of which one is meant.
