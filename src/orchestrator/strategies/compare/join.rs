@@ -52,9 +52,9 @@ impl Pair {
 }
 
 pub(super) fn joined(statements: &[Statement]) -> Joined {
-    let (words, kinds) = (Words::of(statements), Kinds::of(statements));
+    let words = Words::of(statements);
     let mut same: HashSet<(usize, usize)> = HashSet::new();
-    let mut differing = Vec::new();
+    let mut different = Vec::new();
     for a in 0..statements.len() {
         for b in a + 1..statements.len() {
             if statements[a].input == statements[b].input {
@@ -62,11 +62,14 @@ pub(super) fn joined(statements: &[Statement]) -> Joined {
             }
             match relation(&statements[a].value, &statements[b].value) {
                 Relation::Same if agrees(statements, &words, a, b) => same.extend([(a, b), (b, a)]),
-                Relation::Differ => differing.extend(pair(statements, &words, &kinds, (a, b))),
+                Relation::Differ => different.push((a, b)),
                 _ => {}
             }
         }
     }
+    let kinds = Kinds::of(statements, &same);
+    let mut differing: Vec<Pair> =
+        different.into_iter().filter_map(|both| pair(statements, &words, &kinds, both)).collect();
     // A statement that has its like in a document contradicts nothing in it.
     let settled: HashSet<(usize, usize)> = same.iter().map(|(a, b)| (*a, statements[*b].input)).collect();
     let is_settled = |one: usize, other: usize| settled.contains(&(one, statements[other].input));
@@ -124,13 +127,15 @@ fn pair(statements: &[Statement], words: &Words, kinds: &Kinds, (a, b): (usize, 
     may_be.then(|| Pair { a, b, is_sure, nearness: words.nearness(a, b) })
 }
 
-/// How many statements each text has of a kind.
+/// How many statements of a kind each text has, without those that another text agrees with.
 struct Kinds(HashMap<(usize, String), usize>);
 
 impl Kinds {
-    fn of(statements: &[Statement]) -> Self {
+    fn of(statements: &[Statement], same: &HashSet<(usize, usize)>) -> Self {
         let mut counts = HashMap::new();
-        for statement in statements {
+        let agreed: HashSet<usize> = same.iter().map(|(one, _)| *one).collect();
+        let open = statements.iter().enumerate().filter(|(index, _)| !agreed.contains(index));
+        for (_, statement) in open {
             *counts.entry((statement.input, Self::kind(&statement.value))).or_insert(0) += 1;
         }
         Self(counts)
@@ -139,7 +144,8 @@ impl Kinds {
     fn kind(value: &Value) -> String {
         match value {
             Value::Number { unit, .. } => format!("{unit:?}"),
-            Value::Date(_) => "date".to_owned(),
+            Value::Date(days) if days.iter().all(|day| day.1 == 0) => "year".to_owned(),
+            Value::Date(_) => "day".to_owned(),
             Value::Time(_) => "time".to_owned(),
             Value::Code(_) => "code".to_owned(),
             Value::Address(_) => "address".to_owned(),

@@ -134,7 +134,13 @@ pub(super) fn relation(a: &Value, b: &Value) -> Relation {
             }
         }
         (Value::Date(days), Value::Date(others)) => {
-            of(days.iter().any(|day| others.iter().any(|other| days_meet(*day, *other))))
+            let mut pairs = days.iter().flat_map(|day| others.iter().map(move |other| (*day, *other)));
+            let can_differ = pairs.clone().any(|(day, other)| have_part_in_common(day, other));
+            match can_differ {
+                true => of(pairs.any(|(day, other)| days_meet(day, other))),
+                // A year says nothing about a day of May.
+                false => Relation::Apart,
+            }
         }
         (Value::Time(a), Value::Time(b)) => of(a == b),
         (Value::Code(a), Value::Code(b)) | (Value::Address(a), Value::Address(b)) => of(a == b),
@@ -177,6 +183,11 @@ fn are_near(a: Decimal, b: Decimal) -> bool {
     let larger = if a > b { a } else { b };
     let apart = a.minus(b).map(Decimal::magnitude).and_then(|apart| apart.times(Decimal::from(10)));
     apart.is_ok_and(|apart| apart <= larger)
+}
+
+/// Whether both name a year, or a month, or a day.
+fn have_part_in_common(a: (i16, i8, i8), b: (i16, i8, i8)) -> bool {
+    (a.0 != 0 && b.0 != 0) || (a.1 != 0 && b.1 != 0) || (a.2 != 0 && b.2 != 0)
 }
 
 fn days_meet(a: (i16, i8, i8), b: (i16, i8, i8)) -> bool {
@@ -223,6 +234,7 @@ mod tests {
         check(&day(2026, 6, 13), &day(0, 6, 13), Relation::Same);
         check(&day(2026, 6, 13), &day(2026, 6, 14), Relation::Differ);
         check(&day(1823, 0, 0), &day(1823, 5, 1), Relation::Same);
+        check(&day(1932, 0, 0), &day(0, 7, 21), Relation::Apart);
         check(&Value::Date(vec![(2025, 2, 1), (2025, 1, 2)]), &day(2025, 1, 2), Relation::Same);
         let name = |words: &[&str]| Value::Name(words.iter().map(|word| (*word).to_owned()).collect());
         check(&name(&["g", "farnaby"]), &name(&["greta", "farnaby"]), Relation::Same);

@@ -24,6 +24,14 @@ fn values_of_one_thing_that_differ_are_found_and_others_are_not() {
     check(&["warranty: 24 months", "warranty: 2 years"], &[]);
     check(&["hall: B348", "seats in hall C456"], &[("B348", "C456")]);
     check(&["keep_days = 60", "Backups: keep for 67 days."], &[("60", "67 days")]);
+    // Both texts agree about 13 June. The other day of each, however it is told, may be the same occasion's.
+    check(
+        &[
+            "Entries close on 13 June. Founded in 1932. Put 21 July in your diary.",
+            "Jars must be entered by 13.06.2023. We hold the fair on July 12, whatever the weather.",
+        ],
+        &[("21 July", "July 12")],
+    );
     check(
         &["The chair is Greta Farnaby.", "Our chair Leila Zander spoke."],
         &[("Greta Farnaby", "Leila Zander")],
