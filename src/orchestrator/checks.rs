@@ -103,9 +103,22 @@ fn readings(run: &str) -> Vec<Decimal> {
     let read = texts.into_iter().flat_map(|text| {
         let english = text.replace(',', "");
         let continental = text.replace('.', "").replace(',', ".");
-        [english, continental]
+        match (is_grouped(&text, ',', '.'), is_grouped(&text, '.', ',')) {
+            (true, false) => vec![english],
+            (false, true) => vec![continental],
+            _ => vec![english, continental],
+        }
     });
     read.filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Whether each `mark` of a number can part thousands: three digits follow it, and no `point` comes before it.
+fn is_grouped(number: &str, mark: char, point: char) -> bool {
+    let (whole, part) = number.split_once(point).unwrap_or((number, ""));
+    let mut groups = whole.split(mark);
+    let first = groups.next().unwrap_or_default();
+    let is_parted = whole.contains(mark);
+    !part.contains([mark, point]) && (!is_parted || first.len() <= 3) && groups.all(|group| group.len() == 3)
 }
 
 /// Whether digits with marks between them can only be one number: they have one mark, or groups of three digits.
@@ -335,6 +348,8 @@ mod tests {
             ("twenty-three", "43"),
             ("no number", "0"),
             ("it was -6.1", "6.1"),
+            ("it costs 9.250,00 EUR", "9.25"),
+            ("1,234.5 dollars", "1.2345"),
         ] {
             assert!(!has(text, number), "{number} in {text:?}");
         }

@@ -55,14 +55,14 @@ templates! {
     /// For a question whose answer is yes or no.
     MAP_READ_WHETHER = "map.read-whether", 1;
     /// Several facts of one text.
-    MAP_ROW = "map.row", 1;
+    MAP_ROW = "map.row", 2;
     MAP_SYNTHESIS = "map.synthesis", 1;
     PARALLEL_PLAN = "parallel.plan", 1;
     /// What all sections share comes first, so that it is computed once.
     PARALLEL_SECTION = "parallel.section", 2;
     /// Which column holds what is measured.
-    QUERY_COLUMN = "query.column", 1;
-    QUERY_PLAN = "query.plan", 1;
+    QUERY_COLUMN = "query.column", 2;
+    QUERY_PLAN = "query.plan", 2;
     /// The planner looks for the answer to a worker's question.
     QUESTION_ANSWER = "question.answer", 1;
     SEQUENCE_PLAN = "sequence.plan", 1;

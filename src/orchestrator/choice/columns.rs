@@ -41,11 +41,13 @@ pub(crate) fn named_columns(goal: &str) -> Vec<String> {
     if !speaks_of_table(goal) {
         return Vec::new();
     }
-    let goal = &without_grouping(goal);
+    let goal = &with_commas(&without_grouping(goal));
     let found = sentences(goal).map(|sentence| {
         let sentence = sentence.trim_end_matches('.');
-        let behind =
-            ["columns ", "column "].iter().find_map(|noun| sentence.split_once(noun)).map(|(_, rest)| rest);
+        let behind = ["columns: ", "column: ", "columns ", "column "]
+            .iter()
+            .find_map(|noun| sentence.split_once(noun))
+            .map(|(_, rest)| rest);
         let named = behind.map(|rest| enumerated(rest, &COLUMNS)).filter(|named| named.len() >= 2);
         (speaks_of_table(sentence), named.unwrap_or_else(|| enumerated(sentence, &COLUMNS)))
     });
@@ -59,6 +61,17 @@ pub(crate) fn named_columns(goal: &str) -> Vec<String> {
     let found = found.filter(|(_, named)| is_list_of_parts(named) && named.iter().all(is_column));
     let best = found.max_by_key(|(here, named)| (*here, named.len()));
     best.map(|(_, named)| named).unwrap_or_default()
+}
+
+/// The goal with commas between columns that are named as in "columns: name | price" or "columns name; price".
+fn with_commas(goal: &str) -> String {
+    let Some(at) = goal.find("column") else { return goal.to_owned() };
+    let (before, behind) = goal.split_at(at);
+    let end =
+        [". ", "\n", "? ", "! "].iter().filter_map(|end| behind.find(end)).min().unwrap_or(behind.len());
+    let (named, after) = behind.split_at(end);
+    let named = named.replace(" | ", ", ").replace("; ", ", ").replace(" / ", ", ");
+    format!("{before}{named}{after}")
 }
 
 /// Whether a goal asks for a table: "in a table", "one row each", but not "the oak table".
@@ -119,6 +132,15 @@ mod tests {
             (
                 "Turn these descriptions into one table. What I want to see: boat, berths, weekly rent.",
                 "boat|berths|weekly rent",
+            ),
+            ("table pls. columns: Name | Price | Opens. one row a file", "Name|Price|Opens"),
+            (
+                "Make a table with the columns Name; Height; Range, one row per lighthouse. Many thanks.",
+                "Name|Height|Range",
+            ),
+            (
+                "table pls. columns: Name, State, Fitter and Last service. one row a file",
+                "Name|State|Fitter|Last service",
             ),
             ("Make a table of the offers.", ""),
             ("Make a table of all suppliers whose price is under 500, sort it by price, rating and name", ""),

@@ -259,7 +259,7 @@ fn queries() -> Vec<Sample> {
         Sample::new(
             "query-column",
             StrategyName::Query,
-            "What is the total weight of all farms of Ada Brown?",
+            "What is the total yield of all farms of Ada Brown?",
         )
         .plan(json!("SELECT SUM(wool_kg) FROM farms WHERE owner = 'Ada Brown'"))
         .with_inputs(),

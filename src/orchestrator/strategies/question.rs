@@ -1,11 +1,12 @@
 //! The planner takes the question out of a goal. Greetings, small talk and typing errors would only disturb rules and
 //! searches.
 
+use bandmaster_tools::calculator::Decimal;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::band::{Finish, Reply};
-use crate::checks::{numbers_in, sentences, spelled_numbers, words};
+use crate::checks::{numbers_in, sentences, spelled_numbers, words, written_numbers};
 use crate::goal::{Goal, PLANNER};
 use crate::plan::{Job, Task};
 use crate::prompts;
@@ -78,13 +79,16 @@ fn lost<'a>(goal: &'a str, question: &str) -> Option<&'a str> {
     let denies =
         |text: &str| words(text).iter().any(|word| DENIALS.contains(&word.as_str()) || word.ends_with("n't"));
     let spelled = spelled_numbers(question);
+    // In "quick one" it counts nothing.
+    let counts = |number: &Decimal| *number != Decimal::from(1);
     sentences(goal).into_iter().find(|sentence| {
         let own = content_words(sentence);
         if 2 * own.iter().filter(is_kept).count() < own.len() {
             return sentence.ends_with('?') && own.len() >= 3;
         }
-        !numbers_in(sentence).is_subset(&numbers_in(question))
-            || spelled_numbers(sentence).iter().any(|number| !spelled.contains(number))
+        let known = numbers_in(question);
+        written_numbers(sentence).iter().flatten().any(|number| !known.contains(number))
+            || spelled_numbers(sentence).iter().any(|number| counts(number) && !spelled.contains(number))
             || (denies(sentence) && !denies(question))
     })
 }

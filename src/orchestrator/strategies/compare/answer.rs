@@ -23,20 +23,12 @@ pub(super) fn ended(goal: &Goal, state: &RunState, statements: &[Statement], joi
     // Where there are contradictions, those that not even the words show are left out.
     let doubtful = of(Judgement::Undecided).filter(|fact| fact.is_sure || contradictions.is_empty());
     let doubtful: Vec<String> = doubtful.take(FACTS_MAX).map(|fact| both(goal, statements, fact)).collect();
-    let mut answer = match &contradictions[..] {
-        [] => format!(
-            "No contradiction was found among {} statements of {} texts",
-            statements.len(),
-            goal.inputs.len()
-        ),
-        [_] => "The texts contradict each other in one point:".to_owned(),
-        more => format!("The texts contradict each other in {} points:", more.len()),
-    };
+    let mut answer = opening(goal, statements.len(), contradictions.len(), !doubtful.is_empty());
     for fact in &contradictions {
         answer.push_str(&format!("\n\n{}", told(goal, statements, fact)));
     }
     let rest = match contradictions.is_empty() {
-        true => format!(": {} of them stand in more than one text, and agree.", joined.agreeing),
+        true => format!("; {} of them stand in more than one text, and agree.", joined.agreeing),
         false => format!(
             "\n\n{} statements were compared; {} others stand in more than one text, and agree.",
             statements.len(),
@@ -62,6 +54,20 @@ pub(super) fn ended(goal: &Goal, state: &RunState, statements: &[Statement], joi
     let unchecked = unclear.chain(told_alone(goal, statements, &joined.alone)).collect();
     let failed_tasks = missing.len();
     Ended { answer: with_missing(answer, &missing), missing, unchecked, failed_tasks, ..Ended::default() }
+}
+
+fn opening(goal: &Goal, statements: usize, contradictions: usize, may_be: bool) -> String {
+    let of = format!("{statements} statements of {} texts", goal.inputs.len());
+    match contradictions {
+        0 if may_be => {
+            format!(
+                "The texts may contradict each other: among {of}, some differ that may speak of the same thing"
+            )
+        }
+        0 => format!("No contradiction was found among {of}"),
+        1 => "The texts contradict each other in one point:".to_owned(),
+        more => format!("The texts contradict each other in {more} points:"),
+    }
 }
 
 /// Values that stand in one text only and may contradict others in words that no rule joins.

@@ -156,6 +156,12 @@ fn a_question_is_taken_in_the_words_of_the_goal() {
     assert!(check("How high is the second tower?"));
     assert!(!check("How heavy is the oldest bell?"));
     assert!(!check("How high is the second tower of 1887?"));
+    let quick =
+        core("Quick one: which of the towers has most stairs in wing B107? Just the name.", book(8, &[]))
+            .goal;
+    let text = json!({"question": "Which of the towers has the most stairs in wing B107?"}).to_string();
+    let reply = Reply { text, finish: Finish::Stop, usage: CallUsage::default() };
+    assert!(matches!(crate::strategies::question::check(&quick, &reply), Verdict::Accept(_)));
     let denied = core("Hi all. Which of the two towers did not fall in 1887? Thanks.", book(8, &[])).goal;
     let lossy = |question: &str| {
         let text = json!({"question": question}).to_string();

@@ -46,7 +46,7 @@ pub(super) fn task(goal: &Goal) -> Task {
 }
 
 /// The statement to use: one whose rows the planner and the rules agree on, else the one that the rules read in the
-/// goal, else the planner's.
+/// goal, else the planner's, else the one of the rules though they had doubts.
 pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
     let attached = goal.attached();
     let read = read_goal(goal, state);
@@ -74,8 +74,14 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
             }
         }
     }
-    let (_, (sql, answer)) = drawn.into_iter().next()?;
-    Some(Chosen { sql, answer, reading: None, unchecked: doubts(&read) })
+    if let Some((_, (sql, answer))) = drawn.into_iter().next() {
+        return Some(Chosen { sql, answer, reading: None, unchecked: doubts(&read) });
+    }
+    // A doubtful reading is better than nothing.
+    let reading = read.reading.as_ref()?;
+    let unknown = reading.unknown.iter().map(|word| format!("\"{word}\" is no word of the tables"));
+    let unchecked = reading.doubts.iter().cloned().chain(unknown).collect();
+    by_reading(statements(reading, attached).into_iter().next()?, reading, unchecked, attached)
 }
 
 fn by_reading(sql: String, reading: &Reading, unchecked: Vec<String>, attached: &Attached) -> Option<Chosen> {

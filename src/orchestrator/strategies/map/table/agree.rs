@@ -5,6 +5,7 @@ use bandmaster_tools::calculator::{Aggregate, Decimal};
 
 use super::columns::settle_columns;
 use super::conditions::Comparison;
+use super::demanded::without_condition;
 use super::kinds::settle_kinds;
 use super::limits::{Limit, limits};
 use super::{COLUMNS_MAX, Combine, Table};
@@ -220,6 +221,9 @@ pub(in super::super) fn misses(table: &Table, goal: &str, inputs: usize) -> Opti
     }
     if let Some(limit) = limits(goal).iter().find(|limit| !used.contains(&limit.number)) {
         return Some(format!("the number {}", limit.number));
+    }
+    if let Some(condition) = without_condition(table, goal) {
+        return Some(format!("the condition \"{condition}\""));
     }
     let orders = orders(goal).iter().any(|order| {
         let relation = |column: &Column| order.relation(&Field::of(&column.name), column.kind);

@@ -18,6 +18,8 @@ const ROW_TOKENS: u32 = 80;
 const CELL_TOKENS: u32 = 60;
 /// A subject with more words is a sentence.
 const SUBJECT_WORDS_MAX: usize = 12;
+/// A planner calls a column such as "opens" a date, and the texts have times of day.
+const DATE_OR_TIME: &str = "^([0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}:[0-9]{2})$";
 /// The field of the reply that says what the text is about.
 const SUBJECT: &str = "about";
 
@@ -84,7 +86,7 @@ pub(in super::super) fn schema(columns: &[Column]) -> Value {
     for column in columns {
         let kind = match column.kind {
             AnswerIs::Number => or_null(json!({"type": "number"})),
-            AnswerIs::Date => or_null(json!({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"})),
+            AnswerIs::Date => or_null(json!({"type": "string", "pattern": DATE_OR_TIME})),
             AnswerIs::YesNo => json!({"enum": ["yes", "no", null]}),
             _ => or_null(json!({"type": "string", "minLength": 1})),
         };
@@ -104,7 +106,7 @@ pub(in super::super) fn prompt(columns: &[Column], text: &str) -> Prompt {
     for column in columns {
         let kind = match column.kind {
             AnswerIs::Number => " (a number)",
-            AnswerIs::Date => " (a date, YYYY-MM-DD)",
+            AnswerIs::Date => " (a date, YYYY-MM-DD, or a time of day, HH:MM)",
             AnswerIs::YesNo => " (yes or no)",
             _ => "",
         };

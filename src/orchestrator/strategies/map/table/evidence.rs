@@ -6,7 +6,9 @@ use std::cmp::Reverse;
 use bandmaster_tools::calculator::Decimal;
 use serde_json::Value;
 
+use super::conditions::number;
 use super::names::whole_name;
+use super::numerals::grouped;
 use crate::checks::{mostly_in, number_groups, numbers_in, sentences, stands_in, words};
 use crate::plan::{AnswerIs, Column};
 use crate::topic::{content_words, is_same_word};
@@ -63,8 +65,12 @@ impl<'a> Sought<'a> {
         content_words(clause).iter().filter(is_word).count()
     }
 
-    /// A value as the text has it: a name in full, without the word for what it names.
+    /// A value as the text has it: a name in full, without the word for what it names; 9250 where a reader took the comma
+    /// of "9,250" for a point.
     pub(super) fn whole(&self, text: &str, value: &Value) -> Value {
+        if let Some(grouped) = number(value).and_then(|number| grouped(text, number)) {
+            return grouped;
+        }
         let Some(said) = value.as_str().filter(|_| self.column.kind == AnswerIs::Name) else {
             return value.clone();
         };
@@ -132,6 +138,9 @@ impl<'a> Sought<'a> {
     }
 
     fn of_date(&self, text: &str, date: &str) -> Evidence {
+        if let Some((hour, minute)) = date.split_once(':') {
+            return self.of_time(text, hour, minute);
+        }
         let fields: Vec<i64> = date.split('-').filter_map(|field| field.parse().ok()).collect();
         let [year, month, day] = fields[..] else { return Evidence::Absent(format!("{date} is no date")) };
         if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
@@ -156,6 +165,24 @@ impl<'a> Sought<'a> {
         match with_year && bearing > 0 && !beaten {
             true => Evidence::Told((*best).to_owned()),
             false => Evidence::Stands((*best).to_owned()),
+        }
+    }
+
+    /// A time of day stands in a text as digits, such as 14:30 or 2.30 pm, or as the word for a full hour.
+    fn of_time(&self, text: &str, hour: &str, minute: &str) -> Evidence {
+        let (Ok(hour), Ok(minute)) = (hour.parse::<i64>(), minute.parse::<i64>()) else {
+            return Evidence::Absent("it is no time of day".to_owned());
+        };
+        let says = |clause: &str| {
+            let numbers = numbers_in(&clause.replace(['.', ':'], " "));
+            let has = |number: i64| numbers.contains(&Decimal::from(number));
+            (has(hour) || (hour > 12 && has(hour - 12))) && (minute == 0 || has(minute))
+        };
+        let with: Vec<&str> = sentences(text).into_iter().filter(|sentence| says(sentence)).collect();
+        match with.iter().max_by_key(|sentence| self.bearing(sentence)) {
+            Some(best) if self.bearing(best) > 0 || with.len() == 1 => Evidence::Told((*best).to_owned()),
+            Some(best) => Evidence::Stands((*best).to_owned()),
+            None => Evidence::Absent(format!("{hour}:{minute:02} does not stand in the text")),
         }
     }
 
@@ -250,3 +277,6 @@ fn clauses(sentence: &str) -> Vec<&str> {
     }
     pieces
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,12 @@ mod agree;
 mod cells;
 mod columns;
 mod conditions;
+mod demanded;
 mod evidence;
 mod kinds;
 mod limits;
 mod names;
+mod numerals;
 mod rows;
 #[cfg(test)]
 mod tests;

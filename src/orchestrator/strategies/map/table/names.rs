@@ -14,7 +14,9 @@ pub(super) fn whole_name(text: &str, part: &str) -> String {
 /// The name in a sentence that a part belongs to: the words with capitals or digits before and after it. The first word
 /// of a sentence has a capital anyway, so beside it nothing is known.
 fn within<'a>(sentence: &'a str, part: &str) -> Option<&'a str> {
-    let at = sentence.find(part).filter(|_| !part.is_empty())?;
+    // A reader may write a part in small letters: "attic" of "Miller's Attic".
+    let at = sentence.find(part).or_else(|| sentence.to_ascii_lowercase().find(&part.to_ascii_lowercase()));
+    let at = at.filter(|_| !part.is_empty())?;
     let is_edge = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
     let (before, after) = (&sentence[..at], &sentence[at + part.len()..]);
     if !is_edge(before.chars().next_back()) || !is_edge(after.chars().next()) {
@@ -65,6 +67,7 @@ mod tests {
             ("Her home port is Foxley. The price is 5.", "Foxley", "Foxley"),
             ("Contact Ada Gorse.", "Ada Gorse", "Ada Gorse"),
             ("Nothing of it.", "Ada", "Ada"),
+            ("A word about Miller's Attic. It smells of varnish.", "attic", "Miller's Attic"),
         ] {
             assert_eq!(whole_name(text, part), expected, "{part} in {text}");
         }

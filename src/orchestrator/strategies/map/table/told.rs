@@ -5,6 +5,7 @@ use bandmaster_tools::calculator::Aggregate;
 
 use super::cells::{Basis, Cell, has_name, names_itself};
 use super::conditions::plain;
+use super::demanded::without_condition;
 use super::rows::{Record, extremes, numbers, records, that_count};
 use super::{Combine, Table};
 use crate::goal::Goal;
@@ -23,7 +24,9 @@ pub(in super::super) fn end(goal: &Goal, table: &Table, readings: &[(&Slice, &Ta
     missing.extend(gaps(goal, &deciding));
     let without_result = readings.iter().filter(|(_, task)| task.accepted().is_none() || task.cut).count();
     let failed = deciding.iter().filter(|one| one.cell.basis == Basis::Failed).count();
-    let unchecked = doubts(goal, &deciding);
+    let mut unchecked = doubts(goal, &deciding);
+    let ignored = without_condition(table, &goal.text);
+    unchecked.extend(ignored.map(|condition| format!("whether this is met: {condition}")));
     let answer = with_missing(told(table, &records), &missing);
     Ended { answer, missing, unchecked, failed_tasks: without_result + failed, ..Ended::default() }
 }

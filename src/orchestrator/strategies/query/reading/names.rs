@@ -16,26 +16,27 @@ pub(super) struct Name {
 
 /// Words of a column's name that say how its values are written, not what they are.
 const MARKS: &[&str] = &["id", "no", "nr", "num", "number", "code", "key", "ref", "in", "of", "the", "per"];
-/// Short forms in the names of columns, each before the words that people use.
+/// Short forms and units in the names of columns, each before the words that people use for it or for what it measures.
 const SHORT_FORMS: &[(&str, &[&str])] = &[
     ("eur", &["euro", "euros", "eur"]),
     ("usd", &["dollar", "dollars", "usd"]),
     ("gbp", &["pound", "pounds", "gbp"]),
-    ("kg", &["kilo", "kilos", "kilogram", "kilograms", "kg"]),
-    ("t", &["tonne", "tonnes", "ton", "tons"]),
-    ("km", &["kilometre", "kilometres", "kilometer", "kilometers", "km"]),
+    ("kg", &["kilo", "kilos", "kilogram", "kilograms", "kg", "weight", "mass"]),
+    ("t", &["tonne", "tonnes", "ton", "tons", "weight"]),
+    ("km", &["kilometre", "kilometres", "kilometer", "kilometers", "km", "distance"]),
     ("m", &["metre", "metres", "meter", "meters"]),
-    ("l", &["litre", "litres", "liter", "liters"]),
-    ("h", &["hour", "hours"]),
-    ("hrs", &["hour", "hours"]),
-    ("min", &["minute", "minutes", "min", "mins"]),
-    ("mins", &["minute", "minutes", "min", "mins"]),
+    ("l", &["litre", "litres", "liter", "liters", "volume"]),
+    ("h", &["hour", "hours", "duration"]),
+    ("hrs", &["hour", "hours", "duration"]),
+    ("min", &["minute", "minutes", "min", "mins", "duration"]),
+    ("mins", &["minute", "minutes", "min", "mins", "duration"]),
     ("kwh", &["kwh"]),
     ("qty", &["quantity", "qty"]),
     ("amt", &["amount"]),
     ("dept", &["department", "dept"]),
     ("cust", &["customer"]),
     ("emp", &["employee"]),
+    ("temp", &["temperature", "temp"]),
 ];
 
 /// A column's name as the words that people use for it.

@@ -122,6 +122,7 @@ fn spelt(word: &str) -> &str {
         "largest",
         "smallest",
         "altogether",
+        "which",
     ];
     LONG.iter().copied().find(|right| is_typo(word, right)).unwrap_or(word)
 }

@@ -1,0 +1,87 @@
+//! Conditions that a goal puts into words: "given a fire-fighting course", "they must have a cab".
+
+use super::{Combine, Table};
+use crate::choice::named_columns;
+use crate::topic::{content_words, share_a_word};
+
+/// Words that lead a condition in.
+const LEADS: &[&str] =
+    &["if", "given", "provided", "assuming", "must", "only", "without", "except", "excluding"];
+/// Words at which the condition ends.
+const ENDS: &[&str] = &["and", "but", "which", "what", "who", "tell", "list", "show", "give"];
+/// Words of conditions that say nothing of what is demanded.
+const EMPTY: &[&str] = &[
+    "least", "less", "more", "most", "than", "under", "over", "below", "above", "up", "have", "has", "be",
+    "must", "only",
+];
+
+/// A condition of the goal of which no column and no condition of the table has a word. A table that only lists may
+/// leave such words to its columns.
+pub(in super::super) fn without_condition(table: &Table, goal: &str) -> Option<String> {
+    let chooses = !table.only_if.is_empty()
+        || table.combine.iter().any(|combine| matches!(combine, Combine::Figure(_)));
+    if !chooses || !named_columns(goal).is_empty() {
+        return None;
+    }
+    let mut known: Vec<String> =
+        table.columns.iter().flat_map(|column| content_words(&column.name)).collect();
+    known.extend(table.only_if.iter().filter_map(|one| one.value.as_str()).flat_map(content_words));
+    demanded(goal).into_iter().find(|condition| {
+        let words: Vec<String> =
+            content_words(condition).into_iter().filter(|word| !EMPTY.contains(&word.as_str())).collect();
+        let says_something = words.iter().any(|word| word.chars().all(char::is_alphabetic) && word.len() > 3);
+        says_something && !share_a_word(&words, &known)
+    })
+}
+
+/// What follows the words that lead a condition in, up to the end of its clause.
+fn demanded(goal: &str) -> Vec<String> {
+    let words: Vec<&str> = goal.split_whitespace().collect();
+    let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    let mut found = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let is_end = |word: &str| word.ends_with([',', '.', '?', '!', ';', ':']);
+        if !LEADS.contains(&bare(word).as_str()) || is_end(word) {
+            continue;
+        }
+        let mut clause: Vec<&str> = Vec::new();
+        for next in &words[at + 1..] {
+            if ENDS.contains(&bare(next).as_str()) {
+                break;
+            }
+            clause.push(next);
+            if is_end(next) {
+                break;
+            }
+        }
+        let clause = clause.join(" ");
+        found.push(clause.trim_matches(|c: char| !c.is_alphanumeric()).to_owned());
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{AnswerIs, Column};
+    use bandmaster_tools::calculator::Aggregate;
+
+    #[test]
+    fn a_condition_that_no_column_is_about_is_noticed() {
+        let check = |goal: &str, columns: &[&str], expected: Option<&str>| {
+            let columns =
+                columns.iter().map(|name| Column { name: (*name).to_owned(), kind: AnswerIs::Number });
+            let mut table = Table::of(columns.collect());
+            table.combine = vec![Combine::Figure(Aggregate::Most)];
+            assert_eq!(without_condition(&table, goal).as_deref(), expected, "{goal}");
+        };
+        let goal = "Who has the longest time at sea, given a fire-fighting course? Name is enough.";
+        check(goal, &["applicant", "time at sea"], Some("a fire-fighting course"));
+        check(goal, &["applicant", "time at sea", "fire-fighting course"], None);
+        let goal = "Which room is cheapest, if it must have no less than 86 m² of floor space?";
+        check(goal, &["room", "rent", "floor space"], None);
+        check(goal, &["room", "rent"], Some("it must have no less than 86 m² of floor space"));
+        check("List the three best tractors. They must have a cab.", &["tractor", "price", "cab"], None);
+        check("Which offer is the cheapest? Only the name, please.", &["offer", "price"], None);
+    }
+}
