@@ -51,7 +51,7 @@ pub(super) fn first(goal: &Goal, state: &RunState) -> Move {
                 let count = parts.len();
                 for (part, bytes) in parts.into_iter().enumerate() {
                     let slice = Slice { index, name: input.name.clone(), part, parts: count, bytes };
-                    tasks.push(task(goal, slice, tasks.len()));
+                    tasks.push(task(goal, slice, state.plan_tasks().count() + tasks.len()));
                 }
             }
             None => unsplit.push(SplitAsked { input: index, worker: worker.worker.clone(), tokens_max }),

@@ -4,12 +4,14 @@ use bandmaster_tools::tables::Answer;
 
 use super::answer::{with_ties, worded};
 use super::compose::statements;
-use super::draws::{meant, run};
+use super::draws::{meant, run, statement_in};
+use super::literals::absent;
 use super::question::question;
 use super::read_goal;
 use super::reading::{Read, Reading, read};
 use crate::attached::Attached;
 use crate::band::Finish;
+use crate::checks::words;
 use crate::event::CallEnd;
 use crate::goal::Goal;
 use crate::plan::{Job, Task};
@@ -51,7 +53,6 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
     let attached = goal.attached();
     let read = read_goal(goal, state);
     let plan = state.task("plan")?;
-    let is_whole = |attempt: &Attempt| attempt.end == Some(CallEnd::Reply(Finish::Stop));
     let numbered = plan.attempts.iter().enumerate().filter(|(_, attempt)| is_whole(attempt));
     let drawn = numbered.filter_map(|(at, attempt)| Some((at, run(&attempt.output, attached).ok()?)));
     let drawn: Vec<(usize, (String, Answer))> = drawn.collect();
@@ -104,6 +105,40 @@ pub(super) fn ended(goal: &Goal, state: &RunState) -> Ended {
     Ended { answer: answer.to_owned(), unchecked: chosen.unchecked, ..Ended::default() }
 }
 
+/// The answer to a goal whose first statement compares a column with words of the goal that no row has, or asks for a
+/// column that there isn't. Statements drawn after it would only ask for something else.
+pub(super) fn not_there(goal: &Goal, state: &RunState) -> Option<Ended> {
+    if chosen(goal, state).is_some_and(|chosen| chosen.reading.is_some()) {
+        return None;
+    }
+    let attached = goal.attached();
+    let question = words(question(goal, state));
+    let is_asked = |text: &str| {
+        let said = words(&text.replace('_', " "));
+        !said.is_empty() && said.iter().all(|word| question.contains(word))
+    };
+    let first = state.task("plan")?.attempts.first().filter(|attempt| is_whole(attempt))?;
+    let sql = statement_in(&first.output)?;
+    if let Some((text, column)) = absent(sql, attached).filter(|(text, _)| is_asked(text)) {
+        let answer = format!("No row of {} has the {column} \"{text}\".", files(goal));
+        return Some(Ended {
+            answer,
+            failed_tasks: 1,
+            missing: vec![format!("{text}, which no row has as its {column}")],
+            ..Ended::default()
+        });
+    }
+    let error = attached.query(sql).err()?.to_string();
+    let (_, named) = error.split_once("no such column: ")?;
+    let named = named.split_whitespace().next()?.rsplit('.').next()?;
+    let has_reading = read_goal(goal, state).reading.is_some();
+    (!has_reading && is_asked(named)).then(|| no_column(goal, &named.replace('_', " ")))
+}
+
+fn is_whole(attempt: &Attempt) -> bool {
+    attempt.end == Some(CallEnd::Reply(Finish::Stop))
+}
+
 /// The answer to a goal that names something that stands in no table.
 pub(super) fn without(goal: &Goal, strangers: &[String]) -> Ended {
     let (files, names) = (files(goal), strangers.join(", "));
@@ -119,7 +154,11 @@ pub(super) fn without(goal: &Goal, strangers: &[String]) -> Ended {
 /// The answer to a goal that asks for something that no column holds.
 pub(super) fn unnamed(goal: &Goal, state: &RunState) -> Ended {
     let attached = goal.attached();
-    let phrase = read(question(goal, state), attached, None).unnamed.unwrap_or_default();
+    no_column(goal, &read(question(goal, state), attached, None).unnamed.unwrap_or_default())
+}
+
+fn no_column(goal: &Goal, phrase: &str) -> Ended {
+    let attached = goal.attached();
     let columns: Vec<&str> =
         attached.tables.iter().flat_map(|table| &table.columns).map(|column| column.title.as_str()).collect();
     let answer =

@@ -30,6 +30,17 @@ pub(super) fn fitted(sql: &str, attached: &Attached) -> Result<String, String> {
     Ok(fitted)
 }
 
+/// The first text of a statement that no row of its column has, with the column's name.
+pub(super) fn absent(sql: &str, attached: &Attached) -> Option<(String, String)> {
+    attached.compared(sql).into_iter().find_map(|compared| {
+        let column = attached.column(compared.column);
+        let values = attached.values(compared.column);
+        let is_text = column.kind == Kind::Text && !compared.is_pattern && !values.is_empty();
+        let is_absent = is_text && value_of(&compared.text, values).is_none();
+        is_absent.then(|| (compared.text, column.title.clone()))
+    })
+}
+
 /// The value that a text means: the same, the same but for its form, or the only one that it is a part of or a typing
 /// mistake for.
 fn value_of<'v>(text: &str, values: &'v [String]) -> Option<&'v String> {

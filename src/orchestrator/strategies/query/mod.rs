@@ -78,6 +78,9 @@ impl Strategy for Query {
         }
         match state.task("t1") {
             None => {
+                if let Some(ended) = ended::not_there(goal, state) {
+                    return Move::Answer(ended);
+                }
                 let proposed =
                     ended::chosen(goal, state).map(|chosen| serde_json::json!({"statement": chosen.sql}));
                 Move::Add { tasks: vec![ended::task(goal)], proposed }

@@ -234,6 +234,31 @@ fn the_planner_names_the_column_that_no_word_fits() {
 }
 
 #[test]
+fn what_the_first_statement_asks_for_in_vain_is_not_there() {
+    let (outcome, _) =
+        work("Tell me the harbour of the lantern please", both(), |planned| match planned.attempt {
+            1 => "SELECT harbour FROM trips WHERE boat_no = 'lantern'".to_owned(),
+            _ => "SELECT harbour FROM trips WHERE boat_no = 'B3'".to_owned(),
+        });
+    assert!(outcome.answer.ends_with("has the boat_no \"lantern\"."), "{}", outcome.answer);
+    assert_eq!(outcome.missing.len(), 1);
+    let (outcome, _) = work("mileage of boat B2?", both(), |planned| match planned.attempt {
+        1 => "SELECT mileage FROM boats WHERE boat_no = 'B2'".to_owned(),
+        _ => "SELECT flag FROM boats WHERE boat_no = 'B2'".to_owned(),
+    });
+    assert!(outcome.answer.contains("holds \"mileage\""), "{}", outcome.answer);
+}
+
+#[test]
+fn a_doubtful_reading_answers_if_no_statement_can_be_run() {
+    let goal = "How many trips were refunded to boats from Norway?";
+    let (outcome, _) = work(goal, both(), |_| "SELECT nothing FROM nowhere".to_owned());
+    assert_eq!(outcome.status, Status::Incomplete);
+    assert!(outcome.unchecked.iter().any(|one| one.contains("refunded")), "{outcome:#?}");
+    assert!(outcome.answer.contains("COUNT(*)"), "{}", outcome.answer);
+}
+
+#[test]
 fn a_key_stands_for_the_name_of_its_row() {
     let (outcome, prompts) = work("Which boat had the most trips to Hafn, and how many?", both(), |_| {
         "SELECT boat_no, COUNT(*) FROM trips WHERE harbour = 'Hafn' GROUP BY boat_no ORDER BY 2 DESC LIMIT 1"
