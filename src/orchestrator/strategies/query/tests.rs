@@ -130,6 +130,18 @@ fn groups_means_shares_and_rows_without_others() {
 }
 
 #[test]
+fn a_column_that_numbers_the_rows_is_no_measure() {
+    let loans = "loan,item,play\n7000,mask,A1\n7001,rope,A1\n7002,lamp,B2\n";
+    let plays = "code,title,director\nA1,Ember,Ada Lune\nB2,Tides,Bo Finch\n";
+    let attached = Attached::read(&inputs(&[("loans.csv", loans), ("plays.csv", plays)]));
+    let read = read("Which director's plays have taken out the most loans?", &attached, None);
+    let written = statements(&read.reading.expect("a reading"), &attached);
+    let expected = "SELECT plays.director, COUNT(*) FROM loans JOIN plays ON loans.play = plays.code GROUP BY \
+                    plays.director ORDER BY 2 DESC LIMIT 1";
+    assert_eq!(written, [expected]);
+}
+
+#[test]
 fn what_the_tables_do_not_have_is_told() {
     let attached = Attached::read(&both());
     let told = |goal: &str| read(goal, &attached, None);

@@ -159,9 +159,9 @@ fn is_left_out(marked: &Marked<'_>, from: usize, to: usize) -> bool {
     let behind: Vec<&str> = (to..marked.words.len().min(to + 5)).map(|at| marked.word(at)).collect();
     let at = behind.iter().position(|word| ["excluded", "omitted", "aside", "ignored", "out"].contains(word));
     at.is_some_and(|at| {
-        behind[..at].iter().all(|word| {
+        behind[..at].iter().enumerate().all(|(place, word)| {
             ["ones", "orders", "are", "being", "left", "is", "to", "be"].contains(word)
-                || marked.name_at(to).is_some()
+                || (place == 0 && marked.name_at(to).is_some())
         })
     })
 }

@@ -1,10 +1,10 @@
 //! A goal with everything in it that has a meaning for the tables.
 
 use super::dates::{Times, times};
-use super::names::{Name, names};
+use super::names::{Name, names, row_word};
 use super::ops::{Op, Said, operations};
 use super::values::{Mention, mentions};
-use super::words::{Word, is_glue, words_of};
+use super::words::{Word, is_glue, stem, words_of};
 use crate::attached::{Attached, ColumnAt};
 use bandmaster_tools::tables::Kind;
 
@@ -173,6 +173,10 @@ impl<'a> Marked<'a> {
     pub(super) fn measures(&self, table: usize) -> Vec<ColumnAt> {
         let columns = self.attached.tables[table].columns.iter().enumerate();
         let is_key = |at: ColumnAt| self.attached.joins.iter().any(|pair| pair.contains(&at));
+        // A column `loan` of a table of loans with another number in every row numbers the loans.
+        let rows = stem(&row_word(&self.attached.tables[table].name));
+        let numbers_rows =
+            |at: ColumnAt| stem(&self.attached.column(at).name) == rows && self.attached.is_unique(at);
         let found = columns.filter(|(column, of)| {
             let at = (table, *column);
             let is_name = |ending: &str| of.name == ending || of.name.ends_with(&format!("_{ending}"));
@@ -181,7 +185,7 @@ impl<'a> Marked<'a> {
                 .any(|ending| is_name(ending));
             match of.kind {
                 Kind::Decimal => !is_label,
-                Kind::Integer => !is_label && !is_key(at),
+                Kind::Integer => !is_label && !is_key(at) && !numbers_rows(at),
                 _ => false,
             }
         });
