@@ -19,9 +19,11 @@ macro_rules! templates {
 
 templates! {
     /// One reading for all that a text states.
-    COMPARE_READ = "compare.read", 1;
+    COMPARE_READ = "compare.read", 2;
     /// Whether two statements with different values contradict each other.
-    COMPARE_SAME = "compare.same", 1;
+    COMPARE_SAME = "compare.same", 2;
+    /// Whether two values are for the same thing.
+    COMPARE_VALUES = "compare.values", 1;
     /// The goal as it was typed, after the inputs.
     DIRECT_ANSWER = "direct.answer", 1;
     /// The work on one text. The text cannot give instructions: what is to be done stands before and after it.

@@ -334,9 +334,6 @@ fn reply(sample: &Sample, call: &Planned) -> String {
         Some(fields) if !fields["facts"].is_null() => {
             json!({"facts": [{"words": "10 sheep", "value": "10", "topic": "number of sheep"}]}).to_string()
         }
-        Some(fields) if !fields["same_thing"].is_null() => {
-            json!({"about_1": "sheep", "about_2": "sheep", "same_thing": "yes"}).to_string()
-        }
         Some(fields) if !fields["way"].is_null() => {
             let ada_is_first = asked.find("Ada Brown, barn") < asked.find("Dan Ley, barn");
             json!({"because": "now", "way": if ada_is_first { "A" } else { "B" }}).to_string()

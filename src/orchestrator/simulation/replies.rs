@@ -157,8 +157,6 @@ fn plausible(world: &World, prompt: &str, schema: Option<&Value>, random: &mut R
             json!({"words": sentence, "value": value, "topic": "what the farm keeps"})
         });
         json!({"facts": stated.collect::<Vec<_>>()}).to_string()
-    } else if has("same_thing") {
-        json!({"about_1": "sheep", "about_2": "sheep of the farm", "same_thing": "yes"}).to_string()
     } else if has("answer") {
         reading(prompt, &fields["answer"])
     } else if has("sections") {

@@ -20,9 +20,8 @@ pub(super) fn ended(goal: &Goal, state: &RunState, statements: &[Statement], joi
         |wanted: Judgement| judged.iter().filter(move |(_, judged)| *judged == wanted).map(|(fact, _)| *fact);
     let contradictions: Vec<&Fact> = of(Judgement::Same).collect();
     let missing = unread(state);
-    // Where there are contradictions, those that not even the words show are left out.
-    let doubtful = of(Judgement::Undecided).filter(|fact| fact.is_sure || contradictions.is_empty());
-    let doubtful: Vec<String> = doubtful.take(FACTS_MAX).map(|fact| both(goal, statements, fact)).collect();
+    let doubtful: Vec<String> =
+        of(Judgement::Undecided).take(FACTS_MAX).map(|fact| both(goal, statements, fact)).collect();
     let mut answer = opening(goal, statements.len(), contradictions.len(), !doubtful.is_empty());
     for fact in &contradictions {
         answer.push_str(&format!("\n\n{}", told(goal, statements, fact)));

@@ -5,7 +5,7 @@ use bandmaster_tools::calculator::{Aggregate, Decimal};
 
 use super::columns::settle_columns;
 use super::conditions::Comparison;
-use super::demanded::without_condition;
+use super::demanded::{add_condition, without_condition};
 use super::kinds::settle_kinds;
 use super::limits::{Limit, limits};
 use super::{COLUMNS_MAX, Combine, Table};
@@ -62,6 +62,7 @@ fn agreeing(mut table: Table, goal: &str) -> Table {
     settle_conditions(&mut table, goal);
     settle_order(&mut table, goal);
     settle_figures(&mut table, goal);
+    add_condition(&mut table, goal);
     table.columns.truncate(COLUMNS_MAX);
     if table.combine.is_empty() {
         table.combine.push(Combine::List);

@@ -1,12 +1,25 @@
 //! Conditions that a goal puts into words: "given a fire-fighting course", "they must have a cab".
 
-use super::{Combine, Table};
+use serde_json::json;
+
+use super::conditions::{Comparison, Condition};
+use super::{COLUMNS_MAX, Combine, Table};
 use crate::choice::named_columns;
+use crate::plan::{AnswerIs, Column};
 use crate::topic::{content_words, share_a_word};
 
 /// Words that lead a condition in.
 const LEADS: &[&str] =
     &["if", "given", "provided", "assuming", "must", "only", "without", "except", "excluding"];
+/// Those that demand the opposite.
+const DENYING: &[&str] = &["without", "except", "excluding"];
+/// Words before what is demanded.
+const FILLERS: &[&str] = &[
+    "a", "an", "the", "it", "they", "he", "she", "must", "have", "has", "be", "is", "are", "there", "with",
+    "any",
+];
+/// A demand of more words is no name for a column.
+const NAME_WORDS_MAX: usize = 4;
 /// Words at which the condition ends.
 const ENDS: &[&str] = &["and", "but", "which", "what", "who", "tell", "list", "show", "give"];
 /// Words of conditions that say nothing of what is demanded.
@@ -18,6 +31,26 @@ const EMPTY: &[&str] = &[
 /// A condition of the goal of which no column and no condition of the table has a word. A table that only lists may
 /// leave such words to its columns.
 pub(in super::super) fn without_condition(table: &Table, goal: &str) -> Option<String> {
+    lacking(table, goal).map(|demand| demand.clause)
+}
+
+/// Adds a column for what the planner has left out, if a yes or no can say it: a cab, a fire-fighting course.
+pub(super) fn add_condition(table: &mut Table, goal: &str) {
+    let Some(demand) = lacking(table, goal) else { return };
+    let words: Vec<&str> = demand.clause.split_whitespace().collect();
+    let name = words.iter().skip_while(|word| FILLERS.contains(&word.to_lowercase().as_str()));
+    let name: Vec<&str> = name.copied().collect();
+    let has_number = demand.clause.contains(|c: char| c.is_ascii_digit());
+    if has_number || !(1..=NAME_WORDS_MAX).contains(&name.len()) || table.columns.len() >= COLUMNS_MAX {
+        return;
+    }
+    let name = name.join(" ");
+    let value = json!(if demand.is_denied { "no" } else { "yes" });
+    table.columns.push(Column { name: name.clone(), kind: AnswerIs::YesNo });
+    table.only_if.push(Condition { column: name, is: Comparison::Equal, value });
+}
+
+fn lacking(table: &Table, goal: &str) -> Option<Demand> {
     let chooses = !table.only_if.is_empty()
         || table.combine.iter().any(|combine| matches!(combine, Combine::Figure(_)));
     if !chooses || !named_columns(goal).is_empty() {
@@ -26,16 +59,24 @@ pub(in super::super) fn without_condition(table: &Table, goal: &str) -> Option<S
     let mut known: Vec<String> =
         table.columns.iter().flat_map(|column| content_words(&column.name)).collect();
     known.extend(table.only_if.iter().filter_map(|one| one.value.as_str()).flat_map(content_words));
-    demanded(goal).into_iter().find(|condition| {
-        let words: Vec<String> =
-            content_words(condition).into_iter().filter(|word| !EMPTY.contains(&word.as_str())).collect();
+    demanded(goal).into_iter().find(|demand| {
+        let words: Vec<String> = content_words(&demand.clause)
+            .into_iter()
+            .filter(|word| !EMPTY.contains(&word.as_str()))
+            .collect();
         let says_something = words.iter().any(|word| word.chars().all(char::is_alphabetic) && word.len() > 3);
         says_something && !share_a_word(&words, &known)
     })
 }
 
+/// A condition of a goal, in its words.
+struct Demand {
+    clause: String,
+    is_denied: bool,
+}
+
 /// What follows the words that lead a condition in, up to the end of its clause.
-fn demanded(goal: &str) -> Vec<String> {
+fn demanded(goal: &str) -> Vec<Demand> {
     let words: Vec<&str> = goal.split_whitespace().collect();
     let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
     let mut found = Vec::new();
@@ -54,8 +95,8 @@ fn demanded(goal: &str) -> Vec<String> {
                 break;
             }
         }
-        let clause = clause.join(" ");
-        found.push(clause.trim_matches(|c: char| !c.is_alphanumeric()).to_owned());
+        let clause = clause.join(" ").trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
+        found.push(Demand { clause, is_denied: DENYING.contains(&bare(word).as_str()) });
     }
     found
 }
@@ -83,5 +124,22 @@ mod tests {
         check(goal, &["room", "rent"], Some("it must have no less than 86 m² of floor space"));
         check("List the three best tractors. They must have a cab.", &["tractor", "price", "cab"], None);
         check("Which offer is the cheapest? Only the name, please.", &["offer", "price"], None);
+    }
+
+    #[test]
+    fn a_condition_that_a_yes_or_no_meets_gets_a_column() {
+        let column = |name: &str| Column { name: name.to_owned(), kind: AnswerIs::Number };
+        let mut table = Table::of(vec![column("applicant"), column("time at sea")]);
+        table.combine = vec![Combine::Figure(Aggregate::Most)];
+        add_condition(
+            &mut table,
+            "Who has the longest time at sea, given a fire-fighting course? Name is enough.",
+        );
+        assert_eq!(table.named(), "applicant, time at sea, fire-fighting course");
+        assert_eq!(table.only_if[0].value, json!("yes"));
+        let mut table = Table::of(vec![column("offer"), column("price")]);
+        table.combine = vec![Combine::Figure(Aggregate::Least)];
+        add_condition(&mut table, "Which offer is the cheapest, without a deposit?");
+        assert_eq!(table.only_if[0].in_words(), "deposit no");
     }
 }

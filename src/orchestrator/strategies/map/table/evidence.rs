@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::conditions::number;
 use super::names::whole_name;
-use super::numerals::grouped;
+use super::numerals::{dates_in, grouped, says_time, with_same_digits};
 use crate::checks::{mostly_in, number_groups, numbers_in, sentences, stands_in, words};
 use crate::plan::{AnswerIs, Column};
 use crate::topic::{content_words, is_same_word};
@@ -68,8 +68,15 @@ impl<'a> Sought<'a> {
     /// A value as the text has it: a name in full, without the word for what it names; 9250 where a reader took the comma
     /// of "9,250" for a point.
     pub(super) fn whole(&self, text: &str, value: &Value) -> Value {
-        if let Some(grouped) = number(value).and_then(|number| grouped(text, number)) {
-            return grouped;
+        let meant = match self.column.kind {
+            AnswerIs::Number => {
+                number(value).and_then(|read| grouped(text, read).or_else(|| with_same_digits(text, read)))
+            }
+            AnswerIs::Date => value.as_str().and_then(|read| self.date_meant(text, read)).map(Value::String),
+            _ => None,
+        };
+        if let Some(meant) = meant {
+            return meant;
         }
         let Some(said) = value.as_str().filter(|_| self.column.kind == AnswerIs::Name) else {
             return value.clone();
@@ -77,6 +84,17 @@ impl<'a> Sought<'a> {
         let said = said.trim();
         let bare = said.split_once(' ').filter(|(first, _)| self.names(&first.to_lowercase()));
         Value::String(whole_name(text, bare.map_or(said, |(_, rest)| rest)))
+    }
+
+    /// The date that the text has for the column, if the one that was read does not stand in it.
+    fn date_meant(&self, text: &str, read: &str) -> Option<String> {
+        if read.contains(':') || dates_in(text).iter().any(|date| date == read) {
+            return None;
+        }
+        let about = |sentence: &&str| self.bearing(sentence) > 0;
+        let mut dates: Vec<String> = sentences(text).into_iter().filter(about).flat_map(dates_in).collect();
+        dates.dedup();
+        <[String; 1]>::try_from(dates).ok().map(|[only]| only)
     }
 
     /// What the text says of a value that was read.
@@ -173,12 +191,8 @@ impl<'a> Sought<'a> {
         let (Ok(hour), Ok(minute)) = (hour.parse::<i64>(), minute.parse::<i64>()) else {
             return Evidence::Absent("it is no time of day".to_owned());
         };
-        let says = |clause: &str| {
-            let numbers = numbers_in(&clause.replace(['.', ':'], " "));
-            let has = |number: i64| numbers.contains(&Decimal::from(number));
-            (has(hour) || (hour > 12 && has(hour - 12))) && (minute == 0 || has(minute))
-        };
-        let with: Vec<&str> = sentences(text).into_iter().filter(|sentence| says(sentence)).collect();
+        let with: Vec<&str> =
+            sentences(text).into_iter().filter(|one| says_time(one, hour, minute)).collect();
         match with.iter().max_by_key(|sentence| self.bearing(sentence)) {
             Some(best) if self.bearing(best) > 0 || with.len() == 1 => Evidence::Told((*best).to_owned()),
             Some(best) => Evidence::Stands((*best).to_owned()),

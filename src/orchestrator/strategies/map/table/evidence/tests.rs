@@ -20,6 +20,7 @@ fn a_time_of_day_stands_in_digits_or_words() {
     };
     assert!(told("It opens at 08:30. It seats 365 people.", "08:30"));
     assert!(told("It opens at 2.30 pm.", "14:30"));
+    assert!(told("It opens at half past eleven in the morning.", "11:30"));
     assert!(told("It opens from eight o'clock.", "08:00"));
     assert!(!told("It opens at 08:30.", "09:30"));
 }
