@@ -6,6 +6,8 @@ use super::words::words;
 const COLUMNS: Frame = Frame {
     lead_ins: &[
         "with",
+        "read",
+        "reads",
         "columns",
         "column",
         "fields",
@@ -141,6 +143,10 @@ mod tests {
             (
                 "table pls. columns: Name, State, Fitter and Last service. one row a file",
                 "Name|State|Fitter|Last service",
+            ),
+            (
+                "Fill in a table for me. The head should read Name, Last service, Hours.",
+                "Name|Last service|Hours",
             ),
             ("Make a table of the offers.", ""),
             ("Make a table of all suppliers whose price is under 500, sort it by price, rating and name", ""),

@@ -57,13 +57,17 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
     let drawn = numbered.filter_map(|(at, attempt)| Some((at, run(&attempt.output, attached).ok()?)));
     let drawn: Vec<(usize, (String, Answer))> = drawn.collect();
     if let Some(reading) = &read.reading {
-        let agreed = drawn.iter().find_map(|(at, (_, answer))| Some((at, meant(reading, answer, attached)?)));
-        if let Some((at, sql)) = agreed {
+        let agreed =
+            drawn.iter().find_map(|(at, planned)| Some((at, planned, meant(reading, &planned.1, attached)?)));
+        if let Some((at, (own, answer), sql)) = agreed {
             let mut unchecked = reading.doubts.clone();
             // A planner that has to write several statements may have left out what such a word means.
             if *at > 0 {
                 let unknown = reading.unknown.iter();
                 unchecked.extend(unknown.map(|word| format!("\"{word}\" is no word of the tables")));
+            }
+            if attached.query(&sql).is_ok_and(|meant| tells_more(answer, &meant, question(goal, state))) {
+                return Some(Chosen { sql: own.clone(), answer: answer.clone(), reading: None, unchecked });
             }
             return by_reading(sql, reading, unchecked, attached);
         }
@@ -75,7 +79,8 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
             }
         }
     }
-    if let Some((_, (sql, answer))) = drawn.into_iter().next() {
+    let accepted = plan.accepted().and_then(|sql| run(sql, attached).ok());
+    if let Some((sql, answer)) = accepted.or_else(|| drawn.into_iter().next().map(|(_, drawn)| drawn)) {
         return Some(Chosen { sql, answer, reading: None, unchecked: doubts(&read) });
     }
     // A doubtful reading is better than nothing.
@@ -83,6 +88,20 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
     let unknown = reading.unknown.iter().map(|word| format!("\"{word}\" is no word of the tables"));
     let unchecked = reading.doubts.iter().cloned().chain(unknown).collect();
     by_reading(statements(reading, attached).into_iter().next()?, reading, unchecked, attached)
+}
+
+/// Whether the planner's rows have columns that the goal names beside those that the rules have read: the call sign
+/// beside the largest distance.
+fn tells_more(planned: &Answer, meant: &Answer, question: &str) -> bool {
+    let asked = words(question);
+    let is_asked = |name: &String| {
+        let own = words(&name.replace('_', " "));
+        !own.is_empty() && own.iter().any(|word| asked.contains(word))
+    };
+    let new: Vec<&String> = planned.columns.iter().filter(|name| !meant.columns.contains(name)).collect();
+    planned.rows.len() == meant.rows.len()
+        && planned.columns.len() > meant.columns.len()
+        && new.iter().filter(|name| is_asked(name)).count() >= planned.columns.len() - meant.columns.len()
 }
 
 fn by_reading(sql: String, reading: &Reading, unchecked: Vec<String>, attached: &Attached) -> Option<Chosen> {

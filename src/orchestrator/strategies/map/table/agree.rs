@@ -175,6 +175,7 @@ fn settle_order(table: &mut Table, goal: &str) {
         }
         _ => {}
     }
+    turn_order(table, goal);
     if table.of.is_none() {
         // The only column that can be ordered and decides nothing else.
         let is_free = |column: &&Column| {
@@ -198,6 +199,23 @@ fn settle_order(table: &mut Table, goal: &str) {
     {
         table.limit = None;
     }
+}
+
+/// "The higher the better" says which end comes first, whatever the planner took it for.
+fn turn_order(table: &mut Table, goal: &str) {
+    const MORE: &[&str] = &["higher", "more", "longer", "larger", "bigger", "later", "newer"];
+    const LESS: &[&str] = &["lower", "less", "fewer", "shorter", "smaller", "cheaper", "earlier", "older"];
+    let said = words(goal);
+    let end = said.windows(3).find(|three| three[1] == "the" && three[2] == "better").map(|three| &three[0]);
+    let is_in = |list: &[&str]| end.is_some_and(|word| list.contains(&word.as_str()));
+    let turned = |combine: &Combine| match (combine, is_in(MORE), is_in(LESS)) {
+        (Combine::Ascending, true, _) => Combine::Descending,
+        (Combine::Descending, _, true) => Combine::Ascending,
+        (Combine::Figure(Aggregate::Least), true, _) => Combine::Figure(Aggregate::Most),
+        (Combine::Figure(Aggregate::Most), _, true) => Combine::Figure(Aggregate::Least),
+        (other, ..) => *other,
+    };
+    table.combine.iter_mut().for_each(|combine| *combine = turned(combine));
 }
 
 /// A figure needs a word in the goal and a column of numbers. One that the goal asks for is calculated of the only

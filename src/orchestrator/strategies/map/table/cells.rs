@@ -154,6 +154,10 @@ fn judged(columns: &[Column], text: &str, reply: &str) -> Option<Row> {
         let own = words_of(&cells[place]).filter(|_| columns[place].kind != AnswerIs::YesNo);
         if own.is_some() && (0..place).any(|other| words_of(&cells[other]) == own) {
             (cells[place].basis, cells[place].quote) = (Basis::Doubtful, String::new());
+            // Nothing that a text says of a dog is the dog's own name.
+            if names_itself(columns) && words_of(&cells[0]) == own {
+                (cells[place].basis, cells[place].value) = (Basis::Failed, Value::Null);
+            }
         }
     }
     let subject = fields.get(SUBJECT).and_then(Value::as_str).unwrap_or_default().trim();

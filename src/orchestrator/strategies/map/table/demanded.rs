@@ -9,8 +9,19 @@ use crate::plan::{AnswerIs, Column};
 use crate::topic::{content_words, share_a_word};
 
 /// Words that lead a condition in.
-const LEADS: &[&str] =
-    &["if", "given", "provided", "assuming", "must", "only", "without", "except", "excluding"];
+const LEADS: &[&str] = &[
+    "if",
+    "given",
+    "provided",
+    "assuming",
+    "must",
+    "only",
+    "condition",
+    "conditions",
+    "without",
+    "except",
+    "excluding",
+];
 /// Those that demand the opposite.
 const DENYING: &[&str] = &["without", "except", "excluding"];
 /// Words before what is demanded.
@@ -82,7 +93,7 @@ fn demanded(goal: &str) -> Vec<Demand> {
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let is_end = |word: &str| word.ends_with([',', '.', '?', '!', ';', ':']);
-        if !LEADS.contains(&bare(word).as_str()) || is_end(word) {
+        if !LEADS.contains(&bare(word).as_str()) || (is_end(word) && !word.ends_with(':')) {
             continue;
         }
         let mut clause: Vec<&str> = Vec::new();
@@ -123,6 +134,11 @@ mod tests {
         check(goal, &["room", "rent", "floor space"], None);
         check(goal, &["room", "rent"], Some("it must have no less than 86 m² of floor space"));
         check("List the three best tractors. They must have a cab.", &["tractor", "price", "cab"], None);
+        check(
+            "The first three by age; conditions: a radio certificate. Only names.",
+            &["age"],
+            Some("a radio certificate"),
+        );
         check("Which offer is the cheapest? Only the name, please.", &["offer", "price"], None);
     }
 

@@ -1,6 +1,6 @@
 //! The kinds of a table's columns, as far as rules know them.
 
-use bandmaster_tools::calculator::Aggregate;
+use bandmaster_tools::calculator::{Aggregate, Decimal};
 
 use super::{Combine, Table};
 use crate::checks::words;
@@ -32,7 +32,13 @@ pub(super) fn settle_kinds(table: &mut Table, goal: &str) {
             || (calculates && table.of.as_deref().is_some_and(is))
     };
     for column in &mut table.columns {
-        if compared(&column.name) && column.kind != AnswerIs::Date {
+        // A number of four digits may be a year.
+        let is_dated = column.kind == AnswerIs::Date
+            && !table.only_if.iter().any(|one| {
+                one.column.eq_ignore_ascii_case(&column.name)
+                    && one.number().is_some_and(|number| number < Decimal::from(1000))
+            });
+        if compared(&column.name) && !is_dated {
             column.kind = AnswerIs::Number;
         } else if column.kind == AnswerIs::Number && is_code(&column.name) {
             column.kind = AnswerIs::Name;

@@ -20,7 +20,8 @@ use crate::attached::{Attached, ColumnAt};
 pub(super) use dates::Span;
 use marked::Marked;
 
-pub(super) use words::is_typo;
+pub(super) use names::row_word;
+pub(super) use words::{is_typo, stem};
 
 /// What is computed of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

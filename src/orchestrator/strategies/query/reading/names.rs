@@ -114,7 +114,7 @@ fn parts(title: &str) -> Vec<String> {
 }
 
 /// The word for the rows of a table: "orders" for `orders_2025`.
-pub(super) fn row_word(name: &str) -> String {
+pub(in super::super) fn row_word(name: &str) -> String {
     let parts: Vec<String> =
         parts(name).into_iter().filter(|part| part.chars().all(char::is_alphabetic)).collect();
     let telling = parts.iter().rev().find(|part| {

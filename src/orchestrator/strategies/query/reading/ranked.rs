@@ -49,7 +49,7 @@ impl Find<'_, '_> {
         };
         let of_money: Vec<ColumnAt> = all.iter().copied().filter(priced).collect();
         match of_money[..] {
-            [only] if self.speaks_of_money() => Ok(only),
+            [only] if self.speaks_of_money() || self.marked.has(Op::Sum) => Ok(only),
             _ => self.measured.ok_or_else(|| Some("what is measured".to_owned())),
         }
     }

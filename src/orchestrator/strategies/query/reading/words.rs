@@ -65,7 +65,7 @@ pub(super) fn singular(word: &str) -> String {
 }
 
 /// The word without its ending, so that "orders", "ordered" and "ordering" are the same.
-pub(super) fn stem(word: &str) -> String {
+pub(in super::super) fn stem(word: &str) -> String {
     let word = word.to_lowercase();
     if !word.is_ascii() || word.len() < 4 || word.chars().any(|c| c.is_ascii_digit()) {
         return word;
