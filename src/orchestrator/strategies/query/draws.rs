@@ -18,6 +18,8 @@ use crate::strategy::{Prompt, Verdict};
 const STATEMENT_TOKENS_MAX: u32 = 256;
 /// Most statements that the planner writes.
 const DRAWS: usize = 4;
+/// Most columns of a statement whose table is corrected.
+const RENAMINGS_MAX: usize = 4;
 /// The first of them without a grammar: models write SQL best so.
 const FREE_DRAWS: usize = 2;
 
@@ -86,10 +88,55 @@ pub(super) fn check(goal: &Goal, read: &Read, reply: &Reply) -> Verdict {
 /// The statement in a reply, with the texts of its columns, and what it gives.
 pub(super) fn run(reply: &str, attached: &Attached) -> Result<(String, Answer), String> {
     let sql = statement_in(reply).ok_or("it has no SELECT")?;
+    let sql = &renamed(sql, attached);
     let sql = fitted(sql, attached)?;
     let answer = attached.query(&sql).map_err(|error| error.to_string())?;
     let is_empty = answer.rows.iter().all(|row| row.values.iter().all(|value| *value == Value::Empty));
     if is_empty { Err("it gives no rows".to_owned()) } else { Ok((sql, answer)) }
+}
+
+/// The statement with the columns of the right table, where it asks one table for a column that only another of its
+/// tables has: small models mix up `T1` and `T2`.
+fn renamed(sql: &str, attached: &Attached) -> String {
+    let mut sql = sql.to_owned();
+    for _ in 0..RENAMINGS_MAX {
+        let Err(error) = attached.query(&sql) else { break };
+        let error = error.to_string();
+        let Some((_, rest)) = error.split_once("no such column: ") else { break };
+        let Some((alias, column)) = rest.split_whitespace().next().and_then(|name| name.split_once('.'))
+        else {
+            break;
+        };
+        let has = |(_, table): &&(String, String)| {
+            let table = attached.tables.iter().find(|one| one.name.eq_ignore_ascii_case(table));
+            table.is_some_and(|table| table.columns.iter().any(|one| one.name.eq_ignore_ascii_case(column)))
+        };
+        let named = aliases(&sql);
+        let mut having = named.iter().filter(has);
+        let (Some((other, _)), None) = (having.next(), having.next()) else { break };
+        sql = sql.replace(&format!("{alias}.{column}"), &format!("{other}.{column}"));
+    }
+    sql
+}
+
+/// The names by which a statement calls its tables, each with the table.
+fn aliases(sql: &str) -> Vec<(String, String)> {
+    const WORDS: &[&str] =
+        &["on", "where", "join", "inner", "left", "group", "order", "limit", "using", "natural", "cross"];
+    let words: Vec<&str> = sql
+        .split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | ','))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let is_source = |word: &str| word.eq_ignore_ascii_case("from") || word.eq_ignore_ascii_case("join");
+    let named = words.iter().enumerate().filter(|(_, word)| is_source(word)).filter_map(|(at, _)| {
+        let table = words.get(at + 1)?;
+        let after =
+            words.get(at + 2).filter(|word| word.eq_ignore_ascii_case("as")).map_or(at + 2, |_| at + 3);
+        let is_alias = |word: &&&str| !WORDS.contains(&word.to_lowercase().as_str());
+        let alias = words.get(after).filter(is_alias).unwrap_or(table);
+        Some(((*alias).to_owned(), (*table).to_owned()))
+    });
+    named.collect()
 }
 
 /// The statement that the goal means, of those whose rows the planner's rows agree with.

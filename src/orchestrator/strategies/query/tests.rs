@@ -262,6 +262,16 @@ fn what_the_first_statement_asks_for_in_vain_is_not_there() {
 }
 
 #[test]
+fn a_column_is_asked_of_the_table_that_has_it() {
+    let goal = "How many tons did boats from Norway take in total?";
+    let (outcome, prompts) = work(goal, both(), |_| {
+        "SELECT SUM(T2.tons) FROM trips AS T1 JOIN boats T2 ON T1.boat_no = T2.boat_no WHERE T1.flag = 'Norway'".to_owned()
+    });
+    assert_eq!((outcome.status, prompts.len()), (Status::Completed, 1), "{outcome:#?}");
+    assert!(outcome.answer.starts_with("57 "), "{}", outcome.answer);
+}
+
+#[test]
 fn a_doubtful_reading_answers_if_no_statement_can_be_run() {
     let goal = "How many trips were refunded to boats from Norway?";
     let (outcome, _) = work(goal, both(), |_| "SELECT nothing FROM nowhere".to_owned());
