@@ -120,3 +120,28 @@ fn a_code_may_have_its_letters_behind_a_hyphen() {
         &["scans.log:1 > vans.csv:2"],
     );
 }
+
+#[test]
+fn sentences_are_links_where_lists_alone_are_no_chain() {
+    let samples = "sample\tbox\ttaken\nL494-0\tblue\t2024-10-28\nL136-1\tviolet\t2024-06-21\nL299-2\tcoral\t2024-10-19\n";
+    let moves = "After the spring clean\n\nIt took all day. Igloo now holds the coral box. The violet box has been moved to \
+                 Yeti. The blue box has been moved to Polaris. Frost is gone.\n";
+    let freezers = "| Freezer | Room | Key holder |\n|---|---|---|\n| Yeti | C012 | Ursula Ashdown |\n| Polaris | B207 | \
+                    Ramona Gallacher |\n| Igloo | D220 | Kwame Quill |\n";
+    let files = [("samples.tsv", samples), ("moves.txt", moves), ("freezers.md", freezers)];
+    check(
+        "Right, key holder for sample L494-0? Thanks!",
+        &files,
+        &["samples.tsv:2 > moves.txt:3 > freezers.md:4"],
+    );
+}
+
+#[test]
+fn a_time_in_the_goal_tells_two_ways_apart() {
+    let times = "departs,to,ship\n07:30,Mellan,Lady Maud\n08:45,Tarbin,Otter\n12:30,Tarbin,Solveig\n";
+    let crew = "Notice\n\nLiesel Whitcombe commands the Solveig. Zdenka Rautio commands the Otter. Jackets are counted daily.\n";
+    let phones = "Whitcombe, Liesel ... 8306\nDombrowski, Nikhil ... 4759\nRautio, Zdenka ... 4295\n";
+    let files = [("times.csv", times), ("crew.txt", crew), ("phones.txt", phones)];
+    let goal = "What is the extension of the captain who takes the 8:45 am to Tarbin?";
+    check(goal, &files, &["times.csv:3 > crew.txt:3 > phones.txt:3"]);
+}

@@ -25,11 +25,81 @@ pub struct Trail {
     pub chains: Vec<Chain>,
 }
 
+/// A chain through so many files is one, even if it leaves others out.
+const FILES_ENOUGH: usize = 3;
+
 /// Follows a goal through files, each with its name and text. `None` if the files are not joined by what they share: a
-/// chain goes through every file of records, or through three files.
+/// chain goes through every file of records, or through three files. Where lists alone make no chain, the sentences of
+/// prose are links of it too: "The blue box has been moved to Polaris."
 #[must_use]
 pub fn follow(goal: &str, files: &[(&str, &str)]) -> Option<Trail> {
-    const FILES_ENOUGH: usize = 3;
+    through_lists(goal, files).or_else(|| through_sentences(goal, files))
+}
+
+/// Chains whose links are records and sentences.
+fn through_sentences(goal: &str, files: &[(&str, &str)]) -> Option<Trail> {
+    let mut read: Vec<Option<Vec<Record>>> = files.iter().map(|(name, text)| records(name, text)).collect();
+    let is_prose = |file: &usize| read[*file].is_none();
+    let prose: Vec<usize> = (0..files.len()).filter(is_prose).collect();
+    let length: usize = prose.iter().map(|file| files[*file].1.len()).sum();
+    if prose.is_empty() || prose.len() == files.len() || length > PROSE_BYTES_MAX {
+        return None;
+    }
+    let mut values: Vec<Vec<String>> = read.iter().flatten().flatten().flat_map(Record::names).collect();
+    values.sort_unstable();
+    values.dedup();
+    for file in prose {
+        read[file] = Some(told(files[file].1, &values));
+    }
+    let listed: Vec<Listed> = read.into_iter().enumerate().filter_map(Listed::of).collect();
+    let mut chains = chains(&reached(&listed, goal, &[])?, &[])?;
+    // A figure of the goal, such as a time, tells the ways apart that a name leads to.
+    let figures: Vec<String> =
+        words(goal).into_iter().filter(|word| word.bytes().all(|b| b.is_ascii_digit())).collect();
+    let told = |chain: &Chain| {
+        let own: Vec<String> = words(&chain.text()).iter().map(|word| bare(word).to_owned()).collect();
+        figures.iter().filter(|figure| own.iter().any(|word| word == bare(figure))).count()
+    };
+    let most = chains.iter().map(told).max()?;
+    chains.retain(|chain| told(chain) == most);
+    (chains.first()?.links.len() >= FILES_ENOUGH).then_some(Trail { prose: Vec::new(), chains })
+}
+
+/// A figure without leading zeros: 08 is 8.
+fn bare(figure: &str) -> &str {
+    figure.trim_start_matches('0')
+}
+
+/// The sentences of prose as records, each with the values of lists that it holds and the names in it.
+fn told(text: &str, values: &[Vec<String>]) -> Vec<Record> {
+    let of_line = |(at, line)| sentences(line).map(move |sentence: &str| (at + 1, sentence));
+    let record = |(line, sentence): (usize, &str)| {
+        let own = words(sentence);
+        let held = values.iter().filter(|value| holds(&own, value)).map(|value| value.join(" "));
+        let fields = held.chain(capitalised(sentence)).map(|value| (None, value)).collect();
+        Record { line, text: sentence.to_owned(), fields }
+    };
+    let all = text.lines().enumerate().flat_map(of_line).map(record);
+    all.filter(|record| !record.fields.is_empty()).collect()
+}
+
+/// Runs of two words or more with capitals.
+fn capitalised(sentence: &str) -> Vec<String> {
+    let mut runs: Vec<Vec<&str>> = vec![Vec::new()];
+    for word in sentence.split_whitespace() {
+        let inner = word.trim_matches(|c: char| !c.is_alphanumeric());
+        match inner.starts_with(char::is_uppercase) {
+            true => runs.last_mut().expect("there is always a run").push(inner),
+            false => runs.push(Vec::new()),
+        }
+        if word.ends_with(|c: char| !c.is_alphanumeric()) {
+            runs.push(Vec::new());
+        }
+    }
+    runs.into_iter().filter(|run| run.len() > 1).map(|run| run.join(" ")).collect()
+}
+
+fn through_lists(goal: &str, files: &[(&str, &str)]) -> Option<Trail> {
     let read: Vec<Option<Vec<Record>>> = files.iter().map(|(name, text)| records(name, text)).collect();
     let prose: Vec<usize> = (0..files.len()).filter(|file| read[*file].is_none()).collect();
     if prose.iter().map(|file| files[*file].1.len()).sum::<usize>() > PROSE_BYTES_MAX {
