@@ -66,6 +66,7 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
                 let unknown = reading.unknown.iter();
                 unchecked.extend(unknown.map(|word| format!("\"{word}\" is no word of the tables")));
             }
+            unchecked.extend(reading.rank.and_then(|rank| other_limit(own, rank.rows)));
             if attached.query(&sql).is_ok_and(|meant| tells_more(answer, &meant, question(goal, state))) {
                 return Some(Chosen { sql: own.clone(), answer: answer.clone(), reading: None, unchecked });
             }
@@ -88,6 +89,14 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
     let unknown = reading.unknown.iter().map(|word| format!("\"{word}\" is no word of the tables"));
     let unchecked = reading.doubts.iter().cloned().chain(unknown).collect();
     by_reading(statements(reading, attached).into_iter().next()?, reading, unchecked, attached)
+}
+
+/// What is doubtful if the planner's statement gives another number of rows than the rules have read.
+fn other_limit(sql: &str, rows: usize) -> Option<String> {
+    let lower = sql.to_lowercase();
+    let (_, limit) = lower.rsplit_once("limit ")?;
+    let limit: usize = limit.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+    (limit != rows).then(|| format!("whether {rows} or {limit} rows are asked for"))
 }
 
 /// Whether the planner's rows have columns that the goal names beside those that the rules have read: the call sign

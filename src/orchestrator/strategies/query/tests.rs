@@ -291,6 +291,15 @@ fn a_key_stands_for_the_name_of_its_row() {
 }
 
 #[test]
+fn a_statement_with_more_rows_than_the_rules_have_read_leaves_a_doubt() {
+    let (outcome, _) = work("Which boat had the most trips?", both(), |_| {
+        "SELECT name, COUNT(*) FROM trips JOIN boats USING (boat_no) GROUP BY name ORDER BY 2 DESC LIMIT 3"
+            .to_owned()
+    });
+    assert_eq!(outcome.unchecked, ["whether 1 or 3 rows are asked for"]);
+}
+
+#[test]
 fn rows_that_are_tied_are_shown() {
     let (outcome, _) = work("Which flag has the most boats?", both(), |_| {
         "SELECT flag, COUNT(*) FROM boats GROUP BY flag ORDER BY 2 DESC LIMIT 1".to_owned()

@@ -167,7 +167,8 @@ fn judged(columns: &[Column], text: &str, reply: &str) -> Option<Row> {
 
 fn cell(sought: &Sought<'_>, text: &str, value: &Value) -> Cell {
     let of = |value: &Value, quote: String, basis| Cell { value: value.clone(), quote, basis };
-    if value.is_null() {
+    if value.is_null() || is_nothing(text, value) {
+        let value = &Value::Null;
         let basis = if sought.could_be_in(text) { Basis::Doubtful } else { Basis::Quote };
         return of(value, String::new(), basis);
     }
@@ -180,6 +181,14 @@ fn cell(sought: &Sought<'_>, text: &str, value: &Value) -> Cell {
         Evidence::Stands(quote) => of(value, quote, Basis::Doubtful),
         Evidence::Absent(_) => of(&Value::Null, String::new(), Basis::Failed),
     }
+}
+
+/// Whether a reader has put into words that the text does not say it.
+fn is_nothing(text: &str, value: &Value) -> bool {
+    const NOTHING: &[&str] =
+        &["null", "none", "unknown", "n a", "not stated", "not mentioned", "not specified"];
+    let said = value.as_str().map(|said| words(said).join(" "));
+    said.is_some_and(|said| (said.is_empty() || NOTHING.contains(&said.as_str())) && !stands_in(text, &said))
 }
 
 /// Whether a value is a whole sentence instead of a name.

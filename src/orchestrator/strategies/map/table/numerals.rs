@@ -31,11 +31,12 @@ pub(super) fn grouped(text: &str, number: Decimal) -> Option<Value> {
     (stands && !has_decimal_comma).then(|| serde_json::from_str(&digits).ok()).flatten()
 }
 
-/// The number of a text that has the same digits as one that was read, if the text has no other like it: 240 where the
-/// text has "240,00" and 24000 was read.
+/// The number of a text that has the same digits as one that was read, but for noughts at the end, if the text has no
+/// other like it: 240 where the text has "240,00" and 24000 or 240000 was read.
 pub(super) fn with_same_digits(text: &str, number: Decimal) -> Option<Value> {
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     let is_mark = |c: char| matches!(c, ',' | '.' | '\'');
+    let digits = |text: &str| digits(text).trim_end_matches('0').to_owned();
     let wanted = digits(&number.to_string());
     let runs = text.split(|c: char| !(c.is_ascii_digit() || is_mark(c))).map(|run| run.trim_matches(is_mark));
     let mut same: Vec<&str> = runs.filter(|run| run.contains(is_mark) && digits(run) == wanted).collect();
@@ -105,6 +106,7 @@ mod tests {
     fn a_number_with_the_same_digits_is_the_one_that_was_meant() {
         let number = |text: &str| text.parse::<Decimal>().expect("a number");
         assert_eq!(with_same_digits("It costs 240,00 EUR a day.", number("24000")), Some(json!(240)));
+        assert_eq!(with_same_digits("It costs 240,00 EUR a day.", number("240000")), Some(json!(240)));
         assert_eq!(with_same_digits("It costs 24000 EUR a day.", number("24000")), None);
         assert_eq!(with_same_digits("It costs 240,00 or 24,000 EUR.", number("24000")), None);
     }

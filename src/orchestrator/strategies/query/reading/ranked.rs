@@ -95,9 +95,12 @@ impl Find<'_, '_> {
         let mut rows = counted.or(before).unwrap_or(1);
         let mut keys = which.and_then(|said| self.asked(said.op, said.to));
         let mut phrase = self.marked.phrase(if counted.is_some() { behind + 1 } else { behind });
-        if let Some(number) = which.and_then(|said| small_number(self.marked.word(said.to))) {
-            rows = number;
-        }
+        // "Which three customers", "list the three customers".
+        let number = which.and_then(|said| {
+            let the = usize::from(self.marked.word(said.to) == "the");
+            small_number(self.marked.word(said.to + the))
+        });
+        rows = number.unwrap_or(rows);
         // "the top 3 carriers by weight", "the five regions with the most orders".
         if keys.is_none()
             && (counted.is_some() || before.is_some() || self.marked.word(behind.wrapping_sub(1)) == "top")
