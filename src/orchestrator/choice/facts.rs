@@ -146,8 +146,16 @@ pub(super) fn gather(request: &RunRequest, counts: &Counts, context_tokens: usiz
         speaks_of_steps: speaks_of_steps(goal),
         numbers: number_count(goal),
         arithmetic: arithmetic(goal).filter(|expression| inputs.is_empty() && evaluate(expression).is_ok()),
+        speaks_of_contradiction: speaks_of_contradiction(goal),
         speaks_of_each: words(&unquoted(goal)).iter().any(|word| DISTRIBUTIVE.contains(&word.as_str())),
     }
+}
+
+/// Whether the goal has a word for contradictions.
+fn speaks_of_contradiction(goal: &str) -> bool {
+    const BEGINNINGS: &[&str] = &["contradict", "inconsisten", "discrepan", "disagree"];
+    let begins = |word: &String| BEGINNINGS.iter().any(|beginning| word.starts_with(beginning));
+    words(&unquoted(goal)).iter().any(begins)
 }
 
 /// Whether the goal leads from one input to another. Long inputs are searched instead.

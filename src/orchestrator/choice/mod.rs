@@ -285,6 +285,7 @@ fn leaning(strategy: StrategyName, facts: &Facts) -> f64 {
         StrategyName::Follow => 0.15,
         // In a tie, one call is preferred to splitting the goal.
         StrategyName::Direct => 0.03,
+        StrategyName::Compare if facts.speaks_of_contradiction => 0.25,
         // "Which file" and "compare" ask for a comparison as often as for one at a time.
         StrategyName::Compare if facts.speaks_of_each => 0.05,
         // Whoever attaches nothing but tables mostly asks for what is in their rows.

@@ -15,6 +15,7 @@ fn facts(inputs: usize) -> Facts {
         named_aspects: Vec::new(),
         speaks_of_parts: false,
         speaks_of_each: false,
+        speaks_of_contradiction: false,
         speaks_of_steps: false,
         speaks_of_table: false,
         numbers: 0,

@@ -52,6 +52,9 @@ pub struct Facts {
     pub arithmetic: Option<String>,
     /// Whether the goal refers to inputs one at a time: each, every, which of them.
     pub speaks_of_each: bool,
+    /// Whether the goal asks where inputs contradict each other.
+    #[serde(default)]
+    pub speaks_of_contradiction: bool,
 }
 
 /// A worked example that is close to the goal in meaning.

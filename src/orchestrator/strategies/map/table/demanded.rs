@@ -63,6 +63,7 @@ pub(super) fn add_condition(table: &mut Table, goal: &str) {
 
 fn lacking(table: &Table, goal: &str) -> Option<Demand> {
     let chooses = !table.only_if.is_empty()
+        || table.limit.is_some()
         || table.combine.iter().any(|combine| matches!(combine, Combine::Figure(_)));
     if !chooses || !named_columns(goal).is_empty() {
         return None;
@@ -153,6 +154,13 @@ mod tests {
         );
         assert_eq!(table.named(), "applicant, time at sea, fire-fighting course");
         assert_eq!(table.only_if[0].value, json!("yes"));
+        let mut table = Table::of(vec![column("applicant"), column("years at sea")]);
+        (table.combine, table.limit) = (vec![Combine::List, Combine::Descending], Some(3));
+        add_condition(
+            &mut table,
+            "The first three by years at sea; conditions: a radio certificate. Only names.",
+        );
+        assert_eq!(table.only_if[0].in_words(), "radio certificate yes");
         let mut table = Table::of(vec![column("offer"), column("price")]);
         table.combine = vec![Combine::Figure(Aggregate::Least)];
         add_condition(&mut table, "Which offer is the cheapest, without a deposit?");
