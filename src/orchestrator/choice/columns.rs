@@ -6,8 +6,6 @@ use super::words::words;
 const COLUMNS: Frame = Frame {
     lead_ins: &[
         "with",
-        "read",
-        "reads",
         "columns",
         "column",
         "fields",
@@ -46,7 +44,7 @@ pub(crate) fn named_columns(goal: &str) -> Vec<String> {
     let goal = &with_commas(&without_grouping(goal));
     let found = sentences(goal).map(|sentence| {
         let sentence = sentence.trim_end_matches('.');
-        let behind = ["columns: ", "column: ", "columns ", "column "]
+        let behind = ["columns: ", "Columns: ", "column: ", "columns ", "column "]
             .iter()
             .find_map(|noun| sentence.split_once(noun))
             .map(|(_, rest)| rest);
@@ -67,7 +65,8 @@ pub(crate) fn named_columns(goal: &str) -> Vec<String> {
 
 /// The goal with commas between columns that are named as in "columns: name | price" or "columns name; price".
 fn with_commas(goal: &str) -> String {
-    let Some(at) = goal.find("column") else { return goal.to_owned() };
+    let goal = &goal.replace("should read ", "should be ");
+    let Some(at) = goal.find("column").or_else(|| goal.find("Column")) else { return goal.clone() };
     let (before, behind) = goal.split_at(at);
     let end =
         [". ", "\n", "? ", "! "].iter().filter_map(|end| behind.find(end)).min().unwrap_or(behind.len());
@@ -148,6 +147,7 @@ mod tests {
                 "Fill in a table for me. The head should read Name, Last service, Hours.",
                 "Name|Last service|Hours",
             ),
+            ("A table please, one row for each. Columns: Name | Price | Opens.", "Name|Price|Opens"),
             ("Make a table of the offers.", ""),
             ("Make a table of all suppliers whose price is under 500, sort it by price, rating and name", ""),
             ("Please put everything in a table. Thanks, Anna and Bob", ""),

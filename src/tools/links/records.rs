@@ -18,8 +18,10 @@ pub struct Record {
     pub line: usize,
     /// How it is written for a reader. Values of a table have the names of their columns.
     pub text: String,
-    /// Values, each with the name of its column, if it has one.
+    /// Values, each with the name of its column, if it has one. Of a sentence, the values of other files in it, and names.
     pub fields: Vec<(Option<String>, String)>,
+    /// Whether it is a sentence of prose.
+    pub is_sentence: bool,
 }
 
 impl Record {
@@ -45,7 +47,7 @@ fn of_table(file: &str, text: &str) -> Option<Vec<Record>> {
         let told = cells.iter().filter(|(_, value)| !value.is_empty());
         let text = told.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join(", ");
         let fields = cells.into_iter().map(|(name, value)| (Some(name), value)).collect();
-        Record { line, text, fields }
+        Record { line, text, fields, is_sentence: false }
     };
     let rows = sheet_rows(file, text);
     (rows.len() >= LINES_MIN).then(|| rows.into_iter().map(record).collect())
@@ -62,6 +64,7 @@ fn sections(text: &str) -> Option<Vec<Record>> {
                 line: at + 1,
                 text: line.to_owned(),
                 fields: vec![(None, name.trim().to_owned())],
+                is_sentence: false,
             }),
             (None, Some(section)) if !line.is_empty() => {
                 section.text = format!("{} {line}", section.text);
@@ -140,5 +143,5 @@ fn entry(line: usize, text: &str, form: Form) -> Record {
     };
     let values = values.into_iter().map(str::trim).filter(|value| !value.is_empty());
     let fields = values.map(|value| (None, value.to_owned())).collect();
-    Record { line, text: text.to_owned(), fields }
+    Record { line, text: text.to_owned(), fields, is_sentence: false }
 }

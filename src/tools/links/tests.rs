@@ -138,10 +138,12 @@ fn sentences_are_links_where_lists_alone_are_no_chain() {
 
 #[test]
 fn a_time_in_the_goal_tells_two_ways_apart() {
-    let times = "departs,to,ship\n07:30,Mellan,Lady Maud\n08:45,Tarbin,Otter\n12:30,Tarbin,Solveig\n";
+    let times = "departs,to,ship\n07:30,Mellan,Lady Maud\n08:45,Tarbin,Otter\n20:45,Tarbin,Solveig\n";
     let crew = "Notice\n\nLiesel Whitcombe commands the Solveig. Zdenka Rautio commands the Otter. Jackets are counted daily.\n";
     let phones = "Whitcombe, Liesel ... 8306\nDombrowski, Nikhil ... 4759\nRautio, Zdenka ... 4295\n";
     let files = [("times.csv", times), ("crew.txt", crew), ("phones.txt", phones)];
     let goal = "What is the extension of the captain who takes the 8:45 am to Tarbin?";
     check(goal, &files, &["times.csv:3 > crew.txt:3 > phones.txt:3"]);
+    let evening = "What is the extension of the captain who takes the 8:45 pm to Tarbin?";
+    check(evening, &files, &["times.csv:4 > crew.txt:3 > phones.txt:1"]);
 }

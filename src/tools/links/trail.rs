@@ -19,7 +19,7 @@ const NAMESAKES_MAX: usize = 2;
 /// What several files say about a goal: the ways that lead from the goal or the prose through their records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trail {
-    /// Indexes of the files that are prose.
+    /// Indexes of the files that are prose and no links of a chain.
     pub prose: Vec<usize>,
     /// One or more. Each goes through as many files as any other.
     pub chains: Vec<Chain>,
@@ -41,6 +41,7 @@ fn through_sentences(goal: &str, files: &[(&str, &str)]) -> Option<Trail> {
     let mut read: Vec<Option<Vec<Record>>> = files.iter().map(|(name, text)| records(name, text)).collect();
     let is_prose = |file: &usize| read[*file].is_none();
     let prose: Vec<usize> = (0..files.len()).filter(is_prose).collect();
+    let lists: Vec<usize> = (0..files.len()).filter(|file| read[*file].is_some()).collect();
     let length: usize = prose.iter().map(|file| files[*file].1.len()).sum();
     if prose.is_empty() || prose.len() == files.len() || length > PROSE_BYTES_MAX {
         return None;
@@ -53,21 +54,39 @@ fn through_sentences(goal: &str, files: &[(&str, &str)]) -> Option<Trail> {
     }
     let listed: Vec<Listed> = read.into_iter().enumerate().filter_map(Listed::of).collect();
     let mut chains = chains(&reached(&listed, goal, &[])?, &[])?;
-    // A figure of the goal, such as a time, tells the ways apart that a name leads to.
-    let figures: Vec<String> =
-        words(goal).into_iter().filter(|word| word.bytes().all(|b| b.is_ascii_digit())).collect();
+    let named = named(goal, lists.iter().map(|file| files[*file].1));
+    chains.retain(|chain| {
+        let told = words(&chain.text());
+        named.iter().all(|name| holds(&told, name))
+    });
+    // A time in the goal tells the ways apart that a name leads to.
+    let wanted = times(goal);
     let told = |chain: &Chain| {
-        let own: Vec<String> = words(&chain.text()).iter().map(|word| bare(word).to_owned()).collect();
-        figures.iter().filter(|figure| own.iter().any(|word| word == bare(figure))).count()
+        let own = times(&chain.text());
+        wanted.iter().filter(|time| own.contains(time)).count()
     };
     let most = chains.iter().map(told).max()?;
     chains.retain(|chain| told(chain) == most);
     (chains.first()?.links.len() >= FILES_ENOUGH).then_some(Trail { prose: Vec::new(), chains })
 }
 
-/// A figure without leading zeros: 08 is 8.
-fn bare(figure: &str) -> &str {
-    figure.trim_start_matches('0')
+/// The times of day in a text, such as `08:45` or `8.45 pm`, in minutes since midnight.
+fn times(text: &str) -> Vec<u32> {
+    let tokens: Vec<String> = text
+        .split([' ', ',', ';', '\n', '\t', '|'])
+        .map(|token| token.trim_end_matches(['.', '?', '!', ':']).to_lowercase())
+        .collect();
+    let time = |(at, token): (usize, &String)| {
+        let clock = token.trim_end_matches(|c: char| c.is_alphabetic() || c == '.');
+        let (hour, minute) = clock.split_once([':', '.'])?;
+        let (hour, minute): (u32, u32) =
+            (hour.parse().ok()?, minute.parse().ok().filter(|_| minute.len() == 2)?);
+        let half = format!("{}{}", &token[clock.len()..], tokens.get(at + 1).map_or("", String::as_str))
+            .replace('.', "");
+        let later = if half.starts_with("pm") && hour < 12 { 12 } else { 0 };
+        (hour < 24 && minute < 60).then_some(60 * (hour + later) + minute)
+    };
+    tokens.iter().enumerate().filter_map(time).collect()
 }
 
 /// The sentences of prose as records, each with the values of lists that it holds and the names in it.
@@ -77,7 +96,7 @@ fn told(text: &str, values: &[Vec<String>]) -> Vec<Record> {
         let own = words(sentence);
         let held = values.iter().filter(|value| holds(&own, value)).map(|value| value.join(" "));
         let fields = held.chain(capitalised(sentence)).map(|value| (None, value)).collect();
-        Record { line, text: sentence.to_owned(), fields }
+        Record { line, text: sentence.to_owned(), fields, is_sentence: true }
     };
     let all = text.lines().enumerate().flat_map(of_line).map(record);
     all.filter(|record| !record.fields.is_empty()).collect()

@@ -18,7 +18,7 @@ pub(super) const FACTS_MAX: usize = 6;
 const SAME: f64 = -3.9;
 /// The same if their words show it.
 const SAME_IF_SURE: f64 = -6.5;
-/// From here down to it, it is not clear; below it, they speak of different things.
+/// Between this and [`SAME`] it is not clear. Below this they speak of different things.
 const OTHER: f64 = -5.5;
 
 /// What was found out about a fact.
@@ -37,7 +37,8 @@ pub(super) fn tasks(goal: &Goal, state: &RunState, statements: &[Statement], fac
     let mut tasks: Vec<Task> = Vec::new();
     for fact in facts.iter().take(FACTS_MAX) {
         for question in questions(goal, statements, fact) {
-            if asked(state, &question).is_none() {
+            let is_new = tasks.iter().all(|task| task.instruction != question);
+            if is_new && asked(state, &question).is_none() {
                 let id = format!("t{}", state.plan_tasks().count() + tasks.len() + 1);
                 let task = Task::new(id, Job::Step, [PLANNER; 2]);
                 tasks.push(Task { instruction: question, tokens_max: 1, ..task });

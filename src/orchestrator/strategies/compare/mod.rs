@@ -13,6 +13,9 @@ mod statement;
 mod tests;
 mod value;
 
+pub(super) use scan::statements;
+pub(super) use value::Value;
+
 use crate::band::Reply;
 use crate::goal::Goal;
 use crate::plan::{Job, Task};
@@ -36,12 +39,13 @@ impl Strategy for Compare {
         if state.plan_tasks().any(|task| !task.has_ended()) {
             return Move::Wait;
         }
-        let statements = statements(goal, state);
+        let statements = all_statements(goal, state);
         let joined = join::joined(&statements);
         if state.is_stopped() {
             return Move::Answer(answer::ended(goal, state, &statements, &joined));
         }
-        // What rules find needs no reading, which takes most of the time. The planner says of it first whether it is one.
+        // Reading takes most of the time. It is not needed where rules find a contradiction, or something that the planner
+        // takes for one.
         let is_found = joined.facts.iter().any(|fact| {
             fact.is_sure || judge::judgement(goal, state, &statements, fact) == judge::Judgement::Same
         });
@@ -77,7 +81,7 @@ impl Strategy for Compare {
 }
 
 /// What the texts state, by rule and by what models have read.
-fn statements(goal: &Goal, state: &RunState) -> Vec<Statement> {
+fn all_statements(goal: &Goal, state: &RunState) -> Vec<Statement> {
     let inputs = goal.inputs.iter().enumerate();
     let mut statements: Vec<Statement> =
         inputs.flat_map(|(index, input)| scan::statements(index, &input.text)).collect();

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::value::{Unit, Value};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Statement {
+pub(in crate::strategies) struct Statement {
     /// Index of the input.
     pub input: usize,
     /// Where the value stands in the input's text.

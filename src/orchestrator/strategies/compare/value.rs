@@ -5,7 +5,7 @@ use bandmaster_tools::calculator::Decimal;
 
 /// What a number counts or measures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(in crate::strategies) enum Unit {
     /// The text names none: `pool_max = 31` leaves it to the reader.
     Open,
     /// Things that the text names.
@@ -19,7 +19,7 @@ pub(super) enum Unit {
 
 /// Whether a number is exact or only a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bound {
+pub(in crate::strategies) enum Bound {
     Exact,
     About,
     AtLeast,
@@ -27,7 +27,7 @@ pub(super) enum Bound {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(in crate::strategies) enum Value {
     Number {
         /// All that the digits may mean.
         readings: Vec<Decimal>,
@@ -52,7 +52,7 @@ pub(super) enum Value {
 
 /// How two values stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Relation {
+pub(in crate::strategies) enum Relation {
     Same,
     Differ,
     /// They are not of one kind, so that nothing follows.

@@ -36,7 +36,7 @@ fn told(goal: &Goal, found: &[Judged]) -> Ended {
     let answer = match found {
         [only] if is_sure => format!("{answer}\n\n{}", cited(only)),
         _ if is_sure && agree => format!("{answer}\n\n{}", lines(false)),
-        _ if is_sure => format!("Several sentences answer this, the likeliest first:\n\n{}", lines(true)),
+        _ if is_sure => format!("Several sentences may answer this, the likeliest first:\n\n{}", lines(true)),
         [only] => {
             format!("Perhaps: {answer}\n\n{UNCERTAIN} This sentence comes nearest: {}", cited(only))
         }
@@ -74,8 +74,14 @@ fn not_found(goal: &Goal, state: &RunState) -> Ended {
         ),
     };
     let probable = judge::probable(state);
+    let probable_place = probable.as_ref().map(|one| one.place.clone());
     let told = probable.map(|one| format!("whether {} answers it", one.place.told(goal)));
     let mut unchecked: Vec<String> = told.into_iter().collect();
+    let quoted = read::quoted(state).into_iter().next();
+    let dropped = quoted.filter(|place| probable_place.as_ref() != Some(place));
+    unchecked.extend(
+        dropped.map(|place| format!("whether {} answers it, which a reading quotes", place.told(goal))),
+    );
     let mut nearest = String::new();
     if read < all {
         unchecked.push(format!("whether the other {} parts say it", all - read));

@@ -59,13 +59,30 @@ struct Raw {
 /// Accepts an answer that the sentence holds and that is not the question again, or else nothing.
 pub(super) fn check(goal: &Goal, state: &RunState, passage: &Passage, reply: &Reply) -> Verdict {
     let answer = match serde_json::from_str::<Raw>(&reply.text) {
-        _ if reply.finish == Finish::Length => return Verdict::Accept(String::new()),
+        _ if reply.finish == Finish::Length => return Verdict::reject("it was cut off at its limit"),
         Ok(raw) => raw.answer.trim().to_owned(),
         Err(error) => return Verdict::reject(format!("not the JSON that was asked for: {error}")),
     };
     let question = question::searched(goal, state);
-    let holds = holds(Place::of(passage).text(goal), question, &answer) && says_something(question, &answer);
-    Verdict::Accept(if holds { answer } else { String::new() })
+    let sentence = Place::of(passage).text(goal);
+    let is_answer = is_yes_or_no(question, &answer)
+        || (holds(sentence, question, &answer) && (offers(question) || says_something(question, &answer)));
+    Verdict::Accept(if is_answer { answer } else { String::new() })
+}
+
+/// Whether a question that begins with a verb is answered by yes or no.
+fn is_yes_or_no(question: &str, answer: &str) -> bool {
+    const VERBS: &[&str] = &[
+        "is", "are", "was", "were", "do", "does", "did", "has", "have", "had", "can", "could", "will",
+        "would", "may", "must", "should",
+    ];
+    let first = |text: &str| words(text).into_iter().next().unwrap_or_default();
+    VERBS.contains(&first(question).as_str()) && matches!(first(answer).as_str(), "yes" | "no")
+}
+
+/// Whether the question has the answers in itself: "the north or the south pier?"
+fn offers(question: &str) -> bool {
+    words(question).iter().any(|word| word == "or")
 }
 
 /// Whether a sentence holds the words of an answer, and with the question its numbers.
@@ -94,7 +111,9 @@ mod tests {
     #[test]
     fn an_answer_stands_in_its_sentence_and_says_more_than_the_question() {
         let check = |sentence: &str, question: &str, answer: &str, expected: bool| {
-            let is = holds(sentence, question, answer) && says_something(question, answer);
+            let is = is_yes_or_no(question, answer)
+                || (holds(sentence, question, answer)
+                    && (offers(question) || says_something(question, answer)));
             assert_eq!(is, expected, "{question} {answer}");
         };
         let light = "On a clear night the light could be seen from eighty-two miles away.";
@@ -106,6 +125,10 @@ mod tests {
         check(bank, "To which bank did the foundry owe money?", "bank", false);
         check(bank, "To which bank did the foundry owe money?", "Barings", false);
         check("The door had to be repainted.", "What colour was the door?", "white", false);
+        check("The tower was never repaired.", "Was the tower ever repaired?", "No", true);
+        check("The tower was never repaired.", "Who repaired the tower?", "No", false);
+        let pier = "The light stands on the south pier.";
+        check(pier, "Is the light on the north or the south pier?", "south pier", true);
         check("It is held in room 4.", "In which room is it held?", "room 4", true);
     }
 }

@@ -70,8 +70,12 @@ pub(super) fn told(state: &RunState) -> Vec<Judged> {
     let near: Vec<&Judged> =
         judged.iter().filter(|one| one.odds > PROBABLE.max(best.odds - NEAR_BEST)).collect();
     // A sentence that answers by itself needs none beside it.
-    let has_shorter =
-        |one: &Judged| near.iter().any(|other| other.place != one.place && other.place.is_within(&one.place));
+    let has_shorter = |one: &Judged| {
+        near.iter().any(|other| {
+            let is_shorter = other.place != one.place && other.place.is_within(&one.place);
+            is_shorter && (other.is_sure() || other.answer == one.answer)
+        })
+    };
     near.iter().filter(|one| !has_shorter(one)).map(|one| (*one).clone()).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use bandmaster_tools::links::{Chain, Trail};
 
-use crate::checks::{stands_in, written_numbers};
+use crate::checks::{stands_in, words, written_numbers};
 use crate::goal::Goal;
 
 /// What the ways are called, in order.
@@ -43,7 +43,11 @@ pub(super) fn places(goal: &Goal, chain: &Chain) -> String {
 /// Why an answer can't come from a way.
 pub(super) fn fault(goal: &Goal, chain: &Chain, answer: &str) -> Option<String> {
     let mut values = chain.links.iter().flat_map(|link| link.record.fields.iter().map(|(_, value)| value));
-    if !values.any(|value| stands_in(answer, value) && !stands_in(&goal.text, value)) {
+    let is_new = |value: &str| stands_in(answer, value) && !stands_in(&goal.text, value);
+    // A sentence is not made of values: any word of it may be what is asked for.
+    let mut told =
+        chain.links.iter().filter(|link| link.record.is_sentence).flat_map(|link| words(&link.record.text));
+    if !values.any(|value| is_new(value)) && !told.any(|word| word.len() > 3 && is_new(&word)) {
         return Some("it gives nothing of what the lines say".to_owned());
     }
     let known: Vec<_> = written_numbers(&format!("{} {}", goal.text, way(goal, chain))).concat();

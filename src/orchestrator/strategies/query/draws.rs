@@ -114,9 +114,24 @@ fn renamed(sql: &str, attached: &Attached) -> String {
         let named = aliases(&sql);
         let mut having = named.iter().filter(has);
         let (Some((other, _)), None) = (having.next(), having.next()) else { break };
-        sql = sql.replace(&format!("{alias}.{column}"), &format!("{other}.{column}"));
+        sql = with_table(&sql, &format!("{alias}.{column}"), &format!("{other}.{column}"));
     }
     sql
+}
+
+/// The statement with one column in place of another, where the name is whole.
+fn with_table(sql: &str, old: &str, new: &str) -> String {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let mut written = String::new();
+    let mut rest = sql;
+    while let Some(at) = rest.find(old) {
+        let (before, behind) = (&rest[..at], &rest[at + old.len()..]);
+        let is_whole = !is_part(before.chars().next_back()) && !is_part(behind.chars().next());
+        written.push_str(before);
+        written.push_str(if is_whole { new } else { old });
+        rest = behind;
+    }
+    written + rest
 }
 
 /// The names by which a statement calls its tables, each with the table.

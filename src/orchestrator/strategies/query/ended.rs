@@ -8,7 +8,7 @@ use super::draws::{meant, run, statement_in};
 use super::literals::absent;
 use super::question::question;
 use super::read_goal;
-use super::reading::{Read, Reading, read};
+use super::reading::{Read, Reading, read, stem};
 use crate::attached::Attached;
 use crate::band::Finish;
 use crate::checks::words;
@@ -24,6 +24,8 @@ pub(super) struct Chosen {
     answer: Answer,
     /// The reading that it was compared with, if its rows are those that the reading means.
     reading: Option<Reading>,
+    /// Whether a statement of the planner gives what the rules have read.
+    is_agreed: bool,
     /// What no rule has checked.
     pub unchecked: Vec<String>,
 }
@@ -67,8 +69,20 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
                 unchecked.extend(unknown.map(|word| format!("\"{word}\" is no word of the tables")));
             }
             unchecked.extend(reading.rank.and_then(|rank| other_limit(own, rank.rows)));
-            if attached.query(&sql).is_ok_and(|meant| tells_more(answer, &meant, question(goal, state))) {
-                return Some(Chosen { sql: own.clone(), answer: answer.clone(), reading: None, unchecked });
+            let more = attached
+                .query(&sql)
+                .ok()
+                .filter(|_| reading.rank.is_none())
+                .and_then(|meant| told_beside(answer, &meant, question(goal, state)));
+            if let Some(beside) = more {
+                unchecked.push(format!("whether {beside} belongs to the rest, which no rule has read"));
+                return Some(Chosen {
+                    sql: own.clone(),
+                    answer: answer.clone(),
+                    reading: None,
+                    unchecked,
+                    is_agreed: true,
+                });
             }
             return by_reading(sql, reading, unchecked, attached);
         }
@@ -82,7 +96,7 @@ pub(super) fn chosen(goal: &Goal, state: &RunState) -> Option<Chosen> {
     }
     let accepted = plan.accepted().and_then(|sql| run(sql, attached).ok());
     if let Some((sql, answer)) = accepted.or_else(|| drawn.into_iter().next().map(|(_, drawn)| drawn)) {
-        return Some(Chosen { sql, answer, reading: None, unchecked: doubts(&read) });
+        return Some(Chosen { sql, answer, reading: None, unchecked: doubts(&read), is_agreed: false });
     }
     // A doubtful reading is better than nothing.
     let reading = read.reading.as_ref()?;
@@ -99,24 +113,25 @@ fn other_limit(sql: &str, rows: usize) -> Option<String> {
     (limit != rows).then(|| format!("whether {rows} or {limit} rows are asked for"))
 }
 
-/// Whether the planner's rows have columns that the goal names beside those that the rules have read: the call sign
-/// beside the largest distance.
-fn tells_more(planned: &Answer, meant: &Answer, question: &str) -> bool {
-    let asked = words(question);
-    let is_asked = |name: &String| {
+/// The columns of the planner's rows that the goal names, beside those that the rules have read: the call sign beside the
+/// largest distance. None if there are others.
+fn told_beside(planned: &Answer, meant: &Answer, question: &str) -> Option<String> {
+    let asked: Vec<String> = words(question).iter().map(|word| stem(word)).collect();
+    let is_asked = |name: &&String| {
         let own = words(&name.replace('_', " "));
-        !own.is_empty() && own.iter().any(|word| asked.contains(word))
+        !own.is_empty() && own.iter().all(|word| asked.contains(&stem(word)))
     };
-    let new: Vec<&String> = planned.columns.iter().filter(|name| !meant.columns.contains(name)).collect();
-    planned.rows.len() == meant.rows.len()
-        && planned.columns.len() > meant.columns.len()
-        && new.iter().filter(|name| is_asked(name)).count() >= planned.columns.len() - meant.columns.len()
+    let is_value =
+        |name: &String| name.contains('(') || meant.columns.iter().any(|own| own.ends_with(name.as_str()));
+    let new: Vec<&String> = planned.columns.iter().filter(|name| !is_value(name)).collect();
+    let fits = planned.rows.len() == meant.rows.len() && !new.is_empty() && new.iter().all(is_asked);
+    fits.then(|| new.into_iter().cloned().collect::<Vec<_>>().join(", "))
 }
 
 fn by_reading(sql: String, reading: &Reading, unchecked: Vec<String>, attached: &Attached) -> Option<Chosen> {
     let ties = reading.rank.and_then(|rank| with_ties(&sql, rank.rows, attached));
     let answer = ties.map_or_else(|| attached.query(&sql), Ok).ok()?;
-    Some(Chosen { sql, answer, reading: Some(reading.clone()), unchecked })
+    Some(Chosen { sql, answer, reading: Some(reading.clone()), unchecked, is_agreed: true })
 }
 
 fn doubts(read: &Read) -> Vec<String> {
@@ -136,7 +151,7 @@ pub(super) fn ended(goal: &Goal, state: &RunState) -> Ended {
 /// The answer to a goal whose first statement compares a column with words of the goal that no row has, or asks for a
 /// column that there isn't. Statements drawn after it would only ask for something else.
 pub(super) fn not_there(goal: &Goal, state: &RunState) -> Option<Ended> {
-    if chosen(goal, state).is_some_and(|chosen| chosen.reading.is_some()) {
+    if chosen(goal, state).is_some_and(|chosen| chosen.is_agreed) {
         return None;
     }
     let attached = goal.attached();
@@ -147,7 +162,17 @@ pub(super) fn not_there(goal: &Goal, state: &RunState) -> Option<Ended> {
     };
     let first = state.task("plan")?.attempts.first().filter(|attempt| is_whole(attempt))?;
     let sql = statement_in(&first.output)?;
-    if let Some((text, column)) = absent(sql, attached).filter(|(text, _)| is_asked(text)) {
+    // Rows without something that no row has are all of them.
+    let denies = words(sql).iter().any(|word| word == "not") || sql.contains("<>") || sql.contains("!=");
+    let stands_elsewhere = |text: &str| {
+        let of_table =
+            |table: usize| (0..attached.tables[table].columns.len()).map(move |column| (table, column));
+        let mut columns = (0..attached.tables.len()).flat_map(of_table);
+        columns.any(|at| attached.values(at).iter().any(|value| words(value) == words(text)))
+    };
+    let missing =
+        absent(sql, attached).filter(|(text, _)| is_asked(text) && !denies && !stands_elsewhere(text));
+    if let Some((text, column)) = missing {
         let answer = format!("No row of {} has the {column} \"{text}\".", files(goal));
         return Some(Ended {
             answer,
@@ -159,8 +184,13 @@ pub(super) fn not_there(goal: &Goal, state: &RunState) -> Option<Ended> {
     let error = attached.query(sql).err()?.to_string();
     let (_, named) = error.split_once("no such column: ")?;
     let named = named.split_whitespace().next()?.rsplit('.').next()?;
+    let is_there = attached
+        .tables
+        .iter()
+        .flat_map(|table| &table.columns)
+        .any(|one| one.name.eq_ignore_ascii_case(named));
     let has_reading = read_goal(goal, state).reading.is_some();
-    (!has_reading && is_asked(named)).then(|| no_column(goal, &named.replace('_', " ")))
+    (!has_reading && !is_there && is_asked(named)).then(|| no_column(goal, &named.replace('_', " ")))
 }
 
 fn is_whole(attempt: &Attempt) -> bool {

@@ -44,7 +44,7 @@ const OTHER_TIMES: [&str; 12] = [
 const LINKS: [&str; 6] = ["of", "is", "are", "was", "were", "be"];
 
 /// The statements of an input, in the order of its text.
-pub(super) fn statements(input: usize, text: &str) -> Vec<Statement> {
+pub(in crate::strategies) fn statements(input: usize, text: &str) -> Vec<Statement> {
     let title = title(text);
     let mut all: Vec<Statement> =
         blocks(text).iter().flat_map(|block| of_block(input, text, block)).collect();
@@ -64,12 +64,19 @@ fn title(text: &str) -> Range<usize> {
 /// Whether a name belongs to what the text states, and not to its title, a heading in capitals, a date, or a signature.
 fn names_something(text: &str, one: &Statement, title: &Range<usize>) -> bool {
     let name = &text[one.bytes.clone()];
+    // "Venue: Drill Hall" states a venue, also in the first line. "Society: minutes of the meeting" is a title.
+    let is_value =
+        one.quote.start < one.bytes.start && text[one.quote.start..one.bytes.start].trim_end().ends_with(':');
+    if is_value && name.starts_with(char::is_uppercase) {
+        return true;
+    }
     let is_heading = !name.chars().any(char::is_lowercase) && name.contains(' ');
-    let ends_with_month = name
-        .split_whitespace()
-        .next_back()
-        .is_some_and(|last| !days_meant(&format!("1 {last} 2000")).is_empty());
-    !name.contains('\n') && !is_heading && !ends_with_month && !title.contains(&one.bytes.start)
+    let last = name.split_whitespace().next_back();
+    let ends_with_month = last.is_some_and(|last| !days_meant(&format!("1 {last} 2000")).is_empty());
+    // "Best", and the name in the line below it.
+    let line = text[..one.bytes.start].rfind('\n').map_or(0, |at| at + 1);
+    let is_signature = name.contains('\n') && text[line..one.bytes.start].trim().is_empty();
+    !is_signature && !is_heading && !ends_with_month && !title.contains(&one.bytes.start)
 }
 
 fn of_block(input: usize, text: &str, block: &Block) -> Vec<Statement> {

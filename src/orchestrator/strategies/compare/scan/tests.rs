@@ -49,5 +49,7 @@ fn names_of_titles_dates_and_signatures_state_nothing() {
     let letter = "Stour Vale Society: minutes\n\nTHE HONEY FAIR\n\nUntil May 7 we meet at the Wool Market.\n\nBest\nNoor";
     assert_eq!(names(letter), ["Wool Market"]);
     assert_eq!(names("Roofer: Sandovia\nOffer: 9,000 euros\n"), ["Sandovia"]);
+    assert_eq!(names("Venue: Drill Hall\n\nContact: Theresa May\n"), ["Drill Hall", "Theresa May"]);
+    assert_eq!(names("We meet in the old\nand cold Drill\nHall at noon."), ["Drill\nHall"]);
     assert_eq!(names("The fair is held at the Drill Hall.\n\nMore follows."), ["Drill Hall"]);
 }

@@ -5,7 +5,7 @@ use bandmaster_tools::calculator::{Aggregate, Decimal};
 
 use super::columns::settle_columns;
 use super::conditions::Comparison;
-use super::demanded::{add_condition, without_condition};
+use super::demanded::{add_condition, demand_yes, without_condition};
 use super::kinds::settle_kinds;
 use super::limits::{Limit, limits};
 use super::{COLUMNS_MAX, Combine, Table};
@@ -62,6 +62,7 @@ fn agreeing(mut table: Table, goal: &str) -> Table {
     settle_conditions(&mut table, goal);
     settle_order(&mut table, goal);
     settle_figures(&mut table, goal);
+    demand_yes(&mut table, goal);
     add_condition(&mut table, goal);
     table.columns.truncate(COLUMNS_MAX);
     if table.combine.is_empty() {
@@ -95,7 +96,11 @@ fn settle_conditions(table: &mut Table, goal: &str) {
         if !matches!(condition.is, Comparison::Unequal) {
             condition.is = is.unwrap_or(condition.is);
         }
-        let kind = if condition.number().is_some() { AnswerIs::Number } else { AnswerIs::Name };
+        let kind = match condition.value.as_str() {
+            Some("yes" | "no") => AnswerIs::YesNo,
+            _ if condition.number().is_some() => AnswerIs::Number,
+            _ => AnswerIs::Name,
+        };
         match column_of(columns, &condition.column) {
             Some(place) => condition.column.clone_from(&columns[place].name),
             None => columns.push(Column { name: condition.column.clone(), kind }),
@@ -203,8 +208,8 @@ fn settle_order(table: &mut Table, goal: &str) {
 
 /// "The higher the better" says which end comes first, whatever the planner took it for.
 fn turn_order(table: &mut Table, goal: &str) {
-    const MORE: &[&str] = &["higher", "more", "longer", "larger", "bigger", "later", "newer"];
-    const LESS: &[&str] = &["lower", "less", "fewer", "shorter", "smaller", "cheaper", "earlier", "older"];
+    const MORE: &[&str] = &["higher", "more", "longer", "larger", "bigger"];
+    const LESS: &[&str] = &["lower", "less", "fewer", "shorter", "smaller"];
     let said = words(goal);
     let end = said.windows(3).find(|three| three[1] == "the" && three[2] == "better").map(|three| &three[0]);
     let is_in = |list: &[&str]| end.is_some_and(|word| list.contains(&word.as_str()));

@@ -153,11 +153,16 @@ fn judged(columns: &[Column], text: &str, reply: &str) -> Option<Row> {
         let words_of = |cell: &Cell| cell.value.as_str().map(words);
         let own = words_of(&cells[place]).filter(|_| columns[place].kind != AnswerIs::YesNo);
         if own.is_some() && (0..place).any(|other| words_of(&cells[other]) == own) {
-            (cells[place].basis, cells[place].quote) = (Basis::Doubtful, String::new());
-            // Nothing that a text says of a dog is the dog's own name.
-            if names_itself(columns) && words_of(&cells[0]) == own {
-                (cells[place].basis, cells[place].value) = (Basis::Failed, Value::Null);
+            // A small reader gives the dog's name for its carer's where it does not find the carer's. A sentence that says
+            // it of the column is needed.
+            let is_own_name = names_itself(columns) && words_of(&cells[0]) == own;
+            if is_own_name && cells[place].basis != Basis::Quote {
+                cells[place].value = Value::Null;
+                cells[place].basis = Basis::Failed;
+            } else {
+                cells[place].basis = Basis::Doubtful;
             }
+            cells[place].quote = String::new();
         }
     }
     let subject = fields.get(SUBJECT).and_then(Value::as_str).unwrap_or_default().trim();

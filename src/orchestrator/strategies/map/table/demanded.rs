@@ -1,33 +1,35 @@
 //! Conditions that a goal puts into words: "given a fire-fighting course", "they must have a cab".
 
+use bandmaster_tools::calculator::Aggregate;
 use serde_json::json;
 
 use super::conditions::{Comparison, Condition};
 use super::{COLUMNS_MAX, Combine, Table};
+use crate::checks::{numbers_in, words};
 use crate::choice::named_columns;
 use crate::plan::{AnswerIs, Column};
 use crate::topic::{content_words, share_a_word};
 
-/// Words that lead a condition in.
-const LEADS: &[&str] = &[
-    "if",
-    "given",
-    "provided",
-    "assuming",
-    "must",
-    "only",
-    "condition",
-    "conditions",
-    "without",
-    "except",
-    "excluding",
+/// Words that lead a condition in, each with the words of which one must follow; none if any may.
+const LEADS: &[(&str, &[&str])] = &[
+    ("if", HAS),
+    ("must", &["have", "be"]),
+    ("given", &["a", "an"]),
+    ("provided", HAS),
+    ("assuming", HAS),
+    ("condition", &[]),
+    ("conditions", &[]),
+    ("without", &[]),
+    ("except", &[]),
+    ("excluding", &[]),
 ];
-/// Those that demand the opposite.
-const DENYING: &[&str] = &["without", "except", "excluding"];
+const HAS: &[&str] = &["it", "they", "he", "she", "that", "there"];
+/// Words with which a clause demands the opposite, or speaks of a part of what is measured: "the price without delivery".
+const DENYING: &[&str] = &["without", "except", "excluding", "no", "not", "never"];
 /// Words before what is demanded.
 const FILLERS: &[&str] = &[
-    "a", "an", "the", "it", "they", "he", "she", "must", "have", "has", "be", "is", "are", "there", "with",
-    "any",
+    "a", "an", "the", "it", "they", "he", "she", "that", "must", "have", "has", "be", "is", "are", "there",
+    "with", "any",
 ];
 /// A demand of more words is no name for a column.
 const NAME_WORDS_MAX: usize = 4;
@@ -45,20 +47,42 @@ pub(in super::super) fn without_condition(table: &Table, goal: &str) -> Option<S
     lacking(table, goal).map(|demand| demand.clause)
 }
 
-/// Adds a column for what the planner has left out, if a yes or no can say it: a cab, a fire-fighting course.
+/// Adds a column for what the planner has left out, if a yes can say it: a cab, a fire-fighting course.
 pub(super) fn add_condition(table: &mut Table, goal: &str) {
     let Some(demand) = lacking(table, goal) else { return };
     let words: Vec<&str> = demand.clause.split_whitespace().collect();
     let name = words.iter().skip_while(|word| FILLERS.contains(&word.to_lowercase().as_str()));
     let name: Vec<&str> = name.copied().collect();
-    let has_number = demand.clause.contains(|c: char| c.is_ascii_digit());
-    if has_number || !(1..=NAME_WORDS_MAX).contains(&name.len()) || table.columns.len() >= COLUMNS_MAX {
+    // What is denied can be meant in two ways, and a number needs a column of its own kind.
+    let is_plain = !demand.is_denied && numbers_in(&demand.clause).is_empty();
+    if !is_plain || !(1..=NAME_WORDS_MAX).contains(&name.len()) || table.columns.len() >= COLUMNS_MAX {
         return;
     }
     let name = name.join(" ");
-    let value = json!(if demand.is_denied { "no" } else { "yes" });
     table.columns.push(Column { name: name.clone(), kind: AnswerIs::YesNo });
-    table.only_if.push(Condition { column: name, is: Comparison::Equal, value });
+    table.only_if.push(Condition { column: name, is: Comparison::Equal, value: json!("yes") });
+}
+
+/// Where the best is chosen, a column of yes and no can only be a condition: "the cheapest room that offers a piano".
+pub(super) fn demand_yes(table: &mut Table, goal: &str) {
+    let chooses = table.limit.is_some()
+        || table.combine.iter().any(|one| matches!(one, Combine::Figure(Aggregate::Most | Aggregate::Least)));
+    if !chooses || !named_columns(goal).is_empty() {
+        return;
+    }
+    let said = words(goal);
+    let is_denied = |name: &str| {
+        let first = words(name).into_iter().next().unwrap_or_default();
+        let at = said.iter().position(|word| *word == first).unwrap_or(0);
+        said[at.saturating_sub(2)..at].iter().any(|word| DENYING.contains(&word.as_str()))
+    };
+    for column in table.columns.iter().filter(|column| column.kind == AnswerIs::YesNo) {
+        let is_asked = table.only_if.iter().any(|one| one.column.eq_ignore_ascii_case(&column.name));
+        if !is_asked {
+            let value = json!(if is_denied(&column.name) { "no" } else { "yes" });
+            table.only_if.push(Condition { column: column.name.clone(), is: Comparison::Equal, value });
+        }
+    }
 }
 
 fn lacking(table: &Table, goal: &str) -> Option<Demand> {
@@ -94,7 +118,11 @@ fn demanded(goal: &str) -> Vec<Demand> {
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let is_end = |word: &str| word.ends_with([',', '.', '?', '!', ';', ':']);
-        if !LEADS.contains(&bare(word).as_str()) || (is_end(word) && !word.ends_with(':')) {
+        let lead = bare(word);
+        let Some((_, behind)) = LEADS.iter().find(|(own, _)| *own == lead) else { continue };
+        let follows =
+            words.get(at + 1).is_some_and(|next| behind.is_empty() || behind.contains(&bare(next).as_str()));
+        if !follows || (is_end(word) && !word.ends_with(':')) {
             continue;
         }
         let mut clause: Vec<&str> = Vec::new();
@@ -108,7 +136,9 @@ fn demanded(goal: &str) -> Vec<Demand> {
             }
         }
         let clause = clause.join(" ").trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
-        found.push(Demand { clause, is_denied: DENYING.contains(&bare(word).as_str()) });
+        let denies = |word: &str| DENYING.contains(&bare(word).as_str());
+        let is_denied = denies(word) || clause.split_whitespace().any(denies);
+        found.push(Demand { clause, is_denied });
     }
     found
 }
@@ -116,8 +146,6 @@ fn demanded(goal: &str) -> Vec<Demand> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{AnswerIs, Column};
-    use bandmaster_tools::calculator::Aggregate;
 
     #[test]
     fn a_condition_that_no_column_is_about_is_noticed() {
@@ -140,7 +168,15 @@ mod tests {
             &["age"],
             Some("a radio certificate"),
         );
-        check("Which offer is the cheapest? Only the name, please.", &["offer", "price"], None);
+        for goal in [
+            "Which offer is the cheapest? Only the name, please.",
+            "Which offer is the cheapest? Reply only with the company.",
+            "Which offer is the cheapest? If possible, name the street.",
+            "I must decide today: which offer is the cheapest?",
+            "Of the offers given in the files, which is the cheapest?",
+        ] {
+            check(goal, &["offer", "price"], None);
+        }
     }
 
     #[test]
@@ -161,9 +197,19 @@ mod tests {
             "The first three by years at sea; conditions: a radio certificate. Only names.",
         );
         assert_eq!(table.only_if[0].in_words(), "radio certificate yes");
+        let mut table =
+            Table::of(vec![column("room"), Column { name: "piano".to_owned(), kind: AnswerIs::YesNo }]);
+        table.combine = vec![Combine::Figure(Aggregate::Least)];
+        let mut other = table.clone();
+        demand_yes(&mut table, "What is the cheapest room that offers a piano?");
+        assert_eq!(table.only_if[0].in_words(), "piano yes");
+        demand_yes(&mut other, "What is the cheapest room without a piano?");
+        assert_eq!(other.only_if[0].in_words(), "piano no");
+        // The price without delivery, or an offer without it?
         let mut table = Table::of(vec![column("offer"), column("price")]);
         table.combine = vec![Combine::Figure(Aggregate::Least)];
-        add_condition(&mut table, "Which offer is the cheapest, without a deposit?");
-        assert_eq!(table.only_if[0].in_words(), "deposit no");
+        let goal = "What is the lowest price, excluding delivery?";
+        add_condition(&mut table, goal);
+        assert!(table.only_if.is_empty() && without_condition(&table, goal).is_some());
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::conditions::number;
 use super::names::whole_name;
-use super::numerals::{dates_in, grouped, says_time, with_same_digits};
+use super::numerals::{Day, dates_in, grouped, times_in, with_same_digits};
 use crate::checks::{mostly_in, number_groups, numbers_in, sentences, stands_in, words};
 use crate::plan::{AnswerIs, Column};
 use crate::topic::{content_words, is_same_word};
@@ -86,15 +86,24 @@ impl<'a> Sought<'a> {
         Value::String(whole_name(text, bare.map_or(said, |(_, rest)| rest)))
     }
 
-    /// The date that the text has for the column, if the one that was read does not stand in it.
+    /// The date that the text has for the column, if the one that was read fits none of its dates.
     fn date_meant(&self, text: &str, read: &str) -> Option<String> {
-        if read.contains(':') || dates_in(text).iter().any(|date| date == read) {
+        let fields: Vec<i16> = read.split('-').map(str::parse).collect::<Result<_, _>>().ok()?;
+        let [year, month, day] = fields[..] else { return None };
+        let fits = |own: i16, other: i16| own == 0 || own == other;
+        let is_read =
+            |one: &Day| fits(one.0, year) && fits(i16::from(one.1), month) && fits(i16::from(one.2), day);
+        let dates = dates_in(text);
+        if dates.iter().any(|(days, _)| days.iter().any(is_read)) {
             return None;
         }
-        let about = |sentence: &&str| self.bearing(sentence) > 0;
-        let mut dates: Vec<String> = sentences(text).into_iter().filter(about).flat_map(dates_in).collect();
-        dates.dedup();
-        <[String; 1]>::try_from(dates).ok().map(|[only]| only)
+        let mut about = dates.iter().filter(|(_, clause)| self.bearing(clause) > 0);
+        match (about.next().map(|(days, _)| &days[..]), about.next()) {
+            (Some([(year, month, day)]), None) if *year > 0 && *month > 0 && *day > 0 => {
+                Some(format!("{year:04}-{month:02}-{day:02}"))
+            }
+            _ => None,
+        }
     }
 
     /// What the text says of a value that was read.
@@ -186,17 +195,23 @@ impl<'a> Sought<'a> {
         }
     }
 
-    /// A time of day stands in a text as digits, such as 14:30 or 2.30 pm, or as the word for a full hour.
+    /// The clause with the time must speak of the column more clearly than any with another time. A text with a date for
+    /// the column has no time for it.
     fn of_time(&self, text: &str, hour: &str, minute: &str) -> Evidence {
-        let (Ok(hour), Ok(minute)) = (hour.parse::<i64>(), minute.parse::<i64>()) else {
-            return Evidence::Absent("it is no time of day".to_owned());
+        let absent = || Evidence::Absent(format!("{hour}:{minute} does not stand in the text"));
+        let (Ok(hours), Ok(minutes)) = (hour.parse::<u16>(), minute.parse::<u16>()) else { return absent() };
+        let times = times_in(text);
+        let bearing = |own: bool| {
+            let side = times.iter().filter(move |(time, _)| (*time == 60 * hours + minutes) == own);
+            side.map(|(_, clause)| (self.bearing(clause), *clause)).max_by_key(|(bearing, _)| *bearing)
         };
-        let with: Vec<&str> =
-            sentences(text).into_iter().filter(|one| says_time(one, hour, minute)).collect();
-        match with.iter().max_by_key(|sentence| self.bearing(sentence)) {
-            Some(best) if self.bearing(best) > 0 || with.len() == 1 => Evidence::Told((*best).to_owned()),
-            Some(best) => Evidence::Stands((*best).to_owned()),
-            None => Evidence::Absent(format!("{hour}:{minute:02} does not stand in the text")),
+        let has_date = dates_in(text).iter().any(|(_, clause)| self.bearing(clause) > 0);
+        match (bearing(true), bearing(false)) {
+            (Some(_), _) if has_date => absent(),
+            (Some((own, clause)), Some((other, _))) if own > other => Evidence::Told(clause.to_owned()),
+            (Some((own, clause)), None) if own > 0 => Evidence::Told(clause.to_owned()),
+            (Some((_, clause)), _) => Evidence::Stands(clause.to_owned()),
+            (None, _) => absent(),
         }
     }
 

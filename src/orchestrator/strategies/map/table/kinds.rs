@@ -32,7 +32,7 @@ pub(super) fn settle_kinds(table: &mut Table, goal: &str) {
             || (calculates && table.of.as_deref().is_some_and(is))
     };
     for column in &mut table.columns {
-        // A number of four digits may be a year.
+        // What is compared with a number holds numbers, unless that may be a year: then it may hold dates.
         let is_dated = column.kind == AnswerIs::Date
             && !table.only_if.iter().any(|one| {
                 one.column.eq_ignore_ascii_case(&column.name)

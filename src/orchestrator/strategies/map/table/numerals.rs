@@ -1,15 +1,20 @@
 //! Numbers and dates as a text writes them. Small readers slip when they copy them in another form.
 
 use bandmaster_tools::calculator::Decimal;
-use bandmaster_tools::tables::days_meant;
-use serde_json::Value;
+use serde_json::Value as Json;
 
-use crate::checks::{numbers_in, written_numbers};
+use crate::checks::{numbers_in, sentences, words, written_numbers};
+use crate::strategies::compare::{Value, statements};
 
 /// The number a thousand times larger, if that is how the text writes it: with a comma before its last three digits. In
 /// a text that has commas before other digits, they are points.
-pub(super) fn grouped(text: &str, number: Decimal) -> Option<Value> {
+pub(super) fn grouped(text: &str, number: Decimal) -> Option<Json> {
     let larger = number.times(Decimal::from(1_000)).ok()?;
+    // Where the text also has the number by itself, nothing was misread.
+    if written_numbers(text).iter().any(|readings| readings.contains(&number) && !readings.contains(&larger))
+    {
+        return None;
+    }
     let digits = larger.to_string();
     if !digits.bytes().all(|b| b.is_ascii_digit())
         || !(4..=6).contains(&digits.len())
@@ -31,9 +36,12 @@ pub(super) fn grouped(text: &str, number: Decimal) -> Option<Value> {
     (stands && !has_decimal_comma).then(|| serde_json::from_str(&digits).ok()).flatten()
 }
 
-/// The number of a text that has the same digits as one that was read, but for noughts at the end, if the text has no
-/// other like it: 240 where the text has "240,00" and 24000 or 240000 was read.
-pub(super) fn with_same_digits(text: &str, number: Decimal) -> Option<Value> {
+/// The only number of a text that has the same digits as one that was read and stands nowhere in it, but for noughts at
+/// the end: 240 where the text has "240,00" and 24000 or 240000 was read.
+pub(super) fn with_same_digits(text: &str, number: Decimal) -> Option<Json> {
+    if numbers_in(text).contains(&number) {
+        return None;
+    }
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     let is_mark = |c: char| matches!(c, ',' | '.' | '\'');
     let digits = |text: &str| digits(text).trim_end_matches('0').to_owned();
@@ -49,40 +57,49 @@ pub(super) fn with_same_digits(text: &str, number: Decimal) -> Option<Value> {
         .flatten()
 }
 
-/// The dates with a year that a text names, such as "1st of July 2025", as YYYY-MM-DD. One that may have its day or its
-/// month first is left out.
-pub(super) fn dates_in(text: &str) -> Vec<String> {
-    const WORDS_MAX: usize = 5;
-    let words: Vec<&str> = text
-        .split_whitespace()
-        .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()))
-        .filter(|word| !matches!(*word, "of" | "the" | "de" | ""))
-        .collect();
-    let mut dates = Vec::new();
-    let mut at = 0;
-    while at < words.len() {
-        let longest = WORDS_MAX.min(words.len() - at);
-        let found =
-            (1..=longest).rev().find_map(|count| match days_meant(&words[at..at + count].join(" "))[..] {
-                [(year, month, day)] => Some((count, format!("{year:04}-{month:02}-{day:02}"))),
-                _ => None,
-            });
-        at += found.as_ref().map_or(1, |(count, _)| *count);
-        dates.extend(found.map(|(_, date)| date));
-    }
-    dates
+/// The times of day in a text, in minutes since midnight, each with the words around it.
+pub(super) fn times_in(text: &str) -> Vec<(u16, &str)> {
+    let written = statements(0, text).into_iter().filter_map(|one| match one.value {
+        Value::Time(minutes) => Some((minutes, &text[one.quote])),
+        _ => None,
+    });
+    let told = sentences(text).into_iter().flat_map(|sentence| {
+        spoken(&sentence.to_lowercase()).into_iter().map(move |minutes| (minutes, sentence))
+    });
+    written.chain(told).collect()
 }
 
-/// Whether a sentence has a time of day: "8.30", "2:30 pm", "eight o'clock", "half past eleven".
-pub(super) fn says_time(sentence: &str, hour: i64, minute: i64) -> bool {
-    let numbers = numbers_in(&sentence.replace(['.', ':'], " "));
-    let has = |number: i64| numbers.contains(&Decimal::from(number));
-    let has_hour = |hour: i64| has(hour) || (hour > 12 && has(hour - 12));
-    let is_told = |words: &str, hour: i64| sentence.contains(words) && has_hour(hour);
-    (has_hour(hour) && (minute == 0 || has(minute)))
-        || (minute == 30 && is_told("half past", hour))
-        || (minute == 15 && is_told("quarter past", hour))
-        || (minute == 45 && is_told("quarter to", hour + 1))
+/// Times in words: "eight o'clock", "half past eleven", "quarter to six".
+fn spoken(sentence: &str) -> Vec<u16> {
+    let said = words(sentence);
+    let hour = |at: usize| {
+        let number = said.get(at).and_then(|word| numbers_in(word).into_iter().next())?;
+        (0..24_u16).find(|hour| Decimal::from(i64::from(*hour)) == number)
+    };
+    let is = |at: usize, word: &str| said.get(at).is_some_and(|said| said == word);
+    let time = |at: usize| {
+        let behind = if is(at + 1, "past") || is(at + 1, "to") { hour(at + 2) } else { None };
+        match said[at].as_str() {
+            "half" => Some(60 * behind? + 30),
+            "quarter" if is(at + 1, "past") => Some(60 * behind? + 15),
+            "quarter" => (60 * behind?).checked_sub(15),
+            _ if is(at + 1, "o") && is(at + 2, "clock") => Some(60 * hour(at)?),
+            _ => None,
+        }
+    };
+    (0..said.len()).filter_map(time).collect()
+}
+
+/// Year, month and day. A part that a text leaves out is 0.
+pub(super) type Day = (i16, i8, i8);
+
+/// The dates in a text, each with all days that it may mean and the words around it.
+pub(super) fn dates_in(text: &str) -> Vec<(Vec<Day>, &str)> {
+    let dates = statements(0, text).into_iter().filter_map(|one| match one.value {
+        Value::Date(days) => Some((days, &text[one.quote])),
+        _ => None,
+    });
+    dates.collect()
 }
 
 #[cfg(test)]
@@ -91,15 +108,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn dates_are_found_however_they_are_written() {
-        for (text, expected) in [
-            ("The last service was on 1st of July 2025.", &["2025-07-01"][..]),
-            ("It was last serviced on December 22, 2025; we paid 2,908 euros.", &["2025-12-22"]),
-            ("From 2025-03-01 to 4 May 2025.", &["2025-03-01", "2025-05-04"]),
-            ("It has run 18,721 hours.", &[]),
-        ] {
-            assert_eq!(dates_in(text), expected, "{text}");
-        }
+    fn times_are_found_in_digits_and_in_words() {
+        let times = |text: &str| times_in(text).into_iter().map(|(minutes, _)| minutes).collect::<Vec<_>>();
+        assert_eq!(times("It opens at 08:30 and closes at 6 pm."), [510, 1080]);
+        assert_eq!(times("Half past eleven in the morning, or eight o'clock."), [690, 480]);
+        assert_eq!(times("The doors are unlocked at 8.45 a.m."), [525]);
+        assert_eq!(times("It has 9 tables."), [0_u16; 0]);
     }
 
     #[test]
@@ -109,5 +123,6 @@ mod tests {
         assert_eq!(with_same_digits("It costs 240,00 EUR a day.", number("240000")), Some(json!(240)));
         assert_eq!(with_same_digits("It costs 24000 EUR a day.", number("24000")), None);
         assert_eq!(with_same_digits("It costs 240,00 or 24,000 EUR.", number("24000")), None);
+        assert_eq!(with_same_digits("It has 17 rooms, 1.7 km from the station.", number("17")), None);
     }
 }

@@ -25,6 +25,10 @@ pub(in super::super) fn end(goal: &Goal, table: &Table, readings: &[(&Slice, &Ta
     let without_result = readings.iter().filter(|(_, task)| task.accepted().is_none() || task.cut).count();
     let failed = deciding.iter().filter(|one| one.cell.basis == Basis::Failed).count();
     let mut unchecked = doubts(goal, &deciding);
+    let is_none = !table.only_if.is_empty() && that_count(table, &records).is_empty();
+    if is_none && deciding.iter().any(|one| one.cell.value.is_null()) {
+        unchecked.push(format!("whether those that do not say it have {}", conditions(table)));
+    }
     let ignored = without_condition(table, &goal.text);
     unchecked.extend(ignored.map(|condition| format!("whether this is met: {condition}")));
     let answer = with_missing(told(table, &records), &missing);

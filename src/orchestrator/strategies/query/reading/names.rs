@@ -56,8 +56,9 @@ impl Known {
             .is_some_and(|last| ["id", "no", "nr", "key", "code", "ref"].contains(&last.as_str()));
         let short =
             |part: &String| SHORT_FORMS.iter().find(|(short, _)| short == part).map(|(_, long)| *long);
-        let mut units: Vec<String> = parts
-            .iter()
+        // The unit behind "per" is that of something else.
+        let own = parts.iter().take_while(|part| *part != "per");
+        let mut units: Vec<String> = own
             .chain([&column.unit.to_lowercase()])
             .filter_map(short)
             .flatten()
