@@ -9,6 +9,7 @@ mod demanded;
 mod evidence;
 mod kinds;
 mod limits;
+mod moments;
 mod names;
 mod numerals;
 mod rows;
