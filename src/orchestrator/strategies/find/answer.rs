@@ -16,12 +16,25 @@ pub(super) fn ended(goal: &Goal, state: &RunState) -> Ended {
     let failed_tasks = missing.len();
     let ended = match judge::told(state).as_slice() {
         [] => not_found(goal, state),
-        found => told(goal, found),
+        found => told(goal, question::searched(goal, state), found),
     };
     Ended { answer: with_missing(ended.answer, &missing), missing, failed_tasks, ..ended }
 }
 
-fn told(goal: &Goal, found: &[Judged]) -> Ended {
+/// A name of the question that the file of an answer does not have: "I want 1,450 euros" in somebody else's letter.
+fn stranger(goal: &Goal, question: &str, found: &Judged) -> Option<String> {
+    let text = words(&goal.inputs.get(found.place.input)?.text);
+    let mut asked = question.split_whitespace().skip(1);
+    let name = asked.find_map(|word| {
+        let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+        let bare = bare.strip_suffix("'s").or_else(|| bare.strip_suffix("’s")).unwrap_or(bare);
+        let is_name = bare.starts_with(char::is_uppercase) && bare.chars().count() > 2;
+        (is_name && !words(bare).iter().all(|word| text.contains(word))).then(|| bare.to_owned())
+    })?;
+    Some(format!("whether this is about {name}, which {} does not name", goal.inputs[found.place.input].name))
+}
+
+fn told(goal: &Goal, question: &str, found: &[Judged]) -> Ended {
     let cited = |one: &Judged| format!("\"{}\" ({})", one.place.shown(goal), one.place.told(goal));
     let is_sure = found[0].is_sure();
     let lines = |with_answer: bool| {
@@ -49,7 +62,8 @@ fn told(goal: &Goal, found: &[Judged]) -> Ended {
         [_] if !is_sure => Some("whether the quoted sentence answers exactly this question".to_owned()),
         _ if !is_sure => Some("which of the quoted sentences answers the question, if one does".to_owned()),
         several if !agree => Some(format!("which of the {} quoted sentences is meant", several.len())),
-        _ => None,
+        [first, ..] => stranger(goal, question, first),
+        [] => None,
     };
     let citations = found.iter().map(|one| one.place.citation(goal)).collect();
     Ended { answer, citations, unchecked: unchecked.into_iter().collect(), ..Ended::default() }

@@ -104,6 +104,14 @@ fn different_answers_are_all_told_with_their_places() {
 }
 
 #[test]
+fn an_answer_from_a_file_that_does_not_name_who_is_asked_about_is_unchecked() {
+    let text = book(60, &[(41, TOWER)]);
+    let (outcome, _) =
+        work("How high is the second tower of Zorbana?", text, &["second tower of Hafn"], &["73 metres"]);
+    assert_eq!(outcome.unchecked, ["whether this is about Zorbana, which book.md does not name"]);
+}
+
+#[test]
 fn sentences_with_the_same_answer_agree() {
     let other = "The height of the second tower is given as 73 metres.";
     let text = book(60, &[(12, other), (41, TOWER)]);

@@ -153,10 +153,9 @@ fn judged(columns: &[Column], text: &str, reply: &str) -> Option<Row> {
         let words_of = |cell: &Cell| cell.value.as_str().map(words);
         let own = words_of(&cells[place]).filter(|_| columns[place].kind != AnswerIs::YesNo);
         if own.is_some() && (0..place).any(|other| words_of(&cells[other]) == own) {
-            // A small reader gives the dog's name for its carer's where it does not find the carer's. A sentence that says
-            // it of the column is needed.
-            let is_own_name = names_itself(columns) && words_of(&cells[0]) == own;
-            if is_own_name && cells[place].basis != Basis::Quote {
+            // A small reader gives the dog's name for its carer's where it does not find the carer's, and a sentence about
+            // the carer names the dog too.
+            if names_itself(columns) && words_of(&cells[0]) == own {
                 cells[place].value = Value::Null;
                 cells[place].basis = Basis::Failed;
             } else {
