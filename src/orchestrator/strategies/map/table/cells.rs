@@ -131,7 +131,9 @@ pub(in super::super) fn check(
         return Verdict::reject("the reply was not the JSON asked for");
     };
     let before: Vec<Row> = earlier.iter().filter_map(|output| judged(columns, text, output)).collect();
-    let row = merged(row, &before);
+    let mut row = merged(row, &before);
+    // Its cells may come from several readings.
+    without_own_name(columns, &mut row.cells);
     let is_sure = row.cells.iter().all(|cell| matches!(cell.basis, Basis::Quote | Basis::Agreed));
     let json = serde_json::to_string(&row).expect("strings and JSON values are always JSON");
     match (is_sure, before.is_empty() || is_last) {
@@ -148,25 +150,35 @@ fn judged(columns: &[Column], text: &str, reply: &str) -> Option<Row> {
     let values = values?;
     let mut cells: Vec<Cell> =
         (0..columns.len()).map(|place| cell(&Sought::of(columns, place), text, values[place])).collect();
-    // One word can't be both the owner and the town, but two numbers may be equal.
+    part_equal(columns, &mut cells);
+    without_own_name(columns, &mut cells);
+    let subject = fields.get(SUBJECT).and_then(Value::as_str).unwrap_or_default().trim();
+    let is_name = words(subject).len() <= SUBJECT_WORDS_MAX && stands_in(text, subject);
+    Some(Row { subject: if is_name { whole_name(text, subject) } else { String::new() }, cells })
+}
+
+/// One word can't be both the owner and the town, but two numbers may be equal.
+fn part_equal(columns: &[Column], cells: &mut [Cell]) {
     for place in 1..cells.len() {
         let words_of = |cell: &Cell| cell.value.as_str().map(words);
         let own = words_of(&cells[place]).filter(|_| columns[place].kind != AnswerIs::YesNo);
         if own.is_some() && (0..place).any(|other| words_of(&cells[other]) == own) {
-            // A small reader gives the dog's name for its carer's where it does not find the carer's, and a sentence about
-            // the carer names the dog too.
-            if names_itself(columns) && words_of(&cells[0]) == own {
-                cells[place].value = Value::Null;
-                cells[place].basis = Basis::Failed;
-            } else {
-                cells[place].basis = Basis::Doubtful;
-            }
-            cells[place].quote = String::new();
+            (cells[place].basis, cells[place].quote) = (Basis::Doubtful, String::new());
         }
     }
-    let subject = fields.get(SUBJECT).and_then(Value::as_str).unwrap_or_default().trim();
-    let is_name = words(subject).len() <= SUBJECT_WORDS_MAX && stands_in(text, subject);
-    Some(Row { subject: if is_name { whole_name(text, subject) } else { String::new() }, cells })
+}
+
+/// A small reader gives the dog's name for its carer's where it does not find the carer's, and a sentence about the carer
+/// names the dog too. So no other cell holds the name of the row.
+fn without_own_name(columns: &[Column], cells: &mut [Cell]) {
+    if !names_itself(columns) {
+        return;
+    }
+    let words_of = |cell: &Cell| cell.value.as_str().map(words);
+    let Some(own) = cells.first().and_then(words_of) else { return };
+    for cell in cells.iter_mut().skip(1).filter(|cell| words_of(cell).as_ref() == Some(&own)) {
+        *cell = Cell { value: Value::Null, quote: String::new(), basis: Basis::Failed };
+    }
 }
 
 fn cell(sought: &Sought<'_>, text: &str, value: &Value) -> Cell {

@@ -98,6 +98,20 @@ fn what_one_reading_leaves_open_a_second_one_settles() {
 }
 
 #[test]
+fn the_name_of_a_row_fills_no_other_cell() {
+    let column = |name: &str| Column { name: name.to_owned(), kind: AnswerIs::Name };
+    let columns = [column("dog"), column("carer")];
+    let text = "Pilot came to us in May. Hedwig Rautio is the carer of Pilot.";
+    let reading = |dog: &str, carer: &str| json!({"dog": dog, "carer": carer});
+    let once = check(&columns, text, &reply(&reading("Pilot", "Pilot")), &[], false);
+    assert_eq!(bases(&once)[1], ("null".to_owned(), Basis::Failed));
+    // The cells of two readings meet in one row.
+    let earlier = reading("Hedwig Rautio", "Pilot").to_string();
+    let twice = check(&columns, text, &reply(&reading("Pilot", "Nobody")), &[&earlier], true);
+    assert_ne!(bases(&twice)[1].0, "\"Pilot\"", "{twice:?}");
+}
+
+#[test]
 fn the_goal_says_how_a_number_limits() {
     for (goal, expected) in [
         ("the cheapest with at least 24 months of warranty", Some(Comparison::AtLeast)),
