@@ -17,6 +17,7 @@ mod question;
 mod rounds;
 mod sequence;
 mod vote;
+mod weigh;
 
 use std::sync::Arc;
 

@@ -79,7 +79,7 @@ fn lost<'a>(goal: &'a str, question: &str) -> Option<&'a str> {
     let denies =
         |text: &str| words(text).iter().any(|word| DENIALS.contains(&word.as_str()) || word.ends_with("n't"));
     let spelled = spelled_numbers(question);
-    // In "quick one" it counts nothing.
+    // "One" is often no number, as in "quick one".
     let counts = |number: &Decimal| *number != Decimal::from(1);
     sentences(goal).into_iter().find(|sentence| {
         let own = content_words(sentence);

@@ -54,19 +54,15 @@ fn through_sentences(goal: &str, files: &[(&str, &str)]) -> Option<Trail> {
     }
     let listed: Vec<Listed> = read.into_iter().enumerate().filter_map(Listed::of).collect();
     let mut chains = chains(&reached(&listed, goal, &[])?, &[])?;
-    let named = named(goal, lists.iter().map(|file| files[*file].1));
-    chains.retain(|chain| {
-        let told = words(&chain.text());
-        named.iter().all(|name| holds(&told, name))
-    });
+    keep_named(&mut chains, &named(goal, lists.iter().map(|file| files[*file].1)));
     // A time in the goal tells the ways apart that a name leads to.
     let wanted = times(goal);
-    let told = |chain: &Chain| {
+    let shared = |chain: &Chain| {
         let own = times(&chain.text());
         wanted.iter().filter(|time| own.contains(time)).count()
     };
-    let most = chains.iter().map(told).max()?;
-    chains.retain(|chain| told(chain) == most);
+    let most = chains.iter().map(shared).max()?;
+    chains.retain(|chain| shared(chain) == most);
     (chains.first()?.links.len() >= FILES_ENOUGH).then_some(Trail { prose: Vec::new(), chains })
 }
 
@@ -130,16 +126,20 @@ fn through_lists(goal: &str, files: &[(&str, &str)]) -> Option<Trail> {
     });
     let sentences: Vec<Sentence> = sentences.collect();
     let reached = reached(&listed, goal, &sentences)?;
-    let named = named(goal, listed.iter().map(|one| files[one.file].1));
     let mut chains = chains(&reached, &sentences)?;
-    chains.retain(|chain| {
-        let told = words(&chain.text());
-        named.iter().all(|name| holds(&told, name))
-    });
+    keep_named(&mut chains, &named(goal, listed.iter().map(|one| files[one.file].1)));
     let longest = chains.first()?;
     let files = longest.links.len() + usize::from(longest.begins.is_some());
     let goes_on = files > 1 && (longest.links.len() >= listed.len() || files >= FILES_ENOUGH);
     goes_on.then_some(Trail { prose, chains })
+}
+
+/// Drops the ways that pass by something that the goal names.
+fn keep_named(chains: &mut Vec<Chain>, named: &[Vec<String>]) {
+    chains.retain(|chain| {
+        let told = words(&chain.text());
+        named.iter().all(|name| holds(&told, name))
+    });
 }
 
 /// The values of lists that the goal names by two words or more, also those in lines that are no records. A way that has

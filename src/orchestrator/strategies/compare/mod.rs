@@ -23,6 +23,7 @@ use crate::request::StrategyName;
 use crate::state::RunState;
 use crate::strategy::{Move, Prompt, Strategy, Verdict};
 
+use super::weigh::log_odds;
 use statement::Statement;
 
 pub(super) struct Compare;
@@ -75,7 +76,7 @@ impl Strategy for Compare {
     fn check(&self, task: &Task, _: &Goal, _: &RunState, reply: &Reply) -> Verdict {
         match task.job {
             Job::Read => read::check(reply),
-            _ => judge::check(reply),
+            _ => log_odds(reply),
         }
     }
 }

@@ -65,9 +65,13 @@ pub(super) fn check(goal: &Goal, state: &RunState, passage: &Passage, reply: &Re
     };
     let question = question::searched(goal, state);
     let sentence = Place::of(passage).text(goal);
-    let is_answer = is_yes_or_no(question, &answer)
-        || (holds(sentence, question, &answer) && (offers(question) || says_something(question, &answer)));
-    Verdict::Accept(if is_answer { answer } else { String::new() })
+    Verdict::Accept(if is_answer(sentence, question, &answer) { answer } else { String::new() })
+}
+
+/// Whether an answer may be one: the sentence holds it, and it is not the question again.
+fn is_answer(sentence: &str, question: &str, answer: &str) -> bool {
+    is_yes_or_no(question, answer)
+        || (holds(sentence, question, answer) && (offers(question) || says_something(question, answer)))
 }
 
 /// Whether a question that begins with a verb is answered by yes or no.
@@ -111,10 +115,7 @@ mod tests {
     #[test]
     fn an_answer_stands_in_its_sentence_and_says_more_than_the_question() {
         let check = |sentence: &str, question: &str, answer: &str, expected: bool| {
-            let is = is_yes_or_no(question, answer)
-                || (holds(sentence, question, answer)
-                    && (offers(question) || says_something(question, answer)));
-            assert_eq!(is, expected, "{question} {answer}");
+            assert_eq!(is_answer(sentence, question, answer), expected, "{question} {answer}");
         };
         let light = "On a clear night the light could be seen from eighty-two miles away.";
         check(light, "How far could the light be seen?", "82 miles", true);

@@ -6,13 +6,12 @@
 use super::nearness::Nearness;
 use super::place::Place;
 use super::{extract, question, read};
-use crate::band::{Finish, Reply};
 use crate::event::{Closest, Found};
 use crate::goal::Goal;
 use crate::plan::{Job, Passage, Task};
 use crate::prompts;
 use crate::state::RunState;
-use crate::strategy::{Prompt, Verdict};
+use crate::strategy::Prompt;
 
 /// Sentences that answers are taken from at first. One of the five nearest by meaning nearly always has the answer.
 const FIRST_BY_MEANING: usize = 5;
@@ -26,8 +25,8 @@ const OF_SEARCH_MAX: usize = 8;
 const BY_MEANING_MAX: usize = 12;
 
 /// What the planner is asked about each answer, and how much its log-odds count. The weights and the three limits below
-/// were fitted to 90 questions about generated texts, a third of them with sentences beside the answer that speak of
-/// something similar.
+/// were fitted by hand to the default planner's replies about generated texts. `tests/long/book_questions.py` and
+/// `judge.py` show how well they do on others.
 const QUESTIONS: [(Asked, f64); 2] = [(Asked::Fits, 1.0), (Asked::IsNotSimilar, 0.25)];
 /// The weighted sum of log-odds, in nats, from which an answer counts as the answer.
 const ANSWERS: f64 = 0.0;
@@ -111,7 +110,10 @@ fn judged(state: &RunState) -> Vec<Judged> {
 
 /// What a question to the planner has given for a sentence.
 fn odds(state: &RunState, place: &Place, number: usize) -> Option<f64> {
-    let is_it = |job: &Job| matches!(job, Job::Judge { passage, wording } if Place::of(passage) == *place && *wording as usize == number);
+    let is_it = |job: &Job| match job {
+        Job::Judge { passage, wording } => Place::of(passage) == *place && *wording as usize == number,
+        _ => false,
+    };
     let task = state.plan_tasks().find(|task| is_it(&task.task.job))?;
     task.accepted()?.parse().ok()
 }
@@ -219,14 +221,5 @@ pub(super) fn prompt(goal: &Goal, state: &RunState, passage: &Passage, wording: 
         Asked::IsNotSimilar => prompts::FIND_JUDGE
             .prompt(&values[..2])
             .with_options(&[r#"{"sentence_is": "the answer"}"#, r#"{"sentence_is": "something similar"}"#]),
-    }
-}
-
-/// Accepts the log-probabilities of both replies, as the log-odds of the first.
-pub(super) fn check(reply: &Reply) -> Verdict {
-    match serde_json::from_str::<[f64; 2]>(&reply.text) {
-        _ if reply.finish == Finish::Length => Verdict::reject("it was cut off at its limit"),
-        Ok([yes, no]) => Verdict::Accept(format!("{:.3}", yes - no)),
-        Err(error) => Verdict::reject(format!("not two log-probabilities: {error}")),
     }
 }

@@ -23,6 +23,7 @@ use crate::state::RunState;
 use crate::strategy::{Move, Prompt, SearchAsked, Strategy, Verdict};
 
 use super::question::needs_planner;
+use super::weigh::log_odds;
 
 /// Parts that one search finds. A question that none of them answers counts as not answered.
 const PARTS_FOUND: usize = 24;
@@ -77,7 +78,7 @@ impl Strategy for Find {
         match &task.job {
             Job::Plan => super::question::check(goal, reply),
             Job::Extract { passage } => extract::check(goal, state, passage, reply),
-            Job::Judge { .. } => judge::check(reply),
+            Job::Judge { .. } => log_odds(reply),
             Job::Find { passages } => read::check(goal, state, passages, reply),
             _ => Verdict::reject("find has no such task"),
         }

@@ -42,9 +42,11 @@ pub(super) fn with_same_digits(text: &str, number: Decimal) -> Option<Json> {
     if numbers_in(text).contains(&number) {
         return None;
     }
-    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let digits = |text: &str| {
+        let all: String = text.chars().filter(char::is_ascii_digit).collect();
+        all.trim_end_matches('0').to_owned()
+    };
     let is_mark = |c: char| matches!(c, ',' | '.' | '\'');
-    let digits = |text: &str| digits(text).trim_end_matches('0').to_owned();
     let wanted = digits(&number.to_string());
     let runs = text.split(|c: char| !(c.is_ascii_digit() || is_mark(c))).map(|run| run.trim_matches(is_mark));
     let mut same: Vec<&str> = runs.filter(|run| run.contains(is_mark) && digits(run) == wanted).collect();
